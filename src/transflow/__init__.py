@@ -1,0 +1,67 @@
+"""Repurpose invertible generative models with a handful of pictures, without training.
+
+    >>> import transflow
+    >>> model = transflow.load("faces-32")                                   # doctest: +SKIP
+    >>> posterior = model.condition("my-pictures/", noise="0.5m")            # doctest: +SKIP
+    >>> new = posterior.pictures(16, seed=0)                                 # doctest: +SKIP
+
+Method: Gambardella, Baydin and Torr 2019, *Transflow Learning: Repurposing Flow Models Without
+Retraining*, arXiv 1911.13270.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from transflow.demo import demo
+    from transflow.evidence import Evidence
+    from transflow.gaussian import Gaussian
+    from transflow.models.glow import Glow, GlowConfig
+    from transflow.train import TrainConfig, train
+    from transflow.transfer import Model, Posterior, load, load_posterior, models
+
+_HOMES = {
+    "Evidence": "transflow.evidence",
+    "Gaussian": "transflow.gaussian",
+    "Glow": "transflow.models.glow",
+    "GlowConfig": "transflow.models.glow",
+    "Model": "transflow.transfer",
+    "Posterior": "transflow.transfer",
+    "TrainConfig": "transflow.train",
+    "demo": "transflow.demo",
+    "load": "transflow.transfer",
+    "load_posterior": "transflow.transfer",
+    "models": "transflow.transfer",
+    "train": "transflow.train",
+}
+
+__all__ = [
+    "Evidence",
+    "Gaussian",
+    "Glow",
+    "GlowConfig",
+    "Model",
+    "Posterior",
+    "TrainConfig",
+    "__version__",
+    "demo",
+    "load",
+    "load_posterior",
+    "models",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562), so that importing transflow does not import torch."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'transflow' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,140 @@
+"""Models and posteriors on disk: one safetensors file each, nothing pickled.
+
+The file's metadata has one entry, ``transflow``: JSON with the format's number, the kind
+("model" or "posterior") and what that kind needs beside its tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from transflow.models.base import PictureFlow, PixelFormat
+from transflow.models.glow import Glow, GlowConfig
+
+FORMAT = 1
+PathLike = str | os.PathLike[str]
+
+
+def check_writable(path: PathLike) -> None:
+    """Raise `OSError` now if a file could not be written there, before any work is done for it."""
+    target = Path(path)
+    if target.is_dir():
+        raise OSError(f"Expected a file to write; got a folder: {target}")
+    if not target.parent.is_dir():
+        raise OSError(f"Expected an output in a folder that is there; got: {target}")
+    if not os.access(target.parent, os.W_OK):
+        raise OSError(f"Expected an output that can be written; got one in a folder that cannot: {target}")
+
+
+def write_bytes(path: PathLike, content: bytes) -> None:
+    """Write a file whole or not at all: beside its place first, then moved there."""
+    check_writable(path)
+    target = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, target)
+    except OSError as error:
+        raise OSError(f"Expected an output that can be written; got {target} ({error.strerror})") from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write(path: PathLike, kind: str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write tensors and a JSON header as one safetensors file, whole or not at all."""
+    text = json.dumps({"format": FORMAT, "kind": kind, **header})
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(plain, {"transflow": text}))
+
+
+def header(path: PathLike) -> dict[str, Any]:
+    """Return the JSON header of one of our files, without its tensors.
+
+    Raises:
+        ValueError: the file is not one of ours.
+    """
+    wrong = f"Expected a file written by transflow (.safetensors); got {{}}: {path}"
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"Expected a file written by transflow; got a path that is not there: {path}") from None
+    except (SafetensorError, OSError):
+        with open(path, "rb") as raw:
+            start = raw.read(4)
+        pickled = start[:2] == b"PK" or start[:1] == b"\x80"
+        what = "a pickle, which is never opened since it can run code" if pickled else "a damaged file or another format"
+        raise ValueError(wrong.format(what)) from None
+    try:
+        found = json.loads(metadata["transflow"])
+        number, _ = found["format"], found["kind"]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(wrong.format("a safetensors file of another program")) from None
+    if number != FORMAT:
+        raise ValueError(wrong.format(f"format {number}, and this version reads {FORMAT}"))
+    return dict(found)
+
+
+def read(path: PathLike, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the header of one of our files of this kind."""
+    found = header(path)
+    if found["kind"] != kind:
+        raise ValueError(f"Expected a {kind} file; got a {found['kind']}: {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, found
+    except SafetensorError as error:
+        raise ValueError(f"Expected a whole {kind} file; got a damaged one ({error}): {path}") from None
+
+
+def save_model(path: PathLike, model: PictureFlow, *, half: bool = True) -> None:
+    """Write a model: weights, architecture, pixel format and card.
+
+    Args:
+        path: the file to write.
+        model: what to write.
+        half: keep the convolutions in half precision. The model that is read back is a
+            slightly different one, exact in itself: encoder and decoder share the weights.
+    """
+    tensors = {
+        name: tensor.half() if half and tensor.ndim == 4 else tensor
+        for name, tensor in model.flow.state_dict().items()
+    }
+    extra = {"family": "glow", "config": asdict(model.flow.config), "bits": model.bits, "card": model.card}
+    write(path, "model", tensors, extra)
+
+
+def load_model(path: PathLike) -> PictureFlow:
+    """Return the model in a file, ready for use: single precision, no gradients.
+
+    Raises:
+        ValueError: the file is damaged, foreign, or of another kind; the message says which.
+    """
+    tensors, found = read(path, "model")
+    damaged = f"Expected a whole model file; got one whose weights do not fit its architecture: {path}"
+    try:
+        with torch.device("meta"):
+            flow = Glow(GlowConfig(**found["config"]))
+        weights = {name: t if t.dtype == torch.bool else t.float() for name, t in tensors.items()}
+        flow.load_state_dict(weights, assign=True)
+        pixels, card = PixelFormat(int(found["bits"])), dict(found["card"])
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise ValueError(damaged) from None
+    if not all(torch.isfinite(t).all() for t in weights.values()):
+        raise ValueError(f"Expected finite weights; got NaN or infinity: {path}")
+    flow.requires_grad_(False).eval()
+    return PictureFlow(flow.to(memory_format=torch.channels_last), pixels, card)

@@ -1,0 +1,97 @@
+"""Pictures made of pictures: grids with words beside them, strips, animations."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+INK, PAPER = (40, 40, 40), (255, 255, 255)
+
+
+def to_uint8(pictures: Tensor) -> Tensor:
+    """Return float pictures in [0, 1] as uint8, rounded; NaN becomes black."""
+    return (pictures.detach().nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+
+def zoom_for(size: int, columns: int, target: int = 1000) -> int:
+    """Return the whole factor that makes a row of pictures about ``target`` pixels wide, 1 to 8."""
+    return max(1, min(8, target // (size * columns)))
+
+
+def grid(
+    pictures: Tensor,
+    columns: int | None = None,
+    *,
+    zoom: int | None = None,
+    gap: int = 3,
+    rows: Sequence[str] = (),
+    heads: Sequence[str] = (),
+) -> Image.Image:
+    """Lay pictures out as one, row by row, on white.
+
+    Args:
+        pictures: (B, C, H, W), C of 1 or 3, uint8 or float in [0, 1]; B of 1 or more.
+        columns: pictures in a row; the default makes it about square.
+        zoom: whole factor by which each is enlarged, without smoothing; the default fits the page.
+        gap: white pixels around each.
+        rows: words to the left of each row.
+        heads: words above each column.
+    """
+    if pictures.ndim != 4 or not len(pictures):
+        raise ValueError(f"Expected pictures of shape (B, C, H, W), B of 1 or more; got {tuple(pictures.shape)}.")
+    if pictures.dtype != torch.uint8:
+        pictures = to_uint8(pictures)
+    count, _, high, wide = pictures.shape
+    columns = columns or int(np.ceil(np.sqrt(count)))
+    zoom = zoom or zoom_for(wide, columns)
+    font = ImageFont.load_default(size=15)
+    left = gap + (max(int(font.getlength(word)) for word in rows) + 8 if rows else 0)
+    top = gap + (24 if heads else 0)
+    step_x, step_y = wide * zoom + gap, high * zoom + gap
+    sheet = Image.new("RGB", (left + columns * step_x, top + -(-count // columns) * step_y), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for i, pixels in enumerate(pictures.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()):
+        tile = Image.fromarray(np.ascontiguousarray(pixels)).resize((wide * zoom, high * zoom), Image.Resampling.NEAREST)
+        sheet.paste(tile, (left + (i % columns) * step_x, top + (i // columns) * step_y))
+    for i, word in enumerate(rows):
+        draw.text((left - 8, top + i * step_y + high * zoom // 2), word, INK, font, anchor="rm")
+    for i, word in enumerate(heads):
+        draw.text((left + i * step_x + wide * zoom // 2, 14), word, INK, font, anchor="mm")
+    return sheet
+
+
+def pairs(above: Tensor, below: Tensor, columns: int = 8) -> Image.Image:
+    """Lay out pictures in rows of two: each of ``above`` over its twin of ``below``, both (B, C, H, W)."""
+    columns = min(columns, len(above))
+    blank = above.new_ones((-len(above)) % columns, *above.shape[1:])
+    rows = [torch.cat([x, blank]).unflatten(0, (-1, columns)) for x in (above, below)]
+    return grid(torch.stack(rows, 1).flatten(0, 2), columns)
+
+
+def encode_image(picture: Image.Image, suffix: str) -> bytes:
+    """Return the bytes of a picture file of this suffix, such as ".png"."""
+    buffer = io.BytesIO()
+    picture.save(buffer, Image.registered_extensions()[suffix.lower()])
+    return buffer.getvalue()
+
+
+def check_picture_file(path: str) -> None:
+    """Raise `ValueError` now if no picture could be written to a file of this name."""
+    suffix = Path(path).suffix.lower()
+    if Image.registered_extensions().get(suffix) not in Image.SAVE:
+        raise ValueError(f"Expected a picture file to write, such as grid.png; got: {path}")
+
+
+def animation(frames: Sequence[Image.Image], milliseconds: int = 90) -> bytes:
+    """Return a GIF that plays the frames forth and back, for ever."""
+    there_and_back = [*frames, *reversed(frames[1:-1])]
+    first, *rest = [frame.quantize(128, dither=Image.Dither.NONE) for frame in there_and_back]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0, optimize=False)
+    return buffer.getvalue()

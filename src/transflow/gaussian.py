@@ -1,0 +1,186 @@
+"""Prior, posterior and predictive are one family: a Gaussian that can be conditioned.
+
+With prior z ~ N(mu_0, Sigma_0), evidence zeta_i ~ N(z, Sigma), i = 1..m, mean zeta_bar:
+
+    posterior   Sigma_p = (Sigma_0^-1 + m Sigma^-1)^-1                          (3)
+                mu_p    = Sigma_p (Sigma_0^-1 mu_0 + m Sigma^-1 zeta_bar)       (4)
+    predictive  N(mu_p, Sigma_p + Sigma)                                   (10)(11)
+
+and with Sigma = lambda I, Sigma_0 = I, k = m / lambda:
+
+    mu_p = k zeta_bar / (k + 1),   Sigma_p = I / (k + 1)                    (7)(8)
+
+Reference: Gambardella, Baydin and Torr 2019, *Transflow Learning*, arXiv 1911.13270.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, LowRankMultivariateNormal, kl_divergence
+
+from transflow import covariance as cov
+from transflow.covariance import Covariance, Dense, Structured
+from transflow.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """N(mean, covariance) over latents of D numbers, in double.
+
+    Attributes:
+        mean: mu, shape (D,).
+        covariance: Sigma, structured or dense.
+
+    >>> prior = Gaussian.standard(3)
+    >>> evidence = Evidence.of(torch.ones(4, 3))
+    >>> prior.condition(evidence, noise=4.0).mean.tolist()     # lambda = m: half way to the evidence
+    [0.5, 0.5, 0.5]
+    """
+
+    mean: Tensor
+    covariance: Covariance
+
+    @classmethod
+    def standard(cls, dim: int, device: torch.device | str = "cpu") -> Gaussian:
+        """Return N(0, I) over D = dim numbers, a flow's prior."""
+        one = torch.ones((), dtype=torch.float64, device=device)
+        return cls(torch.zeros(dim, dtype=torch.float64, device=device), Structured(dim, one))
+
+    @classmethod
+    def of(cls, mean: Tensor, covariance: float | Tensor | Covariance, factor: Tensor | None = None) -> Gaussian:
+        """Return a Gaussian.
+
+        Args:
+            mean: mu, shape (D,).
+            covariance: a number for a multiple of I, (D,) for a diagonal, (D, D) for a full matrix.
+            factor: U, shape (D, r): adds ``U U^T``.
+        """
+        if mean.ndim != 1:
+            raise ValueError(f"Expected a mean of shape (D,); got {tuple(mean.shape)}.")
+        return cls(mean.double(), cov.covariance(covariance, len(mean), factor))
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return len(self.mean)
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether this is N(0, I)."""
+        c = self.covariance
+        return isinstance(c, Structured) and c.is_scalar and c.diagonal.item() == 1 and not self.mean.any()
+
+    def condition(self, evidence: Evidence, noise: float | Tensor | Covariance) -> Gaussian:
+        """Return the posterior of the latent mean given evidence, equations (3) and (4).
+
+        Args:
+            evidence: of m latents of D numbers. None at all (m = 0) gives this Gaussian back.
+            noise: Sigma, as a number lambda, a diagonal (D,), a full (D, D), or a `Covariance`.
+
+        Raises:
+            ValueError: sizes differ, or the noise is not positive definite.
+        """
+        if evidence.dim != self.dim:
+            raise ValueError(f"Expected evidence of D = {self.dim}; got D = {evidence.dim}.")
+        sigma = self._noise(noise)
+        if not evidence.count:
+            return self
+        sigma_p = cov.posterior(self.covariance, sigma, evidence.count)
+        pull = evidence.count * sigma.solve(evidence.mean - self.mean)
+        return Gaussian(self.mean + sigma_p.matvec(pull), sigma_p)
+
+    def predictive(self, noise: float | Tensor | Covariance) -> Gaussian:
+        """Return the distribution of a new latent, ``N(mu, Sigma_p + Sigma)``, equations (10) and (11)."""
+        return Gaussian(self.mean, cov.add(self.covariance, self._noise(noise)))
+
+    def log_marginal(self, evidence: Evidence, noise: float | Tensor | Covariance) -> float:
+        """Return the log density of all the evidence together, the latent mean integrated out, in nats.
+
+        ``log p(zeta_1..m) = log N(zeta_bar; mu_0, Sigma_0 + Sigma/m) - D/2 log m
+        - (m-1)/2 log |2 pi Sigma| - tr(Sigma^-1 scatter)/2``.
+
+        Raises:
+            ValueError: the noise has off-diagonal entries and the evidence keeps only the diagonal scatter.
+        """
+        sigma = self._noise(noise)
+        m = evidence.count
+        if m == 0:
+            return 0.0
+        mean_part = Gaussian(self.mean, cov.add(self.covariance, sigma, 1.0, 1.0 / m)).log_prob(evidence.mean[None])
+        zero = sigma.distribution(torch.zeros_like(self.mean))
+        log_norm = -zero.log_prob(torch.zeros_like(self.mean))  # log |2 pi Sigma| / 2
+        if isinstance(sigma, Structured) and sigma.factor is None:
+            weighted = (evidence.scatter_diagonal / sigma.diagonal).sum()
+        elif evidence.full:
+            weighted = sigma.solve(evidence.scatter).trace()
+        else:
+            raise ValueError(
+                "Expected evidence with its full scatter for a noise with off-diagonal entries; "
+                "got the diagonal. Use Evidence.of(latents, full=True)."
+            )
+        return (mean_part[0] - self.dim / 2 * math.log(m) - (m - 1) * log_norm - weighted / 2).item()
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        """Return the log density of latents (n, D) in nats, shape (n,), double."""
+        if latents.ndim != 2 or latents.shape[1] != self.dim:
+            raise ValueError(f"Expected latents of shape (n, {self.dim}); got {tuple(latents.shape)}.")
+        return self.distribution().log_prob(latents.double())
+
+    def sample(
+        self, n: int, *, seed: int | None = None, generator: torch.Generator | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        """Return n latents, shape (n, D), single precision; the covariance is scaled by temperature squared.
+
+        Args:
+            n: how many.
+            seed: start of a new stream of random numbers; the same seed gives the same latents.
+            generator: a stream to draw from instead.
+            temperature: multiplies the standard deviation; 0 gives the mean.
+        """
+        if n < 0 or int(n) != n:
+            raise ValueError(f"Expected a number of samples of 0 or more; got {n}.")
+        if not 0 <= temperature < math.inf:
+            raise ValueError(f"Expected a temperature of 0 or more; got {temperature}.")
+        if generator is None:
+            generator = torch.Generator(device=self.mean.device)
+            generator.manual_seed(seed) if seed is not None else generator.seed()
+        normal = torch.randn(n, self.dim, dtype=torch.float64, device=self.mean.device, generator=generator)
+        low = None
+        if rank := self.covariance.rank:
+            low = torch.randn(n, rank, dtype=torch.float64, device=self.mean.device, generator=generator)
+        return (self.mean + temperature * self.covariance.noise_like(normal, low)).float()
+
+    def kl(self, other: Gaussian) -> float:
+        """Return KL(self || other) in nats: how far this Gaussian moved away from the other."""
+        if other.dim != self.dim:
+            raise ValueError(f"Expected a Gaussian of D = {self.dim}; got D = {other.dim}.")
+        p, q = self.distribution(), other.distribution()
+        if type(p) is not type(q):
+            p, q = self._general(), other._general()
+        return kl_divergence(p, q).item()
+
+    def distribution(self) -> Distribution:
+        """Return the same Gaussian as a `torch.distributions.Distribution`."""
+        return self.covariance.distribution(self.mean)
+
+    def squared_radius(self) -> float:
+        """Return the expected ``|z|^2 / D`` of a sample."""
+        return ((self.mean.square().sum() + self.covariance.trace()) / self.dim).item()
+
+    def _general(self) -> Distribution:
+        """As a low-rank or dense normal, the two that torch knows the divergence between."""
+        c = self.covariance
+        if isinstance(c, Dense) or c.factor is not None:
+            return self.distribution()
+        empty = self.mean.new_zeros(self.dim, 1)
+        return LowRankMultivariateNormal(self.mean, empty, c.diagonal.expand(self.dim), validate_args=False)
+
+    def _noise(self, noise: float | Tensor | Covariance) -> Covariance:
+        sigma = cov.covariance(noise, self.dim)
+        if sigma.variances().device != self.mean.device:
+            raise ValueError(f"Expected the noise on {self.mean.device}; got it elsewhere.")
+        return sigma

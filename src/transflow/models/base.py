@@ -1,0 +1,159 @@
+"""A flow over floats as a model of pictures: pixels in, flat standard-normal latents out.
+
+An n-bit pixel of value v stands for the bin ``[v, v + 1) / 2^n - 1/2``. It is encoded at the
+centre of its bin, so `encode` is deterministic; training draws uniformly from the bin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transflow import images
+from transflow.gaussian import Gaussian
+from transflow.models.glow import Glow
+
+BATCH = 64  # pictures at a time: bounds memory, changes nothing else
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """How 8-bit pixels become the floats a flow sees.
+
+    Attributes:
+        bits: n; the upper n of 8 bits are kept.
+    """
+
+    bits: int = 5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= 8:
+            raise ValueError(f"Expected 1 to 8 bits a pixel; got {self.bits}.")
+
+    def centre(self, pixels: Tensor) -> Tensor:
+        """Return the bin centres of uint8 pixels, floats in (-1/2, 1/2)."""
+        return (self._bins(pixels) + 0.5) / 2**self.bits - 0.5
+
+    def dequantise(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return floats drawn uniformly from the bins of uint8 pixels."""
+        bins = self._bins(pixels)
+        return (bins + torch.rand(bins.shape, device=bins.device, generator=generator)) / 2**self.bits - 0.5
+
+    def unit(self, x: Tensor) -> Tensor:
+        """Return a flow's floats as pictures in [0, 1]."""
+        return (x + 0.5).clamp(0, 1)
+
+    def _bins(self, pixels: Tensor) -> Tensor:
+        return (pixels >> (8 - self.bits)).float()
+
+
+@dataclass(frozen=True)
+class PictureFlow:
+    """A trained flow and its pixel format.
+
+    Attributes:
+        flow: floats to latents and back.
+        pixels: the pixel format.
+        card: what is known of the model: name, data, licence, figures.
+    """
+
+    flow: Glow
+    pixels: PixelFormat = PixelFormat()
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        return self.flow.shape
+
+    @property
+    def bits(self) -> int:
+        """Bits a pixel and channel."""
+        return self.pixels.bits
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """How many of the D latents each level holds, finest first."""
+        return self.flow.level_sizes
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a latent."""
+        return sum(self.flow.level_sizes)
+
+    @property
+    def prior(self) -> Gaussian:
+        """N(0, I) over the D latents, exactly."""
+        return Gaussian.standard(self.dim, self._like.device)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the architecture, the pixel format and the weights: 64 hexadecimal digits."""
+        digest = hashlib.sha256(repr((self.flow.config, self.pixels)).encode())
+        for name, tensor in sorted(self.flow.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def fit(self, pictures: images.PictureLike) -> Tensor:
+        """Return pictures fitted to the model (see `images`), uint8, (B, C, H, W)."""
+        channels, size, _ = self.shape
+        return images.fit(pictures, channels, size)
+
+    def quantised(self, pictures: images.PictureLike) -> Tensor:
+        """Return pictures as the model sees them, floats in [0, 1], (B, C, H, W): what `decode` gives back."""
+        return self.pixels.unit(self.pixels.centre(self.fit(pictures)))
+
+    def encode(self, pictures: images.PictureLike) -> Tensor:
+        """Return latents, shape (B, D), of any number of pictures, in bounded memory.
+
+        Args:
+            pictures: a uint8 tensor (B, C, H, W); a uint8 array (B, H, W) or (B, H, W, C); a list
+                of PIL pictures. Other sizes and channels are fitted to the model (see `images`).
+        """
+        return self._encode(pictures)[0]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return pictures, floats in [0, 1], shape (B, C, H, W), of latents (B, D)."""
+        if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != self.dim:
+            got = tuple(latents.shape) if isinstance(latents, Tensor) else type(latents).__name__
+            raise ValueError(f"Expected latents of shape (B, {self.dim}); got {got}.")
+        if not torch.isfinite(latents).all():
+            raise ValueError("Expected finite latents; got NaN or infinity.")
+        (pictures,) = self._batched(latents, lambda z: (self.pixels.unit(self.flow.inverse(z)),))
+        return pictures
+
+    def log_prob(self, pictures: images.PictureLike) -> Tensor:
+        """Return the log density at the bin centres, pixels scaled to unit range, in nats, shape (B,)."""
+        return self.encode_and_log_prob(pictures)[1]
+
+    def encode_and_log_prob(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
+        """Return what `encode` and `log_prob` give, of one pass."""
+        latents, log_det = self._encode(pictures)
+        return latents, self.prior.log_prob(latents) + log_det.double()
+
+    def _encode(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
+        z, log_det = self._batched(self.fit(pictures), lambda x: self.flow(self.pixels.centre(x).to(self._like)))
+        return z, log_det
+
+    @property
+    def _like(self) -> Tensor:
+        return next(self.flow.parameters())
+
+    @torch.no_grad()
+    def _batched(self, values: Tensor, function: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        like = self._like
+        # An empty set still goes through once, so that its results have the right shapes.
+        starts = range(0, max(len(values), 1), BATCH)
+        done = [function(self._moved(values[i : i + BATCH], like)) for i in starts]
+        return tuple(torch.cat(parts) for parts in zip(*done, strict=True))
+
+    @staticmethod
+    def _moved(values: Tensor, like: Tensor) -> Tensor:
+        return values.to(like.device) if values.dtype == torch.uint8 else values.to(like)

@@ -1,0 +1,173 @@
+"""Glow: a multi-scale normalizing flow whose whole latent is one standard-normal vector.
+
+Each level squeezes pixels into channels, applies K steps (channel affine, coupling), and lets
+half of the channels leave. The half that leaves has a learned Gaussian prior given the half
+that stays, ``z_b ~ N(mean(z_a), std(z_a)^2)``; written in ``eps = (z_b - mean) / std`` that is
+an affine coupling followed by a cut. So a split *is* a coupling here, the top prior is an
+elementwise affine map, and N(0, I) is the exact prior of all D = C H W numbers.
+
+Reference: Kingma and Dhariwal 2018, *Glow: Generative Flow with Invertible 1x1 Convolutions*,
+arXiv 1807.03039.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from transflow.models.bijections import (
+    ChannelAffine,
+    Coupling,
+    CouplingKind,
+    PermutationKind,
+    soft_bound,
+    squeeze,
+    unsqueeze,
+)
+
+
+@dataclass(frozen=True)
+class GlowConfig:
+    """The architecture of a Glow.
+
+    Attributes:
+        channels: picture channels C, 1 or 3.
+        size: picture height and width in pixels, a multiple of ``2 ** levels``.
+        steps: steps K of each level, finest level first; its length is the number of levels L.
+        width: hidden channels of the coupling networks, of each level.
+        coupling: ``"affine"`` or ``"additive"``.
+        permutation: 1x1 convolution kept as ``"lu"`` or ``"plain"``.
+    """
+
+    channels: int = 3
+    size: int = 32
+    steps: tuple[int, ...] = (10, 10, 10)
+    width: tuple[int, ...] = (128, 128, 128)
+    coupling: CouplingKind = "affine"
+    permutation: PermutationKind = "lu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        object.__setattr__(self, "width", tuple(self.width))
+        levels = len(self.steps)
+        if levels < 1 or len(self.width) != levels:
+            raise ValueError(f"Expected one width per level of steps; got steps={self.steps}, width={self.width}.")
+        if self.size % 2**levels or self.size < 2**levels:
+            raise ValueError(f"Expected a size that {levels} squeezes can halve; got {self.size}.")
+
+
+class TopPrior(nn.Module):
+    """Standardise the coarsest latent: ``eps = (z + shift) * exp(log_scale)``, one pair per element."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(shape))
+        self.log_scale = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        s = soft_bound(self.log_scale)
+        return (z + self.shift) * s.exp(), s.sum().expand(len(z))
+
+    def inverse(self, eps: Tensor) -> Tensor:
+        return eps * (-soft_bound(self.log_scale)).exp() - self.shift
+
+
+class Cascade(nn.ModuleList):
+    """Bijections one after the other; log-determinants add."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        log_det = x.new_zeros(len(x))
+        for layer in self:
+            x, change = layer(x)
+            log_det = log_det + change
+        return x, log_det
+
+    def inverse(self, z: Tensor) -> Tensor:
+        for layer in reversed(self):
+            z = layer.inverse(z)
+        return z
+
+
+class Glow(nn.Module):
+    """A picture of floats ``x``, shape (B, C, H, W), to a flat standard-normal latent ``z``, (B, D).
+
+    The latent holds the levels finest first: D/2 numbers from the first split, D/4 from the
+    second, and so on; `level_sizes` says how many.
+
+    >>> flow = Glow(GlowConfig(size=8, steps=(1, 1), width=(4, 4)))
+    >>> z, log_det = flow(torch.rand(2, 3, 8, 8) - 0.5)
+    >>> z.shape, log_det.shape, flow.inverse(z).shape
+    (torch.Size([2, 192]), torch.Size([2]), torch.Size([2, 3, 8, 8]))
+    """
+
+    def __init__(self, config: GlowConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.levels = nn.ModuleList()
+        self.shapes: list[tuple[int, int, int]] = []  # of what leaves at each level
+        channels, size = config.channels, config.size
+        for i, (steps, width) in enumerate(zip(config.steps, config.width, strict=True)):
+            channels, size = 4 * channels, size // 2
+            layers: list[nn.Module] = []
+            for _ in range(steps):
+                layers.append(ChannelAffine(channels, config.permutation))
+                layers.append(Coupling(channels, width, config.coupling))
+            if i + 1 < len(config.steps):
+                layers.append(Coupling(channels, width))
+                channels //= 2
+            else:
+                layers.append(TopPrior((channels, size, size)))
+            self.shapes.append((channels, size, size))
+            self.levels.append(Cascade(layers))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        return self.config.channels, self.config.size, self.config.size
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """How many of the D latents each level holds, finest first."""
+        return tuple(math.prod(shape) for shape in self.shapes)
+
+    def _cascades(self) -> Iterator[tuple[Cascade, bool]]:
+        for i, level in enumerate(self.levels):
+            assert isinstance(level, Cascade)
+            yield level, i + 1 == len(self.levels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return latents ``z``, (B, D), and ``log |det dz/dx|``, (B,), in nats."""
+        log_det = x.new_zeros(len(x))
+        parts = []
+        for cascade, top in self._cascades():
+            x, change = cascade(squeeze(x))
+            log_det = log_det + change
+            if not top:
+                x, z = x.chunk(2, 1)
+                parts.append(z.flatten(1))
+        return torch.cat([*parts, x.flatten(1)], 1), log_det
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return pictures ``x``, (B, C, H, W), from latents ``z``, (B, D)."""
+        parts = [p.unflatten(1, s) for p, s in zip(z.split(self.level_sizes, 1), self.shapes, strict=True)]
+        x = parts.pop()
+        for cascade, top in reversed(list(self._cascades())):
+            if not top:
+                x = torch.cat([x, parts.pop()], 1)
+            x = unsqueeze(cascade.inverse(x))
+        return x
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Data-dependent start: each step's activations get mean 0 and variance 1 on this batch."""
+        for cascade, _ in self._cascades():
+            x = squeeze(x)
+            for layer in cascade:
+                if isinstance(layer, ChannelAffine):
+                    layer.initialise(x)
+                x = layer(x)[0]
+            x = x.chunk(2, 1)[0]

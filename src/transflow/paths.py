@@ -1,0 +1,49 @@
+"""Ways from one Gaussian to another.
+
+`between` goes through the parameters, mean and covariance (the paper's Figure 3): every point on
+the way is itself a Gaussian, with samples as long as its neighbours'. `direct` goes through two
+sets of samples on straight lines (the paper's Figure 4), which cut across the sphere where
+latents live: half way, independent samples are shorter by sqrt(2).
+
+Reference: Gambardella, Baydin and Torr 2019, section 3.4.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from transflow import covariance as cov
+from transflow.gaussian import Gaussian
+
+
+def between(a: Gaussian, b: Gaussian, steps: int) -> list[Gaussian]:
+    """Return ``N((1-t) mu_a + t mu_b, (1-t) Sigma_a + t Sigma_b)`` for t = 0 .. 1 in equal steps.
+
+    Args:
+        a: where the way begins; the first of the list.
+        b: where it ends; the last of the list.
+        steps: how many Gaussians, both ends included, 2 or more.
+
+    >>> a, b = Gaussian.of(torch.zeros(2), 1.0), Gaussian.of(torch.ones(2), 3.0)
+    >>> between(a, b, 3)[1].mean.tolist(), between(a, b, 3)[1].covariance.variances().tolist()
+    ([0.5, 0.5], [2.0, 2.0])
+    """
+    if a.dim != b.dim:
+        raise ValueError(f"Expected two Gaussians of the same D; got {a.dim} and {b.dim}.")
+    return [
+        Gaussian(torch.lerp(a.mean, b.mean, t), cov.add(a.covariance, b.covariance, 1 - t, t)) for t in _shares(steps)
+    ]
+
+
+def direct(a: Tensor, b: Tensor, steps: int) -> Tensor:
+    """Return the points on straight lines from latents a to latents b, both (n, D): (steps, n, D)."""
+    if a.shape != b.shape:
+        raise ValueError(f"Expected two sets of latents of one shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
+    return torch.stack([torch.lerp(a, b, t) for t in _shares(steps)])
+
+
+def _shares(steps: int) -> list[float]:
+    if steps < 2:
+        raise ValueError(f"Expected 2 or more steps, both ends included; got {steps}.")
+    return [i / (steps - 1) for i in range(steps)]

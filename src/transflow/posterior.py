@@ -1,0 +1,171 @@
+"""How much to trust the evidence: the noise lambda of the likelihood ``zeta_i ~ N(z, lambda I)``.
+
+With k = m / lambda and s = k / (1 + k), the posterior mean is ``s zeta_bar`` and its covariance
+``(1 - s) I``: s = 0 is the prior, s = 1 the plain mean of the evidence. Four ways to say it:
+
+    "0.5m"        lambda in units of m, as the paper does: s = 1 / (1 + 0.5), whatever m
+    12.5          lambda itself
+    "typical"     samples as long as the model's pictures at temperature tau: with
+                  r = |zeta_bar|^2 / D, the expected squared radius of a sample is
+                  (r s^2 + 1 - s) D; setting it to tau^2 D gives s as the smaller root of
+                  r s^2 - s + 1 - tau^2 = 0.  "typical:0.6" says tau.
+    "evidence"    the lambda of greatest marginal likelihood of the evidence
+
+Reference for the first: Gambardella, Baydin and Torr 2019, section 3.3 (range 0.3m to 0.7m).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Union
+
+import numpy as np
+
+from transflow.evidence import Evidence
+from transflow.gaussian import Gaussian
+
+TYPICAL_TAU = 0.7
+SMALLEST = 0.3  # lambda / m where "typical" has no solution: the low end of the paper's range
+
+WAYS = 'a number above 0 ("12.5"), a number of m ("0.5m"), "typical", "typical:TAU" with 0 < TAU < 1, or "evidence"'
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A chosen noise.
+
+    Attributes:
+        said: how it was asked for.
+        value: lambda.
+        per_count: lambda / m.
+        note: what the user should know about the choice; empty where nothing.
+    """
+
+    said: str
+    value: float
+    per_count: float
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.said}: lambda = {self.value:.4g} = {self.per_count:.3g}m"
+
+
+NoiseLike = Union[str, float]
+
+
+def choose(noise: NoiseLike, evidence: Evidence, prior: Gaussian) -> Noise:
+    """Return lambda for this evidence.
+
+    Args:
+        noise: one of the four ways above.
+        evidence: the latents' statistics, of at least one picture.
+        prior: the model's latent distribution; "typical" and "evidence" need N(0, I).
+
+    Raises:
+        ValueError: the noise is not one of the four ways, or cannot be found for this evidence.
+
+    >>> import torch
+    >>> evidence = Evidence.of(torch.eye(4))
+    >>> choose("0.5m", evidence, Gaussian.standard(4)).value
+    2.0
+    """
+    kind, number = parse(noise)
+    said = noise if isinstance(noise, str) else f"{noise:g}"
+    m = evidence.count
+    if m == 0:
+        raise ValueError("Expected evidence of at least one picture; got none.")
+    if kind == "per count":
+        return Noise(said, number * m, number)
+    if kind == "lambda":
+        return Noise(said, number, number / m)
+    if not prior.is_standard:
+        raise ValueError(f'Expected a model whose prior is N(0, I) for the noise "{kind}"; say a number instead.')
+    note = ""
+    if kind == "typical":
+        s, note = typical_share(evidence.squared_radius, number)
+        value = m * (1 - s) / s
+    else:
+        value = greatest_marginal(evidence)
+    return Noise(said, value, value / m, note)
+
+
+def parse(noise: NoiseLike) -> tuple[str, float]:
+    """Return what kind of noise is asked for, and its number.
+
+    >>> parse("0.5m"), parse("typical"), parse(3)
+    (('per count', 0.5), ('typical', 0.7), ('lambda', 3.0))
+    """
+    wrong = ValueError(f"Expected as noise {WAYS}; got {noise!r}.")
+    if isinstance(noise, bool) or not isinstance(noise, (str, int, float, np.floating, np.integer)):
+        raise wrong
+    text = str(noise).strip().lower()
+    if text == "evidence":
+        return "evidence", math.nan
+    name, colon, tau = text.partition(":")
+    if name == "typical":
+        number = _number(tau) if colon else TYPICAL_TAU
+        if not 0 < number < 1:
+            raise wrong
+        return "typical", number
+    per_count = text.endswith("m")
+    number = _number(text[:-1] if per_count else text)
+    if not 0 < number < math.inf:
+        raise wrong
+    return ("per count" if per_count else "lambda"), number
+
+
+def _number(text: str) -> float:
+    return float(text) if re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", text) else math.nan
+
+
+def typical_share(r: float, tau: float = TYPICAL_TAU) -> tuple[float, str]:
+    """Return s at which samples have expected squared radius ``tau^2 D``, and a note if none has.
+
+    The radius ``r s^2 - s + 1`` falls from 1 (the prior) as s grows. Where it does not come down
+    to tau^2 for any s < 1 (one picture, or nearly equal ones: r close to 1 averages nothing out),
+    samples are long enough at every lambda; then s is where they are shortest, 1 / (2 r), or that
+    of lambda = 0.3m if this is less.
+
+    >>> round(typical_share(0.1, 0.7)[0], 4), typical_share(1.0)[0]
+    (0.5395, 0.5)
+    """
+    gap = 1 - tau * tau
+    if r < 1e-12:
+        return gap, ""
+    root = 1 - 4 * r * gap
+    if root >= 0:
+        s = 2 * gap / (1 + math.sqrt(root))  # the smaller root, without cancellation
+        if s < 1:
+            return s, ""
+    note = f"no lambda makes samples as short as tau = {tau:g}: the evidence is too much alike (r = {r:.2f})"
+    return min(1 / (2 * r), 1 / (1 + SMALLEST)), note
+
+
+def greatest_marginal(evidence: Evidence) -> float:
+    """Return the lambda of greatest marginal likelihood for the prior N(0, I), in closed form.
+
+    With S the trace of the scatter and r = |zeta_bar|^2 / D, the slope of the log marginal is
+    zero at a root of the cubic
+    ``(m-1) D l (l+m)^2 + D l^2 (l+m) - S (l+m)^2 - m r D l^2 = 0``.
+
+    Raises:
+        ValueError: fewer than two different pictures.
+    """
+    m, dim = evidence.count, evidence.dim
+    spread = evidence.scatter_diagonal.sum().item()
+    r = evidence.squared_radius
+    if m < 2 or spread <= 1e-12 * m * dim * max(r, 1e-12):
+        raise ValueError(
+            'Expected at least two different pictures for the noise "evidence"; one, or copies of one, '
+            'do not show how much pictures differ. Say "0.5m" or "typical".'
+        )
+    lam, plus = np.poly1d([1.0, 0.0]), np.poly1d([1.0, float(m)])
+    cubic = (m - 1) * lam * plus**2 + lam**2 * plus - spread / dim * plus**2 - m * r * lam**2
+    roots = [x.real for x in np.roots(cubic.coeffs) if abs(x.imag) < 1e-9 * abs(x) and x.real > 0]
+
+    def log_marginal(x: float) -> float:
+        return -0.5 * ((m - 1) * math.log(x) + math.log(x + m) + spread / dim / x + m * r / (x + m))
+
+    return float(max(roots, key=log_marginal))

@@ -1,0 +1,400 @@
+"""Where a model meets inference: the old model, a handful of pictures, the new model.
+
+    z         = model.encode(pictures)
+    evidence  = Evidence.of(z)
+    posterior = model.prior.condition(evidence, noise)
+    new       = model.decode(posterior.sample(16))
+
+`Model` wraps anything with ``encode``, ``decode`` and ``prior``, and `Posterior` is the new model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, Union, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from transflow import checkpoint, data, hub, paths
+from transflow import posterior as noises
+from transflow.evidence import Evidence
+from transflow.gaussian import Gaussian
+from transflow.images import PictureLike
+from transflow.metrics import bits_per_dim
+from transflow.posterior import Noise, NoiseLike
+
+DEFAULT_NOISE = "typical"
+PathLike: TypeAlias = Union[str, "os.PathLike[str]"]
+Pictures: TypeAlias = Union[PictureLike, PathLike, Sequence[PathLike]]
+
+
+@runtime_checkable
+class Invertible(Protocol):
+    """What a model must have to be repurposed: pictures to flat latents, and back, and a prior on them."""
+
+    @property
+    def prior(self) -> Gaussian:
+        """The distribution of the latents."""
+
+    def encode(self, pictures: Any) -> Tensor:
+        """Return latents (B, D) of B pictures."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return pictures (B, C, H, W), floats in [0, 1], of latents (B, D)."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How likely pictures are under a model, one number each, shape (B,), double.
+
+    Attributes:
+        log_prob: log density at the bin centres, in nats.
+        bits_per_dim: the same in bits per dimension.
+        radius: ``|z| / sqrt(D)``, near 1 for what the model takes for typical.
+    """
+
+    log_prob: Tensor
+    bits_per_dim: Tensor
+    radius: Tensor
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Pictures before and after encode and decode.
+
+    Attributes:
+        pictures: as the model sees them, floats in [0, 1], (B, C, H, W).
+        decoded: after the round trip, likewise.
+        errors: the largest difference of each, (B,), 1 being the whole range.
+    """
+
+    pictures: Tensor
+    decoded: Tensor
+    errors: Tensor
+
+
+@dataclass(frozen=True)
+class Model:
+    """An invertible generative model, ready to be repurposed.
+
+    Attributes:
+        source: what does the work: a `PictureFlow`, or any object with ``encode``, ``decode``, ``prior``.
+        name: what it is called; a posterior's file keeps it.
+    """
+
+    source: Any
+    name: str = "model"
+
+    def __post_init__(self) -> None:
+        missing = [n for n in ("encode", "decode", "prior") if not hasattr(self.source, n)]
+        if missing:
+            raise TypeError(f"Expected a model with encode, decode and prior; got one without {', '.join(missing)}.")
+
+    @property
+    def prior(self) -> Gaussian:
+        """The distribution of the latents; N(0, I) for a flow."""
+        prior: Gaussian = self.source.prior
+        return prior
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a latent."""
+        return self.prior.dim
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        shape: tuple[int, int, int] = self.source.shape
+        return shape
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What is known of the model: data, licence, figures."""
+        return dict(getattr(self.source, "card", {}))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the weights, or "" for a model that has none."""
+        return str(getattr(self.source, "fingerprint", ""))
+
+    def fit(self, pictures: Pictures) -> Any:
+        """Return pictures fitted to the model, uint8 (B, C, H, W); paths are read (see `data`, `images`)."""
+        if _is_paths(pictures):
+            channels, size, _ = self.shape
+            return data.read(pictures, channels, size).pixels  # type: ignore[arg-type]
+        return self.source.fit(pictures) if hasattr(self.source, "fit") else pictures
+
+    def encode(self, pictures: Pictures) -> Tensor:
+        """Return latents, shape (B, D).
+
+        Args:
+            pictures: a uint8 tensor (B, C, H, W), a uint8 array (B, H, W) or (B, H, W, C), a list of
+                PIL pictures, or a path or list of paths to folders, tars and picture files.
+        """
+        latents: Tensor = self.source.encode(self.fit(pictures))
+        return latents
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return pictures, floats in [0, 1], shape (B, C, H, W), of latents (B, D)."""
+        pictures: Tensor = self.source.decode(latents)
+        return pictures
+
+    def log_prob(self, pictures: Pictures) -> Tensor:
+        """Return the log density of pictures at their bin centres, in nats, shape (B,)."""
+        log_prob: Tensor = self.source.log_prob(self.fit(pictures))
+        return log_prob
+
+    def pictures(
+        self,
+        gaussian: Gaussian,
+        n: int = 16,
+        *,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Return n pictures, floats in [0, 1], (n, C, H, W), decoded from samples of a Gaussian over latents."""
+        return self.decode(gaussian.sample(n, seed=seed, generator=generator, temperature=temperature))
+
+    def condition(self, pictures: Pictures, noise: NoiseLike = DEFAULT_NOISE) -> Posterior:
+        """Return the new model: this one, conditioned on pictures.
+
+        Args:
+            pictures: the evidence, m of them; as `encode` takes them.
+            noise: lambda, said as "0.5m", a number, "typical" or "evidence" (see `posterior`).
+
+        Raises:
+            ValueError: there is no picture, or the noise is not one of those.
+        """
+        noises.parse(noise)
+        return Posterior(self, Evidence.none(self.dim, device=self.prior.mean.device), noise).add(pictures)
+
+    def sweep(
+        self,
+        pictures: Pictures,
+        noise: Sequence[NoiseLike],
+        n: int = 8,
+        *,
+        seed: int | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Return n pictures for each noise, of the same random draws: (len(noise), n, C, H, W)."""
+        if not len(noise):
+            raise ValueError("Expected at least one noise; got none.")
+        for said in noise:
+            noises.parse(said)
+        seed = torch.seed() % 2**31 if seed is None else seed
+        first = self.condition(pictures, noise[0])
+        posteriors = [replace(first, said=said) for said in noise]
+        return torch.stack([p.pictures(n, seed=seed, temperature=temperature) for p in posteriors])
+
+    def score(self, pictures: Pictures) -> Scores:
+        """Return log-likelihood, bits per dimension and latent radius of each picture."""
+        latents, log_prob = self.source.encode_and_log_prob(self.fit(pictures))
+        radius = latents.double().norm(dim=1) / math.sqrt(self.dim)
+        return Scores(log_prob, bits_per_dim(log_prob, self.dim, self.source.bits), radius)
+
+    def reconstruct(self, pictures: Pictures) -> Reconstruction:
+        """Return pictures after encode and decode beside what they were, with the largest error of each."""
+        fitted = self.fit(pictures)
+        before = self.source.quantised(fitted)
+        after = self.decode(self.encode(fitted)).to(before)
+        return Reconstruction(before, after, (after - before).abs().flatten(1).amax(1))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A model conditioned on evidence: the new model.
+
+    Attributes:
+        model: the old model.
+        evidence: statistics of the evidence's latents.
+        said: the noise, as it was asked for.
+        digests: a hash of each evidence picture's pixels, so that only what went in is taken out.
+    """
+
+    model: Model
+    evidence: Evidence
+    said: NoiseLike = DEFAULT_NOISE
+    digests: tuple[str, ...] = field(default=(), repr=False)
+
+    @cached_property
+    def noise(self) -> Noise:
+        """lambda, chosen for this evidence."""
+        return noises.choose(self.said, self.evidence, self.model.prior)
+
+    @cached_property
+    def gaussian(self) -> Gaussian:
+        """N(mu_p, Sigma_p) over latents; the prior where there is no evidence."""
+        prior = self.model.prior
+        return prior.condition(self.evidence, self.noise.value) if self.evidence.count else prior
+
+    @property
+    def predictive(self) -> Gaussian:
+        """N(mu_p, Sigma_p + lambda I): the distribution of one more picture's latent."""
+        return self.gaussian.predictive(self.noise.value)
+
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Return n latents, shape (n, D), for ``model.decode``; `pictures` does both."""
+        return self.gaussian.sample(n, seed=seed, generator=generator, temperature=temperature)
+
+    def pictures(
+        self,
+        n: int = 16,
+        *,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Return n new pictures, floats in [0, 1], shape (n, C, H, W)."""
+        return self.model.decode(self.sample(n, seed=seed, generator=generator, temperature=temperature))
+
+    def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:
+        """Return the Gaussians on the way to another posterior of the same model (see `paths.between`)."""
+        if self.model.fingerprint != other.model.fingerprint:
+            raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")
+        return paths.between(self.gaussian, other.gaussian, steps)
+
+    def strip(
+        self,
+        other: Posterior,
+        steps: int = 8,
+        n: int = 4,
+        *,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        direct: bool = False,
+    ) -> Tensor:
+        """Return pictures on the way to another posterior of the same model: (steps, n, C, H, W).
+
+        Args:
+            other: where the way ends.
+            steps: how many stops, both ends included.
+            n: how many samples are followed; each keeps its random draws all the way.
+            seed: of the draws.
+            temperature: multiplies the standard deviation.
+            direct: go on straight lines between samples of both ends, instead of through the
+                Gaussians' parameters.
+        """
+        seed = torch.seed() % 2**31 if seed is None else seed
+        stops = self.interpolate(other, steps)
+        latents = torch.stack([stop.sample(n, seed=seed, temperature=temperature) for stop in stops])
+        if direct:
+            end = stops[-1].sample(n, seed=seed + 1, temperature=temperature)
+            latents = paths.direct(latents[0], end, steps)
+        return self.model.decode(latents.flatten(0, 1)).unflatten(0, (steps, n))
+
+    def add(self, pictures: Pictures) -> Posterior:
+        """Return the posterior with more evidence: the same as if all had come at once."""
+        fitted, evidence = self._evidence(pictures)
+        return replace(self, evidence=self.evidence + evidence, digests=self.digests + fitted)
+
+    def remove(self, pictures: Pictures) -> Posterior:
+        """Return the posterior without these pictures: the same as if they had never been seen.
+
+        Raises:
+            ValueError: one of them is not part of the evidence.
+        """
+        digests, evidence = self._evidence(pictures)
+        left = Counter(self.digests)
+        left.subtract(digests)
+        strange = [digest for digest in digests if left[digest] < 0]
+        if strange:
+            which = ", ".join(str(digests.index(digest) + 1) for digest in strange[:5])
+            raise ValueError(
+                f"Expected pictures that are part of the evidence; got {len(strange)} of {len(digests)} "
+                f"that never were (number {which}). Nothing was changed."
+            )
+        return replace(self, evidence=self.evidence - evidence, digests=tuple(left.elements()))
+
+    def save(self, path: PathLike) -> None:
+        """Write the posterior as one safetensors file; `load_posterior` reads it back."""
+        tensors = {"total": self.evidence.total, "scatter": self.evidence.scatter}
+        header = {
+            "model": self.model.name,
+            "fingerprint": self.model.fingerprint,
+            "noise": self.said,
+            "count": self.evidence.count,
+            "digests": list(self.digests),
+        }
+        checkpoint.write(path, "posterior", tensors, header)
+
+    def _evidence(self, pictures: Pictures) -> tuple[tuple[str, ...], Evidence]:
+        fitted = self.model.fit(pictures)
+        if not len(fitted):
+            raise ValueError("Expected at least one picture; got none.")
+        latents = self.model.source.encode(fitted)
+        return _digests(fitted, latents), Evidence.of(latents)
+
+
+def load(name_or_file: PathLike) -> Model:
+    """Return a model: a bundled one by name, or the one in a file.
+
+    Raises:
+        FileNotFoundError: there is no such model or file.
+        ValueError: the file is damaged, foreign or a pickle.
+    """
+    path = hub.find(name_or_file)
+    return Model(checkpoint.load_model(path), str(name_or_file))
+
+
+def load_posterior(path: PathLike, model: Model | None = None) -> Posterior:
+    """Return a saved posterior.
+
+    Args:
+        path: a file written by `Posterior.save`.
+        model: the model it belongs to; without it, the one it was made with is loaded by name.
+
+    Raises:
+        ValueError: the posterior belongs to a model of other weights, or the file is damaged.
+    """
+    tensors, header = checkpoint.read(path, "posterior")
+    if model is None:
+        try:
+            model = load(header["model"])
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"Expected the model of {path} at {header['model']}; it is not there. Say the model (-m)."
+            ) from None
+    if header["fingerprint"] != model.fingerprint:
+        raise ValueError(
+            f"Expected the model that {path} was made with ({header['model']}, weights {header['fingerprint'][:8]}); "
+            f"got {model.name}, weights {model.fingerprint[:8]}."
+        )
+    device = model.prior.mean.device
+    evidence = Evidence(int(header["count"]), tensors["total"].to(device), tensors["scatter"].to(device))
+    if evidence.dim != model.dim:
+        raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
+    return Posterior(model, evidence, header["noise"], tuple(header["digests"]))
+
+
+def models() -> dict[str, dict[str, Any]]:
+    """Return the card of each bundled model, by name."""
+    return {name: checkpoint.header(path)["card"] for name, path in hub.bundled().items()}
+
+
+def _digests(fitted: Any, latents: Tensor) -> tuple[str, ...]:
+    rows = fitted if isinstance(fitted, Tensor) else latents
+    return tuple(hashlib.sha256(row.cpu().contiguous().numpy().tobytes()).hexdigest()[:32] for row in rows)
+
+
+def _is_paths(pictures: Any) -> bool:
+    def is_path(x: Any) -> bool:
+        return isinstance(x, (str, os.PathLike))
+
+    return is_path(pictures) or (isinstance(pictures, Iterable) and isinstance(pictures, (list, tuple)) and len(pictures) > 0 and all(map(is_path, pictures)))
