@@ -17,26 +17,26 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from transflow.demo import demo
     from transflow.evidence import Evidence
     from transflow.gaussian import Gaussian
-    from transflow.models.glow import Glow, GlowConfig
-    from transflow.train import TrainConfig, train
+    from transflow.generative.glow import Glow, GlowConfig
+    from transflow.showcase import demo
+    from transflow.training import TrainConfig, train
     from transflow.transfer import Model, Posterior, load, load_posterior, models
 
 _HOMES = {
     "Evidence": "transflow.evidence",
     "Gaussian": "transflow.gaussian",
-    "Glow": "transflow.models.glow",
-    "GlowConfig": "transflow.models.glow",
+    "Glow": "transflow.generative.glow",
+    "GlowConfig": "transflow.generative.glow",
     "Model": "transflow.transfer",
     "Posterior": "transflow.transfer",
-    "TrainConfig": "transflow.train",
-    "demo": "transflow.demo",
+    "TrainConfig": "transflow.training",
+    "demo": "transflow.showcase",
     "load": "transflow.transfer",
     "load_posterior": "transflow.transfer",
     "models": "transflow.transfer",
-    "train": "transflow.train",
+    "train": "transflow.training",
 }
 
 __all__ = [

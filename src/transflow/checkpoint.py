@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from transflow.models.base import PictureFlow, PixelFormat
-from transflow.models.glow import Glow, GlowConfig
+from transflow.generative.base import PictureFlow, PixelFormat
+from transflow.generative.glow import Glow, GlowConfig
 
 FORMAT = 1
 PathLike = str | os.PathLike[str]
@@ -77,7 +77,9 @@ def header(path: PathLike) -> dict[str, Any]:
         with open(path, "rb") as raw:
             start = raw.read(4)
         pickled = start[:2] == b"PK" or start[:1] == b"\x80"
-        what = "a pickle, which is never opened since it can run code" if pickled else "a damaged file or another format"
+        what = (
+            "a pickle, which is never opened since it can run code" if pickled else "a damaged file or another format"
+        )
         raise ValueError(wrong.format(what)) from None
     try:
         found = json.loads(metadata["transflow"])
@@ -96,7 +98,7 @@ def read(path: PathLike, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"Expected a {kind} file; got a {found['kind']}: {path}")
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, found
+            return {name: file.get_tensor(name) for name in file.keys()}, found  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"Expected a whole {kind} file; got a damaged one ({error}): {path}") from None
 
@@ -111,8 +113,7 @@ def save_model(path: PathLike, model: PictureFlow, *, half: bool = True) -> None
             slightly different one, exact in itself: encoder and decoder share the weights.
     """
     tensors = {
-        name: tensor.half() if half and tensor.ndim == 4 else tensor
-        for name, tensor in model.flow.state_dict().items()
+        name: tensor.half() if half and tensor.ndim == 4 else tensor for name, tensor in model.flow.state_dict().items()
     }
     extra = {"family": "glow", "config": asdict(model.flow.config), "bits": model.bits, "card": model.card}
     write(path, "model", tensors, extra)
@@ -137,4 +138,4 @@ def load_model(path: PathLike) -> PictureFlow:
     if not all(torch.isfinite(t).all() for t in weights.values()):
         raise ValueError(f"Expected finite weights; got NaN or infinity: {path}")
     flow.requires_grad_(False).eval()
-    return PictureFlow(flow.to(memory_format=torch.channels_last), pixels, card)
+    return PictureFlow(flow.to(memory_format=torch.channels_last), pixels, card)  # type: ignore[call-overload]

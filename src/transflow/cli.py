@@ -33,6 +33,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Print one line and exit with status 2."""
         self.exit(2, f"transflow: error: {message}. See: {self.prog} --help\n")
 
 
@@ -80,7 +81,9 @@ def parser() -> Parser:
     made.add_argument("--noise", help=NOISE_HELP)
     change = made.add_mutually_exclusive_group()
     change.add_argument("--add", metavar="POSTERIOR", help="add PICTURES to the evidence of this posterior file")
-    change.add_argument("--remove", metavar="POSTERIOR", help="take PICTURES out of the evidence of this posterior file")
+    change.add_argument(
+        "--remove", metavar="POSTERIOR", help="take PICTURES out of the evidence of this posterior file"
+    )
     out(made, "posterior file to write, .safetensors (default with --add and --remove: the same file)", required=False)
 
     made = command("sample", _sample, "draw new pictures from a posterior, or from a model as it is")
@@ -134,7 +137,9 @@ def parser() -> Parser:
     made.add_argument("--groups", metavar="CSV", help="file name, group a line: groups are held out whole")
     made.add_argument("--no-flip", dest="flip", action="store_false", default=None, help="show no picture mirrored")
     made.add_argument("--precision", choices=["auto", "float32", "bfloat16"], help="of the networks (default: auto)")
-    made.add_argument("--no-compile", dest="compile", action="store_false", default=None, help="do not use torch.compile")
+    made.add_argument(
+        "--no-compile", dest="compile", action="store_false", default=None, help="do not use torch.compile"
+    )
     made.add_argument("--seed", type=int, help="of weights, split, order and noise (default: 0)")
     made.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     made.add_argument("--data", dest="data_note", default="", help="words for the card: what it was trained on")
@@ -160,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demo(a: argparse.Namespace) -> None:
-    from transflow.demo import demo
+    from transflow.showcase import demo
 
     page = demo(a.output, seed=a.seed, report=_say)
     print(f"{page} (seed {a.seed})")
@@ -176,7 +181,11 @@ def _models(a: argparse.Namespace) -> None:
     for name, card in cards.items():
         print(name)
         for key, value in card.items():
-            print(f"  {key.replace('_', ' '):<22}{value:.4g}" if isinstance(value, float) else f"  {key.replace('_', ' '):<22}{value}")
+            print(
+                f"  {key.replace('_', ' '):<22}{value:.4g}"
+                if isinstance(value, float)
+                else f"  {key.replace('_', ' '):<22}{value}"
+            )
 
 
 def _condition(a: argparse.Namespace) -> None:
@@ -266,7 +275,9 @@ def _score(a: argparse.Namespace) -> None:
     model = load(a.model)
     read = _read(a, model)
     scores = model.score(read.pixels)
-    columns = zip(read.names, scores.log_prob.tolist(), scores.bits_per_dim.tolist(), scores.radius.tolist(), strict=True)
+    columns = zip(
+        read.names, scores.log_prob.tolist(), scores.bits_per_dim.tolist(), scores.radius.tolist(), strict=True
+    )
     if a.json:
         rows = [{"picture": n, "log_prob": p, "bits_per_dim": b, "radius": r} for n, p, b, r in columns]
         print(json.dumps(rows, indent=2))
@@ -293,8 +304,8 @@ def _train(a: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from transflow.models.glow import GlowConfig
-    from transflow.train import Progress, TrainConfig, train
+    from transflow.generative.glow import GlowConfig
+    from transflow.training import Progress, TrainConfig, train
 
     def said(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(a, name)) is not None}
@@ -302,27 +313,41 @@ def _train(a: argparse.Namespace) -> None:
     shape = said("size", "steps", "width", "coupling", "permutation") | ({"channels": 1} if a.grey else {})
     if a.resume and (shape or a.bits):
         raise ValueError("Expected no architecture with --resume: a run goes on with the one it was begun with")
-    rest = said("bits", "minutes", "batch", "learning_rate", "interval", "held_out", "flip", "precision", "compile", "seed")
+    rest = said(
+        "bits", "minutes", "batch", "learning_rate", "interval", "held_out", "flip", "precision", "compile", "seed"
+    )
     config = replace(TrainConfig(), glow=replace(GlowConfig(), **shape), **rest)
     _writable(a.output, ".safetensors")
-    with tqdm(total=100.0, unit="%", bar_format="{percentage:3.0f}% |{bar:20}| {postfix}") as bar:
+    bars: list[tqdm[NoReturn]] = []
 
-        def report(p: Progress) -> None:
-            held_out = f", held out {p.held_out:.3f}" if p.held_out is not None else ""
-            skipped = f", {p.skipped} skipped" if p.skipped else ""
-            bar.set_postfix_str(
-                f"{p.bits_per_dim:.3f} bits/dim{held_out}, {p.pictures_per_second:.0f} images/s, "
-                f"{max(0.0, p.minutes_left):.1f} min left{skipped}",
-                refresh=False,
-            )
-            bar.update(100 * p.share - bar.n)
+    def report(p: Progress) -> None:
+        if not bars:  # the first step is done: from here on there is something to show
+            bars.append(tqdm(total=100.0, bar_format="{percentage:3.0f}% |{bar:20}| {postfix}"))
+        held_out = f", held out {p.held_out:.3f}" if p.held_out is not None else ""
+        skipped = f", {p.skipped} skipped" if p.skipped else ""
+        words = f"{p.bits_per_dim:.3f} bits/dim{held_out}, {p.pictures_per_second:.0f} images/s, "
+        bars[0].set_postfix_str(words + f"{max(0.0, p.minutes_left):.1f} min left{skipped}", refresh=False)
+        bars[0].update(100 * p.share - bars[0].n)
 
-        card = {"name": Path(a.output).stem, "data": a.data_note, "licence": a.licence}
+    card = {"name": Path(a.output).stem, "data": a.data_note, "licence": a.licence}
+    try:
         model = train(
-            a.pictures, a.output, config, resume=a.resume, groups=a.groups, card=card, skip_bad=a.skip_bad,
-            device=a.device, report=report,
+            a.pictures,
+            a.output,
+            config,
+            resume=a.resume,
+            groups=a.groups,
+            card=card,
+            skip_bad=a.skip_bad,
+            device=a.device,
+            report=report,
         )
-    print(f"{a.output}: {model.card['bits_per_dim']:.4f} bits/dim on {model.card['held_out_pictures']} held-out pictures")
+    finally:
+        for bar in bars:
+            bar.close()
+    print(
+        f"{a.output}: {model.card['bits_per_dim']:.4f} bits/dim on {model.card['held_out_pictures']} held-out pictures"
+    )
 
 
 def _read(a: argparse.Namespace, model: Model) -> Pictures:

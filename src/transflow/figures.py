@@ -57,7 +57,9 @@ def grid(
     sheet = Image.new("RGB", (left + columns * step_x, top + -(-count // columns) * step_y), PAPER)
     draw = ImageDraw.Draw(sheet)
     for i, pixels in enumerate(pictures.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()):
-        tile = Image.fromarray(np.ascontiguousarray(pixels)).resize((wide * zoom, high * zoom), Image.Resampling.NEAREST)
+        tile = Image.fromarray(np.ascontiguousarray(pixels)).resize(
+            (wide * zoom, high * zoom), Image.Resampling.NEAREST
+        )
         sheet.paste(tile, (left + (i % columns) * step_x, top + (i // columns) * step_y))
     for i, word in enumerate(rows):
         draw.text((left - 8, top + i * step_y + high * zoom // 2), word, INK, font, anchor="rm")

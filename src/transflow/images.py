@@ -90,7 +90,9 @@ def fit(pictures: PictureLike, channels: int, size: int) -> Tensor:
     if isinstance(pictures, Image.Image):
         pictures = [pictures]
     if isinstance(pictures, Tensor):
-        batch = _checked(pictures.detach().cpu().numpy(), "tensor", "(B, C, H, W)", pictures.ndim == 4, pictures.shape[1:2])
+        batch = _checked(
+            pictures.detach().cpu().numpy(), "tensor", "(B, C, H, W)", pictures.ndim == 4, pictures.shape[1:2]
+        )
         if batch.shape[1:] == (channels, size, size):
             return torch.from_numpy(batch).clone()
         batch = batch.transpose(0, 2, 3, 1)
@@ -103,7 +105,9 @@ def fit(pictures: PictureLike, channels: int, size: int) -> Tensor:
             raise TypeError(f"Expected a list of PIL pictures; got a list with {wrong[0]}.")
         return _stack((fit_one(p, channels, size) for p in pictures), channels, size)
     else:
-        raise TypeError(f"Expected pictures as a uint8 tensor, a uint8 array or a list of PIL; got {type(pictures).__name__}.")
+        raise TypeError(
+            f"Expected pictures as a uint8 tensor, a uint8 array or a list of PIL; got {type(pictures).__name__}."
+        )
     if batch.ndim == 4 and batch.shape[3] == 1:
         batch = batch[..., 0]
     return _stack((fit_one(Image.fromarray(np.ascontiguousarray(p)), channels, size) for p in batch), channels, size)

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias, Union, runtime_checkable
 
 import torch
@@ -302,7 +301,7 @@ class Posterior:
     def add(self, pictures: Pictures) -> Posterior:
         """Return the posterior with more evidence: the same as if all had come at once."""
         fitted, evidence = self._evidence(pictures)
-        return replace(self, evidence=self.evidence + evidence, digests=self.digests + fitted)
+        return self._with(self.evidence + evidence, self.digests + fitted)
 
     def remove(self, pictures: Pictures) -> Posterior:
         """Return the posterior without these pictures: the same as if they had never been seen.
@@ -320,7 +319,7 @@ class Posterior:
                 f"Expected pictures that are part of the evidence; got {len(strange)} of {len(digests)} "
                 f"that never were (number {which}). Nothing was changed."
             )
-        return replace(self, evidence=self.evidence - evidence, digests=tuple(left.elements()))
+        return self._with(self.evidence - evidence, tuple(left.elements()))
 
     def save(self, path: PathLike) -> None:
         """Write the posterior as one safetensors file; `load_posterior` reads it back."""
@@ -333,6 +332,12 @@ class Posterior:
             "digests": list(self.digests),
         }
         checkpoint.write(path, "posterior", tensors, header)
+
+    def _with(self, evidence: Evidence, digests: tuple[str, ...]) -> Posterior:
+        changed = replace(self, evidence=evidence, digests=digests)
+        if evidence.count:
+            _ = changed.noise  # a noise that cannot be found for this evidence is told now, not at the first sample
+        return changed
 
     def _evidence(self, pictures: Pictures) -> tuple[tuple[str, ...], Evidence]:
         fitted = self.model.fit(pictures)
@@ -397,4 +402,9 @@ def _is_paths(pictures: Any) -> bool:
     def is_path(x: Any) -> bool:
         return isinstance(x, (str, os.PathLike))
 
-    return is_path(pictures) or (isinstance(pictures, Iterable) and isinstance(pictures, (list, tuple)) and len(pictures) > 0 and all(map(is_path, pictures)))
+    return is_path(pictures) or (
+        isinstance(pictures, Iterable)
+        and isinstance(pictures, (list, tuple))
+        and len(pictures) > 0
+        and all(map(is_path, pictures))
+    )

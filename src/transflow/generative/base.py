@@ -17,7 +17,7 @@ from torch import Tensor
 
 from transflow import images
 from transflow.gaussian import Gaussian
-from transflow.models.glow import Glow
+from transflow.generative.glow import Glow
 
 BATCH = 64  # pictures at a time: bounds memory, changes nothing else
 
@@ -148,12 +148,11 @@ class PictureFlow:
 
     @torch.no_grad()
     def _batched(self, values: Tensor, function: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        if not len(values):  # one stand-in goes through, so that the results have the right shapes
+            return tuple(part[:0] for part in self._batched(values.new_zeros(1, *values.shape[1:]), function))
         like = self._like
-        # An empty set still goes through once, so that its results have the right shapes.
-        starts = range(0, max(len(values), 1), BATCH)
-        done = [function(self._moved(values[i : i + BATCH], like)) for i in starts]
+        done = [
+            function(part.to(like.device) if part.dtype == torch.uint8 else part.to(like))
+            for part in values.split(BATCH)
+        ]
         return tuple(torch.cat(parts) for parts in zip(*done, strict=True))
-
-    @staticmethod
-    def _moved(values: Tensor, like: Tensor) -> Tensor:
-        return values.to(like.device) if values.dtype == torch.uint8 else values.to(like)

@@ -95,12 +95,14 @@ class ChannelAffine(nn.Module):
         self.initialised.fill_(True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant, (B,), in nats."""
         with torch.autocast(x.device.type, enabled=False):
             a, b, log_det = self.folded()
             z = F.conv2d(x, a[:, :, None, None], b)
         return z, (log_det * (x.shape[-1] * x.shape[-2])).expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
+        """Return x."""
         a, b, _ = self.folded()
         inverse = torch.linalg.inv(a.double()).to(a)
         return F.conv2d(z - b[:, None, None], inverse[:, :, None, None])
@@ -110,16 +112,15 @@ class ConvNet(nn.Sequential):
     """3x3, 1x1, 3x3 convolutions with ReLUs; the last starts at zero, so a coupling starts as identity."""
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
+        first = nn.Conv2d(inputs, width, 3, padding=1)
+        middle = nn.Conv2d(width, width, 1)
         last = nn.Conv2d(width, outputs, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-        super().__init__(
-            nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(width, width, 1), nn.ReLU(),
-            last,
-        )
-        for layer in (self[0], self[2]):
+        super().__init__(first, nn.ReLU(), middle, nn.ReLU(), last)
+        for layer in (first, middle):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(last.weight)
+        for layer in (first, middle, last):
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 
 
@@ -150,11 +151,13 @@ class Coupling(nn.Module):
         return soft_bound(s), t
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant, (B,), in nats."""
         x_a, x_b = x.split(self.halves, 1)
         s, t = self.scale_and_shift(x_a)
         return torch.cat([x_a, (x_b + t) * s.exp()], 1), s.sum((1, 2, 3))
 
     def inverse(self, z: Tensor) -> Tensor:
+        """Return x."""
         z_a, z_b = z.split(self.halves, 1)
         s, t = self.scale_and_shift(z_a)
         return torch.cat([z_a, z_b * (-s).exp() - t], 1)

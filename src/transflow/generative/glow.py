@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from transflow.models.bijections import (
+from transflow.generative.bijections import (
     ChannelAffine,
     Coupling,
     CouplingKind,
@@ -69,10 +69,12 @@ class TopPrior(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(shape))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return eps and the log-determinant, (B,), in nats."""
         s = soft_bound(self.log_scale)
         return (z + self.shift) * s.exp(), s.sum().expand(len(z))
 
     def inverse(self, eps: Tensor) -> Tensor:
+        """Return z."""
         return eps * (-soft_bound(self.log_scale)).exp() - self.shift
 
 
@@ -80,6 +82,7 @@ class Cascade(nn.ModuleList):
     """Bijections one after the other; log-determinants add."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant, (B,), in nats."""
         log_det = x.new_zeros(len(x))
         for layer in self:
             x, change = layer(x)
@@ -87,8 +90,9 @@ class Cascade(nn.ModuleList):
         return x, log_det
 
     def inverse(self, z: Tensor) -> Tensor:
+        """Return x."""
         for layer in reversed(self):
-            z = layer.inverse(z)
+            z = layer.inverse(z)  # type: ignore[operator]
         return z
 
 

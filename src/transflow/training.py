@@ -1,7 +1,7 @@
 """Training a Glow by maximum likelihood: a model and a loop, read from top to bottom.
 
 Each step draws a batch of pictures, adds uniform noise within the bins of their pixels, and goes
-down the gradient of the mean of ``-log p(x)``; the model that is kept is an exponential moving
+down the gradient of the mean of ``-log p(x) / D``; the model that is kept is an exponential moving
 average of the weights. Everything that a run needs to go on is one safetensors file beside the
 model, written whole or not at all, so a killed run loses at most the last interval.
 """
@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from transflow import checkpoint, data, figures
 from transflow.gaussian import Gaussian
+from transflow.generative.base import PictureFlow, PixelFormat
+from transflow.generative.bijections import ConvNet
+from transflow.generative.glow import Glow, GlowConfig
 from transflow.metrics import bits_per_dim
-from transflow.models.base import PictureFlow, PixelFormat
-from transflow.models.bijections import ConvNet
-from transflow.models.glow import Glow, GlowConfig
 
 PATIENCE = 50  # steps skipped in a row before a run is given up
 
@@ -98,6 +98,7 @@ class Run:
         self.seconds = 0.0
         self.held_out: float | None = None
         self.pixels = PixelFormat(config.bits)
+        self.card: dict[str, Any] = {}
 
     @property
     def share(self) -> float:
@@ -121,7 +122,7 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         fine = bool(torch.isfinite(loss))
         if fine:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.config.clip)
             fine = bool(torch.isfinite(norm))
         if not fine:
@@ -143,9 +144,12 @@ class Run:
             torch._foreach_lerp_(ours, theirs, 1 - decay)
         return True
 
-    def model(self, card: dict[str, Any]) -> PictureFlow:
-        """Return the averaged model."""
-        return PictureFlow(self.average, self.pixels, card)
+    @property
+    def model(self) -> PictureFlow:
+        """The averaged model, with what its card says by now."""
+        minutes = round(self.seconds / 60, 1)
+        now = {"bits_per_dim": self.held_out, "pictures_seen": self.seen, "minutes": minutes, "skipped": self.skipped}
+        return PictureFlow(self.average, self.pixels, self.card | now)
 
     def save(self, path: Path) -> None:
         """Write everything that is needed to go on."""
@@ -153,7 +157,7 @@ class Run:
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for i, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{k}": v for k, v in state.items()}
-        numbers = {k: getattr(self, k) for k in ("step", "seen", "skipped", "seconds", "held_out")}
+        numbers = {k: getattr(self, k) for k in ("step", "seen", "skipped", "seconds", "held_out", "card")}
         checkpoint.write(path, "training", tensors, {"config": asdict(self.config), **numbers})
 
     @classmethod
@@ -163,7 +167,9 @@ class Run:
         settings = header["config"] | {"glow": GlowConfig(**header["config"]["glow"]), "minutes": minutes}
         run = cls(TrainConfig(**settings), device)
         for name, module in (("flow", run.flow), ("average", run.average)):
-            module.load_state_dict({k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")})
+            module.load_state_dict(
+                {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
+            )
         states: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith("optimiser."):
@@ -171,7 +177,7 @@ class Run:
                 states.setdefault(int(i), {})[name] = value
         groups = run.optimiser.state_dict()["param_groups"]
         run.optimiser.load_state_dict({"state": states, "param_groups": groups})
-        for name in ("step", "seen", "skipped", "seconds", "held_out"):
+        for name in ("step", "seen", "skipped", "seconds", "held_out", "card"):
             setattr(run, name, header[name])
         return run
 
@@ -219,9 +225,16 @@ def train(
         run.start(training[_order(len(training), 0, config.seed)[:256]])
     lines = _kept_lines(metrics_file, run.step) if resume else []
     precision = faster_precision(config, where) if config.precision == "auto" else config.precision
-    settings = {"precision": precision, "device": where.type, "training_pictures": len(training)}
-    settings |= {"held_out_pictures": len(held_out), "parameters": sum(p.numel() for p in run.flow.parameters())}
-    card = {**(card or {}), **settings}
+    run.card |= {key: value for key, value in (card or {}).items() if value}
+    run.card |= {
+        "parameters": sum(p.numel() for p in run.flow.parameters()),
+        "precision": precision,
+        "device": where.type,
+        "training_pictures": len(training),
+        "held_out_pictures": len(held_out),
+        "held_out_share": config.held_out,
+        "seed": config.seed,
+    }
     loss_of = _loss(run, precision)
     recent: list[float] = []
     clock = saved = time.monotonic()
@@ -233,27 +246,38 @@ def train(
         now = time.monotonic()
         run.seconds += now - clock if run.step > 1 else 0.0  # the first step compiles
         took, clock = now - clock, now
-        recent = [*recent[-99:], bits_per_dim(-loss.item(), run.model({}).dim, config.bits)]
+        recent = [*recent[-99:], bits_per_dim(-loss.item(), 1, config.bits)]
         progress = Progress(
-            run.step, run.seen, run.share, sum(recent) / len(recent), len(x) / max(took, 1e-9),
-            config.minutes - run.seconds / 60, run.skipped, run.held_out,
+            run.step,
+            run.seen,
+            run.share,
+            sum(recent) / len(recent),
+            len(x) / max(took, 1e-9),
+            config.minutes - run.seconds / 60,
+            run.skipped,
+            run.held_out,
         )
         if now - saved > config.interval * 60 or run.share >= 1:
-            run.held_out = held_out_bits(run.model(card), held_out[:1024])
-            line = {"step": run.step, "pictures": run.seen, "minutes": round(run.seconds / 60, 3)}
-            line |= {"bits_per_dim": progress.bits_per_dim, "held_out": run.held_out, "skipped": run.skipped}
-            line |= {"learning_rate": run.learning_rate()}
+            run.held_out = held_out_bits(run.model, held_out[:1024])
+            line = {
+                "step": run.step,
+                "pictures": run.seen,
+                "minutes": round(run.seconds / 60, 3),
+                "bits_per_dim": progress.bits_per_dim,
+                "held_out": run.held_out,
+                "learning_rate": run.learning_rate(),
+                "skipped": run.skipped,
+            }
             lines.append(json.dumps(line))
-            card |= {"bits_per_dim": run.held_out, "pictures_seen": run.seen, "minutes": round(run.seconds / 60, 1)}
             run.save(state_file)
-            checkpoint.save_model(output, run.model(card))
+            checkpoint.save_model(output, run.model)
             checkpoint.write_bytes(metrics_file, ("\n".join(lines) + "\n").encode())
-            checkpoint.write_bytes(output.with_suffix(".samples.png"), _sample_sheet(run.model(card)))
+            checkpoint.write_bytes(output.with_suffix(".samples.png"), _sample_sheet(run.model))
             clock = saved = time.monotonic()
         if report:
             report(replace(progress, held_out=run.held_out))
     model = checkpoint.load_model(output)
-    model = replace(model, card=card | {"bits_per_dim": held_out_bits(model, held_out)})
+    model = replace(model, card=model.card | {"bits_per_dim": held_out_bits(model, held_out)})
     checkpoint.save_model(output, model)
     return model
 
@@ -311,18 +335,21 @@ def faster_precision(config: TrainConfig, device: torch.device) -> str:
 
 
 def _loss(run: Run, precision: str) -> Callable[[Tensor], Tensor]:
-    """Return the function from a batch to the mean negative log-likelihood, in nats."""
+    """Return the function from a batch to the mean negative log-likelihood, in nats per dimension."""
     half_log_two_pi = 0.9189385332046727
 
     def nll(x: Tensor) -> Tensor:
         z, log_det = run.flow(x)
-        return (z.square().sum(1) / 2 + z.shape[1] * half_log_two_pi - log_det).mean()
+        return (z.square().mean(1) / 2 + half_log_two_pi - log_det / z.shape[1]).mean()
 
     compiled: Callable[[Tensor], Tensor] = torch.compile(nll) if run.config.compile else nll
     state = {"function": compiled}
 
     def loss(x: Tensor) -> Tensor:
-        with torch.autocast(run.device.type, torch.bfloat16, enabled=precision == "bfloat16"), warnings.catch_warnings():
+        with (
+            torch.autocast(run.device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", FutureWarning)  # torch.compile warns of its own insides
             try:
                 return state["function"](x)

@@ -1,0 +1,65 @@
+"""What every benchmark prints and writes beside its figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import transflow
+from transflow.checkpoint import write_bytes
+
+
+def setting(seed: int) -> dict[str, Any]:
+    """Seed, versions and machine."""
+    return {
+        "seed": seed,
+        "versions": {"transflow": transflow.__version__, **{p: version(p) for p in ("torch", "numpy", "pillow")}},
+        "python": platform.python_version(),
+        "machine": {"system": platform.system(), "processor": processor(), "threads": torch.get_num_threads()},
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "time": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':')[1].strip()}, {os.cpu_count()} cores"
+    return platform.processor() or platform.machine()
+
+
+def median_seconds(function: Callable[[], object], repeats: int) -> float:
+    """Median time of a call, after one that is not counted."""
+    function()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    cells = [list(map(str, heads)), *[[c if isinstance(c, str) else f"{c:.4g}" for c in row] for row in rows]]
+    wide = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+    lines = [
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, wide, strict=True)))
+        for row in cells
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def write_json(path: str, content: dict[str, Any]) -> None:
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+    print(f"written: {path}")

@@ -1,0 +1,1 @@
+"""Generative models that can be run backwards."""

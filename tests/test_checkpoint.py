@@ -1,0 +1,127 @@
+"""One file is a whole model; what is not one of ours is told in one line; nothing is half-written."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from transflow import checkpoint, load, load_posterior
+
+
+def test_a_model_is_one_file(model_file, pixels, tmp_path):
+    model = load(model_file)
+    checkpoint.save_model(tmp_path / "again.safetensors", model.source)
+    again = load(tmp_path / "again.safetensors")
+    assert again.fingerprint == model.fingerprint
+    assert again.card == model.card == {"name": "tiny", "data": "none", "licence": "none"}
+    assert torch.equal(again.encode(pixels), model.encode(pixels))
+    assert again.source.flow.config == model.source.flow.config
+
+
+def test_the_fingerprint_is_of_weights_and_bits(model):
+    from dataclasses import replace
+
+    from transflow.generative.base import PixelFormat
+
+    assert replace(model.source, pixels=PixelFormat(8)).fingerprint != model.fingerprint
+    assert replace(model.source, card={}).fingerprint == model.fingerprint
+
+
+def damaged(kind, good, path):
+    content = good.read_bytes()
+    if kind == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "header":
+        path.write_bytes(b"\xff" * 64)
+    elif kind == "foreign":
+        save_file({"w": torch.zeros(3)}, path)
+    elif kind == "foreign json":
+        save_file({"w": torch.zeros(3)}, path, {"transflow": "[1"})
+    elif kind == "newer":
+        save_file({"w": torch.zeros(3)}, path, {"transflow": json.dumps({"format": 99, "kind": "model"})})
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps({"a": 1}))
+    elif kind == "torch":
+        torch.save({"a": torch.zeros(2)}, path)
+    elif kind == "wrong weights":
+        header = checkpoint.header(good) | {"config": {"steps": [1], "width": [4]}}
+        checkpoint.write(
+            path, "model", {"w": torch.zeros(3)}, {k: v for k, v in header.items() if k not in ("format", "kind")}
+        )
+    elif kind == "nan":
+        tensors, header = checkpoint.read(good, "model")
+        next(iter(tensors.values())).fill_(float("nan"))
+        tensors = {k: (v * float("nan") if v.is_floating_point() else v) for k, v in tensors.items()}
+        checkpoint.write(path, "model", tensors, {k: v for k, v in header.items() if k not in ("format", "kind")})
+    else:
+        checkpoint.write(path, "posterior", {"total": torch.zeros(3)}, {})
+    return path
+
+
+KINDS = {
+    "cut": "damaged",
+    "empty": "damaged",
+    "header": "damaged",
+    "foreign": "another program",
+    "foreign json": "another program",
+    "newer": "format 99",
+    "pickle": "pickle",
+    "torch": "pickle",
+    "wrong weights": "do not fit",
+    "nan": "finite",
+    "posterior": "got a posterior",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_model_is_told_in_one_line(kind, model_file, tmp_path):
+    path = damaged(kind, model_file, tmp_path / "bad.safetensors")
+    with pytest.raises(ValueError, match=KINDS[kind]) as error:
+        load(path)
+    assert "\n" not in str(error.value)
+    assert "bad.safetensors" in str(error.value)
+
+
+def test_a_pickle_is_never_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was run",))
+
+    (tmp_path / "trap.pt").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="pickle"):
+        load(tmp_path / "trap.pt")
+
+
+def test_a_model_is_no_posterior(model_file):
+    with pytest.raises(ValueError, match="Expected a posterior file; got a model"):
+        load_posterior(model_file)
+
+
+def test_an_unknown_model_is_told_with_those_there_are():
+    with pytest.raises(FileNotFoundError, match="faces-32"):
+        load("faces-33")
+
+
+def test_nothing_is_half_written(tmp_path, monkeypatch):
+    target = tmp_path / "x.bin"
+    checkpoint.write_bytes(target, b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write_bytes(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_an_output_that_cannot_be_is_told(tmp_path):
+    with pytest.raises(OSError, match="folder that is there"):
+        checkpoint.write_bytes(tmp_path / "no" / "x.bin", b"")
+    with pytest.raises(OSError, match="got a folder"):
+        checkpoint.write_bytes(tmp_path, b"")

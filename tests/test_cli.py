@@ -1,0 +1,233 @@
+"""The command line: good words make files, bad ones make one line and exit status 2."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from transflow import load, load_posterior
+from transflow.cli import main
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run a command in an empty folder; return status, standard output and standard error."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+
+    def call(*words):
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as error:
+            status = error.code
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call
+
+
+@pytest.fixture
+def red(run, folder, model_file, tmp_path):
+    path = tmp_path / "red.safetensors"
+    assert run("condition", folder, "-m", model_file, "--noise", "0.5m", "-o", path)[0] == 0
+    return path
+
+
+def test_condition_is_its_twin_in_python(red, model, pixels):
+    posterior = load_posterior(red)
+    torch.testing.assert_close(posterior.gaussian.mean, model.condition(pixels, "0.5m").gaussian.mean)
+
+
+def test_condition_says_what_it_chose(run, folder, model_file, tmp_path):
+    status, out, _ = run("condition", folder, "-m", model_file, "-o", tmp_path / "t.safetensors")
+    assert status == 0
+    assert "12 pictures" in out
+    assert "typical: lambda = " in out
+
+
+def test_evidence_goes_in_and_out_of_a_saved_posterior(run, red, folder, model, pixels):
+    files = sorted(folder.iterdir())
+    assert run("condition", *files[8:], "--remove", red, "-o", "less.safetensors")[0] == 0
+    less = load_posterior("less.safetensors")
+    torch.testing.assert_close(less.gaussian.mean, model.condition(pixels[:8], "0.5m").gaussian.mean, rtol=0, atol=1e-5)
+    assert run("condition", *files[8:], "--add", "less.safetensors")[0] == 0
+    again = load_posterior("less.safetensors")
+    torch.testing.assert_close(again.gaussian.mean, load_posterior(red).gaussian.mean, rtol=0, atol=1e-5)
+    before = red.read_bytes()
+    status, _, err = run("condition", *files[:1], *files[:1], "--remove", red)
+    assert (status, red.read_bytes()) == (2, before)
+    assert "never were" in err
+
+
+def test_sample_writes_what_python_draws(run, red, model_file):
+    status, out, _ = run("sample", red, "-n", 4, "--seed", 0, "--temperature", 0.7, "-o", "grid.png")
+    assert status == 0
+    assert "seed 0" in out
+    assert run("sample", red, "-n", 4, "--seed", 0, "--temperature", 0.7, "-o", "each/")[0] == 0
+    first = np.asarray(Image.open("each/0000.png")).astype(float) / 255
+    expected = load_posterior(red).pictures(4, seed=0, temperature=0.7)[0].permute(1, 2, 0).numpy()
+    assert np.abs(first - expected).max() <= 0.5 / 255 + 1e-6
+    assert run("sample", model_file, "-n", 2, "-o", "prior.png")[0] == 0
+
+
+def test_a_new_seed_is_printed_and_makes_the_same_again(run, red):
+    _, out, _ = run("sample", red, "-n", 2, "-o", "a.png")
+    seed = out.split("seed ")[1].rstrip(")\n")
+    run("sample", red, "-n", 2, "--seed", seed, "-o", "b.png")
+    assert np.array_equal(np.asarray(Image.open("a.png")), np.asarray(Image.open("b.png")))
+
+
+def test_sweep_interpolate_reconstruct_write_pictures(run, red, folder, model_file):
+    assert run("sweep", folder, "-m", model_file, "--noise", "0.2m,1m", "-n", 3, "-o", "sweep.png")[0] == 0
+    assert run("interpolate", red, red, "--steps", 4, "-n", 2, "-o", "strip.png")[0] == 0
+    assert run("interpolate", red, red, "--steps", 4, "-n", 2, "--direct", "-o", "strip.gif")[0] == 0
+    with Image.open("strip.gif") as strip:
+        assert strip.n_frames >= 2
+    status, out, _ = run("reconstruct", folder, "-m", model_file, "-o", "pairs.png")
+    assert status == 0
+    assert "largest error" in out
+    for name in ("sweep.png", "strip.png", "pairs.png"):
+        assert np.asarray(Image.open(name)).std() > 0
+
+
+def test_score_prints_a_table_or_json(run, folder, model_file, model, pixels):
+    status, out, _ = run("score", folder, "-m", model_file, "--json")
+    rows = json.loads(out)
+    assert status == 0
+    assert [set(r) for r in rows] == [{"picture", "log_prob", "bits_per_dim", "radius"}] * 12
+    assert [r["log_prob"] for r in rows] == pytest.approx(model.log_prob(pixels).tolist())
+    _, out, _ = run("score", folder, "-m", model_file)
+    assert len(out.splitlines()) == 13
+
+
+def test_models_are_listed_with_their_cards(run):
+    status, out, _ = run("models", "--json")
+    assert status == 0
+    assert {"bits_per_dim", "data", "licence"} <= set(json.loads(out)["faces-32"])
+    assert "faces-32" in run("models")[1]
+
+
+BAD = {
+    "an empty folder": (["condition", "EMPTY", "-m", "MODEL", "-o", "x.safetensors"], "at least one picture"),
+    "a path that is not there": (["score", "nowhere", "-m", "MODEL"], "not there: nowhere"),
+    "a text among the pictures": (["score", "MIXED", "-m", "MODEL"], "notes.txt"),
+    "a truncated JPEG": (["sweep", "CUT", "-m", "MODEL", "-o", "x.png"], "cut.jpg"),
+    "an empty file": (["reconstruct", "ZERO", "-m", "MODEL", "-o", "x.png"], "0 bytes"),
+    "a noise of 0": (["condition", "GOOD", "-m", "MODEL", "--noise", "0", "-o", "x.safetensors"], '"0.5m"'),
+    "a negative noise": (["condition", "GOOD", "-m", "MODEL", "--noise=-1m", "-o", "x.safetensors"], '"0.5m"'),
+    "a noise of NaN": (["condition", "GOOD", "-m", "MODEL", "--noise", "nan", "-o", "x.safetensors"], '"0.5m"'),
+    "nonsense as noise": (["sweep", "GOOD", "-m", "MODEL", "--noise", "0.5m,lots", "-o", "x.png"], "'lots'"),
+    "evidence noise of one picture": (
+        ["condition", "ONE", "-m", "MODEL", "--noise", "evidence", "-o", "x.safetensors"],
+        "two different",
+    ),
+    "an unknown model": (["score", "GOOD", "-m", "faces-99"], "faces-32"),
+    "a pickle as model": (["score", "GOOD", "-m", "PICKLE"], "pickle"),
+    "a foreign safetensors": (["sample", "FOREIGN", "-o", "x.png"], "another program"),
+    "a posterior as model": (["score", "GOOD", "-m", "RED"], "got a posterior"),
+    "a model as posterior": (["interpolate", "RED", "MODEL", "-o", "x.png"], "got a model"),
+    "a folder that is not there": (["sample", "RED", "-o", "no/where/x.png"], "folder that is there"),
+    "an output of no picture": (["sample", "RED", "-o", "x.docx"], "picture file"),
+    "a posterior file of another suffix": (["condition", "GOOD", "-m", "MODEL", "-o", "x.pt"], ".safetensors"),
+    "no output": (["condition", "GOOD", "-m", "MODEL"], "-o FILE"),
+    "noise with --add": (["condition", "GOOD", "--add", "RED", "--noise", "1m"], "no --noise"),
+    "no samples": (["sample", "RED", "-n", "0", "-o", "x.png"], "whole number"),
+    "a negative temperature": (["sample", "RED", "--temperature", "-1", "-o", "x.png"], "temperature"),
+    "one step": (["interpolate", "RED", "RED", "--steps", "1", "-o", "x.png"], "2 or more"),
+    "an unknown command": (["paint"], "invalid choice"),
+    "no command": ([], "COMMAND"),
+    "an unknown option": (["score", "GOOD", "--fast"], "unrecognized"),
+    "a demo into a file": (["demo", "-o", "MODEL"], "got a file"),
+    "impossible architecture": (["train", "GOOD", "-o", "x.safetensors", "--size", "33"], "squeezes"),
+    "nothing to resume": (["train", "GOOD", "-o", "x.safetensors", "--resume"], "not there"),
+    "nine bits": (["train", "GOOD", "-o", "x.safetensors", "--bits", "9"], "1 to 8 bits"),
+    "one picture to train on": (["train", "ONE", "-o", "x.safetensors"], "train on"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_and_leaves_nothing(case, run, red, folder, model_file, tmp_path):
+    words, told = BAD[case]
+    one, empty, mixed, cut, zero = (tmp_path / name for name in ("one", "empty", "mixed", "cut", "zero"))
+    for path in (one, empty, mixed, cut, zero):
+        path.mkdir()
+    good = sorted(folder.iterdir())[0]
+    for path in (one, mixed, cut, zero):
+        (path / "good.png").write_bytes(good.read_bytes())
+    (mixed / "notes.txt").write_text("hello")
+    Image.open(good).resize((80, 80)).save(tmp_path / "whole.jpg")
+    (cut / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:-300])
+    (zero / "zero.png").write_bytes(b"")
+    torch.save({}, tmp_path / "pickle.pt")
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    names = {
+        "EMPTY": empty,
+        "GOOD": folder,
+        "ONE": one,
+        "MIXED": mixed,
+        "CUT": cut,
+        "ZERO": zero,
+        "MODEL": model_file,
+        "RED": red,
+        "PICKLE": tmp_path / "pickle.pt",
+        "FOREIGN": tmp_path / "foreign.safetensors",
+    }
+    status, out, err = run(*[names.get(word, word) for word in words])
+    assert status == 2
+    assert out == ""
+    assert told in err
+    assert err.startswith("transflow: error: ")
+    assert len(err.splitlines()) == 1
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_bad_pictures_can_be_skipped(run, folder, model_file):
+    (folder / "zero.png").write_bytes(b"")
+    status, out, err = run("score", folder, "-m", model_file, "--json", "--skip-bad")
+    assert status == 0
+    assert len(json.loads(out)) == 12
+    assert "skipped" in err
+    assert "zero.png" in err
+
+
+def test_train_then_use(run, folder):
+    words = ["--size", 8, "--steps", "1,1", "--width", "4,4", "--minutes", 0.02, "--no-compile", "--batch", 4]
+    status, out, _ = run("train", folder, "-o", "m.safetensors", *words, "--data", "blobs", "--licence", "CC0")
+    assert status == 0
+    assert "bits/dim" in out
+    card = load("m.safetensors").card
+    assert (card["data"], card["licence"]) == ("blobs", "CC0")
+    assert run("train", folder, "-o", "m.safetensors", "--resume", "--minutes", 0.03)[0] == 0
+    assert load("m.safetensors").card["data"] == "blobs"
+    status, _, err = run("train", folder, "-o", "m.safetensors", "--resume", "--size", 16)
+    assert status == 2
+    assert "architecture" in err
+
+
+def test_help_does_not_load_torch():
+    code = """
+import sys
+from transflow.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    print("torch" in sys.modules, "numpy" in sys.modules)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "False False"
+
+
+def test_as_a_program(folder, model_file):
+    command = [sys.executable, "-m", "transflow.cli", "score", str(folder / "00.png"), "-m", str(model_file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run([*command[:-1], "nothing"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

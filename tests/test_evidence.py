@@ -1,0 +1,91 @@
+"""Evidence adds, subtracts and streams."""
+
+import pytest
+import torch
+
+from transflow import Evidence
+
+
+def latents(m, dim=5, seed=0):
+    return torch.randn(m, dim, generator=torch.Generator().manual_seed(seed)) * 2 + 1
+
+
+def close(a, b):
+    assert a.count == b.count
+    torch.testing.assert_close(a.total, b.total, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(a.scatter, b.scatter, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_evidence_is_the_textbook_statistics(full):
+    z = latents(9)
+    evidence = Evidence.of(z, full=full)
+    cov = torch.cov(z.double().T, correction=0) * 9
+    torch.testing.assert_close(evidence.mean, z.double().mean(0))
+    torch.testing.assert_close(evidence.scatter, cov if full else cov.diagonal())
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_one_by_one_equals_all_at_once(full):
+    z = latents(7)
+    close(Evidence.stream((row[None] for row in z), full=full), Evidence.of(z, full=full))
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("kept", [0, 1, 4])
+def test_taking_away_equals_never_having_seen(full, kept):
+    z = latents(7)
+    rest = Evidence.of(z, full=full) - Evidence.of(z[kept:], full=full)
+    close(rest, Evidence.of(z[:kept], full=full))
+
+
+def test_totals_of_single_precision_latents_are_restored_to_the_bit():
+    a, b = latents(30, seed=1), latents(20, seed=2)
+    assert torch.equal((Evidence.of(a) + Evidence.of(b) - Evidence.of(b)).total, Evidence.of(a).total)
+
+
+def test_nothing_is_the_neutral_element():
+    evidence = Evidence.of(latents(3))
+    close(evidence + Evidence.none(5), evidence)
+    close(Evidence.none(5) + evidence, evidence)
+    close(evidence - Evidence.none(5), evidence)
+
+
+def test_what_was_never_in_cannot_be_taken_out():
+    evidence = Evidence.of(latents(4))
+    with pytest.raises(ValueError, match="at most 4"):
+        evidence - Evidence.of(latents(5))
+    with pytest.raises(ValueError, match="never were"):
+        evidence - Evidence.of(latents(3, seed=9))
+    with pytest.raises(ValueError, match="never were"):
+        evidence - Evidence.of(latents(4, seed=9))
+
+
+def test_inputs_are_left_as_they_were():
+    z = latents(4)
+    before = z.clone()
+    a = Evidence.of(z)
+    total = a.total.clone()
+    _ = a + a - a
+    assert torch.equal(z, before)
+    assert torch.equal(a.total, total)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (torch.zeros(5), r"Expected latents of shape \(m, D\); got \(5,\)"),
+        (torch.tensor([[float("nan"), 0.0]]), "finite"),
+        (torch.tensor([[float("inf"), 0.0]]), "finite"),
+    ],
+)
+def test_bad_latents_are_told(bad, message):
+    with pytest.raises(ValueError, match=message):
+        Evidence.of(bad)
+
+
+def test_evidence_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="D = 5"):
+        Evidence.of(latents(2)) + Evidence.of(latents(2, dim=6))
+    with pytest.raises(ValueError, match="full"):
+        Evidence.of(latents(2)) + Evidence.of(latents(2), full=True)

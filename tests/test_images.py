@@ -1,0 +1,189 @@
+"""One rule fits any picture to a model; files are read as what they are, and bad ones are named."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from transflow import data, images
+
+RED = (200, 30, 40)
+
+
+def picture(mode="RGB", size=(40, 40), colour=None):
+    colours = {"RGB": RED, "RGBA": (*RED, 255), "L": 90, "LA": (90, 255), "CMYK": (0, 200, 200, 40), "1": 1, "P": 3}
+    return Image.new(mode, size, colours[mode] if colour is None else colour)
+
+
+def pixels_of(p, channels=3, size=32):
+    return images.fit([p], channels, size)[0]
+
+
+def test_small_grey_is_padded_with_black_and_repeated():
+    digits = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
+    fitted = images.fit(digits, 3, 32)
+    expected = np.pad(digits, ((0, 0), (2, 2), (2, 2)))[:, None].repeat(3, 1)
+    assert np.array_equal(fitted.numpy(), expected)
+
+
+def test_pictures_of_the_right_size_are_left_alone_in_every_form():
+    x = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    last = x.permute(0, 2, 3, 1).numpy()
+    for form in (x, last, [Image.fromarray(p) for p in last]):
+        assert torch.equal(images.fit(form, 3, 32), x)
+
+
+def test_larger_pictures_are_averaged_over_areas():
+    x = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    expected = x.reshape(32, 2, 32, 2, 3).mean((1, 3)).transpose(2, 0, 1)
+    assert np.abs(images.fit(x, 3, 32)[0].numpy() - expected).max() <= 1
+
+
+def test_stripes_finer_than_the_model_become_grey_not_moire():
+    stripes = np.zeros((1, 256, 256), dtype=np.uint8)
+    stripes[:, :, ::2] = 255
+    fitted = images.fit(stripes, 3, 32)
+    assert fitted.min() >= 126
+    assert fitted.max() <= 129
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (8, 8), (3, 16), (28, 20), (33, 33), (100, 40), (40, 100), (31, 32), (1, 500)]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_size_fits(size, channels):
+    assert pixels_of(picture(size=size), channels).shape == (channels, 32, 32)
+
+
+def test_a_wide_picture_keeps_its_centre():
+    wide = Image.new("RGB", (96, 32), "white")
+    wide.paste(RED, (32, 0, 64, 32))
+    assert torch.equal(pixels_of(wide), torch.tensor(RED, dtype=torch.uint8)[:, None, None].expand(3, 32, 32))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "CMYK", "1", "P"])
+def test_modes_are_understood(mode):
+    fitted = pixels_of(picture(mode))
+    assert fitted.shape == (3, 32, 32)
+    if mode in ("RGB", "RGBA"):
+        assert fitted[:, 5, 5].tolist() == list(RED)
+    if mode in ("L", "LA"):
+        assert fitted[:, 5, 5].tolist() == [90, 90, 90]
+
+
+def test_transparency_lies_over_white():
+    assert pixels_of(picture("RGBA", colour=(*RED, 0)))[:, 3, 3].tolist() == [255, 255, 255]
+    palette = picture("P", colour=0)
+    palette.info["transparency"] = 0
+    assert pixels_of(palette)[:, 3, 3].tolist() == [255, 255, 255]
+
+
+def test_sixteen_bits_keep_the_upper_eight():
+    deep = Image.fromarray(np.full((32, 32), 0xABCD, dtype=np.uint16))
+    assert pixels_of(deep)[0, 0, 0] == 0xAB
+
+
+def test_grey_of_a_colour_is_its_luma():
+    assert abs(int(pixels_of(picture(), channels=1)[0, 0, 0]) - (0.299 * 200 + 0.587 * 30 + 0.114 * 40)) <= 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((2, 28, 28)),
+        np.full((2, 28, 28), np.nan),
+        np.zeros((28, 28), dtype=np.uint8),
+        np.zeros((2, 28, 28, 5), dtype=np.uint8),
+        np.zeros((2, 0, 28), dtype=np.uint8),
+        np.zeros((2, 8, 8), dtype=int),
+        torch.zeros(2, 3, 32, 32),
+        torch.zeros(3, 32, 32, dtype=torch.uint8),
+        torch.zeros(2, 32, 32, 3, dtype=torch.uint8),
+        [np.zeros((4, 4))],
+        5,
+        None,
+        {"a": 1},
+    ],
+)
+def test_what_is_no_picture_is_told(bad):
+    with pytest.raises((TypeError, ValueError), match="Expected"):
+        images.fit(bad, 3, 32)
+
+
+def save(p, path, **options):
+    p.save(path, **options)
+    return path
+
+
+def test_folder_tar_and_files_are_the_same_pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "sub").mkdir(parents=True)
+    files = [save(picture(colour=(i, 0, 0)), folder / name) for i, name in enumerate(["a.png", "b.png", "sub/c.png"])]
+    (folder / ".hidden").write_text("x")
+    (folder / "Thumbs.db").write_text("x")
+    with tarfile.open(tmp_path / "p.tar.gz", "w:gz") as tar:
+        for file in files:
+            tar.add(file, file.name)
+    by_folder = data.read(folder, 3, 32)
+    assert torch.equal(by_folder.pixels, data.read(files, 3, 32).pixels)
+    assert torch.equal(by_folder.pixels, data.read(tmp_path / "p.tar.gz", 3, 32).pixels)
+    assert by_folder.names == tuple(map(str, files))
+    assert by_folder.pixels[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_exif_rotation_and_first_frame(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter clockwise
+    tall = Image.new("RGB", (32, 32), "black")
+    tall.paste("white", (0, 0, 16, 32))
+    save(tall, tmp_path / "r.png", exif=exif)
+    fitted = data.read(tmp_path / "r.png", 3, 32).pixels[0, 0]
+    assert fitted[:16].min() == 255
+    assert fitted[16:].max() == 0
+    frames = [picture("L", colour=c) for c in (10, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert data.read(tmp_path / "a.gif", 3, 32).pixels[0, 0, 0, 0] == 10
+
+
+def bad_files(folder):
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    return {
+        "empty.png": b"",
+        "notes.txt": b"hello",
+        "cut.jpg": buffer.getvalue()[:700],
+        "cut.png": b"\x89PNG\r\n\x1a\n" + bytes(30),
+        "head.jpg": buffer.getvalue()[:20],
+    }
+
+
+@pytest.mark.parametrize("name", ["empty.png", "notes.txt", "cut.jpg", "cut.png", "head.jpg"])
+def test_a_bad_file_is_named_and_can_be_skipped(tmp_path, name):
+    save(picture(), tmp_path / "good.png")
+    (tmp_path / name).write_bytes(bad_files(tmp_path)[name])
+    with pytest.raises(data.BadPicture, match=name):
+        data.read(tmp_path, 3, 32)
+    read = data.read(tmp_path, 3, 32, skip_bad=True)
+    assert len(read.pixels) == 1
+    assert len(read.bad) == 1
+    assert name in read.bad[0]
+
+
+def test_no_picture_is_told(tmp_path):
+    with pytest.raises(ValueError, match="at least one picture"):
+        data.read(tmp_path, 3, 32)
+    (tmp_path / "x.txt").write_text("x")
+    with pytest.raises(ValueError, match="only bad ones"):
+        data.read(tmp_path, 3, 32, skip_bad=True)
+    with pytest.raises(FileNotFoundError, match="not there"):
+        data.read(tmp_path / "nowhere", 3, 32)
+
+
+def test_a_picture_too_large_to_open_is_told(tmp_path, monkeypatch):
+    save(picture(size=(60, 60)), tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(data.BadPicture, match=r"megapixels.*large\.png"):
+        data.read(tmp_path, 3, 32)

@@ -1,0 +1,109 @@
+"""The noise lambda: four ways to say it, and what each promises."""
+
+import math
+
+import pytest
+import torch
+
+from transflow import Evidence, Gaussian
+from transflow import posterior as noises
+
+
+def evidence_of(r, m=20, dim=400, seed=0):
+    """Latents whose mean has squared radius r."""
+    g = torch.Generator().manual_seed(seed)
+    z = torch.randn(m, dim, generator=g, dtype=torch.float64)
+    z -= z.mean(0)
+    return Evidence.of(z + math.sqrt(r) * torch.sign(torch.randn(dim, generator=g, dtype=torch.float64)))
+
+
+@pytest.mark.parametrize(
+    ("said", "value"), [("0.5m", 10.0), ("1m", 20.0), ("12.5", 12.5), (3, 3.0), (0.25, 0.25), (" 2E-1M ", 4.0)]
+)
+def test_numbers_are_lambda_or_units_of_m(said, value):
+    assert noises.choose(said, evidence_of(0.1), Gaussian.standard(400)).value == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        0,
+        -1,
+        "0",
+        "0m",
+        "-0.5m",
+        float("nan"),
+        "nan",
+        float("inf"),
+        "infm",
+        "m",
+        "",
+        "half",
+        "typical:2",
+        "typical:0",
+        "typical:",
+        "0.5 m m",
+        "1_0m",
+        None,
+        True,
+        [1.0],
+    ],
+)
+def test_anything_else_is_refused_with_the_ways_to_say_it(said):
+    with pytest.raises(ValueError, match=r'"0\.5m"'):
+        noises.choose(said, evidence_of(0.1), Gaussian.standard(400))
+
+
+@pytest.mark.parametrize("r", [0.0, 0.04, 0.1, 0.2, 0.3])
+@pytest.mark.parametrize("tau", [0.6, 0.7, 0.9])
+def test_typical_gives_samples_the_squared_radius_it_promises(r, tau):
+    evidence, prior = evidence_of(r), Gaussian.standard(400)
+    noise = noises.choose(f"typical:{tau}", evidence, prior)
+    posterior = prior.condition(evidence, noise.value)
+    assert posterior.squared_radius() == pytest.approx(tau**2, rel=1e-9)
+    z = posterior.sample(2000, seed=0)
+    assert z.square().mean().item() == pytest.approx(tau**2, rel=0.02)
+    assert noise.note == ""
+
+
+@pytest.mark.parametrize("r", [0.52, 0.8, 1.0, 1.4])
+def test_typical_without_a_solution_is_the_shortest_there_is_and_says_so(r):
+    evidence, prior = evidence_of(r), Gaussian.standard(400)
+    noise = noises.choose("typical", evidence, prior)
+    assert "no lambda" in noise.note
+    assert noise.per_count >= 0.3 - 1e-12
+    chosen = prior.condition(evidence, noise.value).squared_radius()
+    for other in torch.linspace(0.3, 5, 50):
+        assert chosen <= prior.condition(evidence, float(other) * 20).squared_radius() + 1e-9
+
+
+def test_typical_at_the_edge_of_a_solution_is_continuous():
+    edge = 1 / (4 * (1 - 0.7**2))
+    assert noises.typical_share(edge - 1e-9)[0] == pytest.approx(noises.typical_share(edge + 1e-9)[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("r", [0.02, 0.2, 1.0])
+@pytest.mark.parametrize("m", [2, 3, 20])
+def test_evidence_is_where_the_marginal_likelihood_is_greatest(r, m):
+    evidence, prior = evidence_of(r, m), Gaussian.standard(400)
+    best = noises.choose("evidence", evidence, prior).value
+    top = prior.log_marginal(evidence, best)
+    for factor in (0.2, 0.9, 0.99, 1.01, 1.1, 5):
+        assert prior.log_marginal(evidence, best * factor) < top
+
+
+def test_evidence_recovers_the_noise_that_made_the_data():
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(1, 5000, generator=g) + 0.6 * torch.randn(30, 5000, generator=g)
+    assert noises.greatest_marginal(Evidence.of(z)) == pytest.approx(0.36, rel=0.02)
+
+
+@pytest.mark.parametrize("latents", [torch.randn(1, 50), torch.randn(1, 50).expand(4, 50)])
+def test_evidence_needs_two_different_pictures(latents):
+    with pytest.raises(ValueError, match="two different"):
+        noises.choose("evidence", Evidence.of(latents), Gaussian.standard(50))
+
+
+def test_named_ways_need_a_standard_prior():
+    with pytest.raises(ValueError, match="N\\(0, I\\)"):
+        noises.choose("typical", evidence_of(0.1), Gaussian.of(torch.zeros(400), 2.0))
