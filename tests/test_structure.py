@@ -17,13 +17,13 @@ LEVELS = {
     2: ["gaussian"],
     3: ["generative", "posterior", "data"],
     4: ["paths", "checkpoint"],
-    5: ["transfer", "training"],
-    6: ["showcase"],
+    5: ["transfer", "run"],
+    6: ["showcase", "training"],
     7: ["cli"],
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 INFERENCE = {"evidence", "covariance", "gaussian", "posterior", "paths"}
-OUTSIDE = {"argparse": "cli", "tqdm": "cli", "torch.optim": "training"}
+OUTSIDE = {"argparse": "cli", "tqdm": "cli", "torch.optim": "run"}
 
 
 def modules():

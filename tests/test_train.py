@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from transflow import GlowConfig, TrainConfig, data, load, train
-from transflow.training import Run, _batch, held_out_bits, split
+from transflow.run import Run
+from transflow.training import held_out_bits, split
 
 CONFIG = TrainConfig(
     glow=GlowConfig(size=8, steps=(2, 2), width=(8, 8)), minutes=0.05, batch=8, warmup=10, interval=0.01, compile=False
@@ -37,7 +38,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(folder, tmp_path):
 
     def steps(run, n):
         for _ in range(n):
-            z, log_det = run.flow(_batch(pixels, run))
+            z, log_det = run.flow(run.batch(pixels))
             run.update((z.square().sum(1) / 2 - log_det).mean())
             run.seen += CONFIG.batch
         return run
@@ -115,7 +116,7 @@ def test_every_picture_is_shown_once_an_epoch(folder):
     run = Run(replace(CONFIG, flip=False), torch.device("cpu"))
     shown = []
     for _ in range(3):
-        shown += ((_batch(pixels, run)[:, 0, 0, 0] + 0.5) * 32).floor().int().tolist()
+        shown += ((run.batch(pixels)[:, 0, 0, 0] + 0.5) * 32).floor().int().tolist()
         run.seen += 8
     assert sorted(shown[:12]) == sorted(shown[12:]) == list(range(12))
     assert shown[:12] != shown[12:]
@@ -131,3 +132,10 @@ def test_held_out_bits_are_those_of_the_uniform_density():
     bits = held_out_bits(PictureFlow(flow.requires_grad_(False), PixelFormat(5)), x)
     expected = 5 + (0.5 * torch.log(torch.tensor(2 * torch.pi)) + 1 / 24) / torch.log(torch.tensor(2.0))
     assert bits == pytest.approx(expected.item(), rel=2e-3)
+
+
+def test_a_run_that_can_go_on_is_not_overwritten(folder, tmp_path):
+    (tmp_path / "m.training.safetensors").write_bytes(b"hours of work")
+    with pytest.raises(FileExistsError, match="--resume"):
+        train(folder, tmp_path / "m.safetensors", CONFIG)
+    assert (tmp_path / "m.training.safetensors").read_bytes() == b"hours of work"

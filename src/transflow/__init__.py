@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from transflow.evidence import Evidence
     from transflow.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
+    from transflow.run import TrainConfig
     from transflow.showcase import demo
-    from transflow.training import TrainConfig, train
+    from transflow.training import train
     from transflow.transfer import Model, Posterior, load, load_posterior, models
 
 _HOMES = {
@@ -31,7 +32,7 @@ _HOMES = {
     "GlowConfig": "transflow.generative.glow",
     "Model": "transflow.transfer",
     "Posterior": "transflow.transfer",
-    "TrainConfig": "transflow.training",
+    "TrainConfig": "transflow.run",
     "demo": "transflow.showcase",
     "load": "transflow.transfer",
     "load_posterior": "transflow.transfer",

@@ -305,7 +305,8 @@ def _train(a: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from transflow.generative.glow import GlowConfig
-    from transflow.training import Progress, TrainConfig, train
+    from transflow.run import TrainConfig
+    from transflow.training import Progress, train
 
     def said(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(a, name)) is not None}

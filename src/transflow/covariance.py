@@ -182,6 +182,8 @@ def covariance(value: float | Tensor | Covariance, dim: int, factor: Tensor | No
         if value.dim != dim:
             raise ValueError(f"Expected a covariance of D = {dim}; got D = {value.dim}.")
         return value
+    if isinstance(value, str):
+        raise ValueError(f'Expected a covariance as a number or a tensor; got "{value}", which model.condition takes.')
     tensor = torch.as_tensor(value, dtype=torch.float64)
     if tensor.ndim == 2:
         if tensor.shape != (dim, dim) or factor is not None:

@@ -8,64 +8,25 @@ model, written whole or not at all, so a killed run loses at most the last inter
 
 from __future__ import annotations
 
-import copy
 import csv
 import json
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from transflow import checkpoint, data, figures
 from transflow.gaussian import Gaussian
-from transflow.generative.base import PictureFlow, PixelFormat
+from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ConvNet
-from transflow.generative.glow import Glow, GlowConfig
 from transflow.metrics import bits_per_dim
-
-PATIENCE = 50  # steps skipped in a row before a run is given up
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a Glow is trained.
-
-    Attributes:
-        glow: the architecture.
-        bits: bits a pixel and channel, 1 to 8.
-        minutes: time budget of all runs together; the learning rate falls to zero towards its end.
-        batch: pictures a step.
-        learning_rate: of Adam, after warm-up and before the fall, which begins half way.
-        warmup: steps of rising learning rate.
-        clip: largest norm of the gradient.
-        ema: decay of the weights' moving average, a step.
-        flip: show half of the pictures mirrored.
-        held_out: share of the pictures (of the groups, where there are any) kept for validation.
-        interval: minutes between checkpoints.
-        precision: of the coupling networks: "float32", "bfloat16", or "auto", which times both.
-        compile: use torch.compile where it works.
-        seed: of weights, split, order and noise.
-    """
-
-    glow: GlowConfig = field(default_factory=GlowConfig)
-    bits: int = 5
-    minutes: float = 60.0
-    batch: int = 64
-    learning_rate: float = 1e-3
-    warmup: int = 200
-    clip: float = 1.0
-    ema: float = 0.999
-    flip: bool = True
-    held_out: float = 0.1
-    interval: float = 3.0
-    precision: str = "auto"
-    compile: bool = True
-    seed: int = 0
+from transflow.run import Run, TrainConfig, order
 
 
 @dataclass(frozen=True)
@@ -80,106 +41,15 @@ class Progress:
     minutes_left: float
     skipped: int
     held_out: float | None = None
-    note: str = ""
 
 
-class Run:
-    """The state of a training run: weights, their average, the optimiser, and counters."""
+class Files:
+    """The files of a run, beside the model's."""
 
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            flow = Glow(config.glow)
-        self.flow = flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.flow).requires_grad_(False)
-        self.optimiser = torch.optim.Adam(self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99))
-        self.step = self.seen = self.skipped = self.skipped_in_a_row = 0
-        self.seconds = 0.0
-        self.held_out: float | None = None
-        self.pixels = PixelFormat(config.bits)
-        self.card: dict[str, Any] = {}
-
-    @property
-    def share(self) -> float:
-        """The part of the time budget that is spent, 0 to 1."""
-        return min(1.0, self.seconds / 60 / max(self.config.minutes, 1e-9))
-
-    def start(self, pixels: Tensor) -> None:
-        """Data-dependent start of the channel affine maps."""
-        x = self.pixels.dequantise(pixels, torch.Generator().manual_seed(self.config.seed))
-        self.flow.initialise(x.to(self.device))
-        self.average.load_state_dict(self.flow.state_dict())
-
-    def learning_rate(self) -> float:
-        """Rising through warm-up, level, and falling from the middle of the budget on."""
-        rise = min(1.0, (self.step + 1) / max(1, self.config.warmup))
-        return self.config.learning_rate * rise * min(1.0, max(0.01, 2 * (1 - self.share)))
-
-    def update(self, loss: Tensor) -> bool:
-        """Take one step down the gradient; skip it, and count, if loss or gradient is not finite."""
-        self.step += 1
-        self.optimiser.zero_grad(set_to_none=True)
-        fine = bool(torch.isfinite(loss))
-        if fine:
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.config.clip)
-            fine = bool(torch.isfinite(norm))
-        if not fine:
-            self.skipped += 1
-            self.skipped_in_a_row += 1
-            if self.skipped_in_a_row >= PATIENCE:
-                raise FloatingPointError(
-                    f"Expected a finite loss; got {PATIENCE} steps in a row without one. "
-                    "Resume from the last checkpoint with a lower learning rate."
-                )
-            return False
-        self.skipped_in_a_row = 0
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimiser.step()
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            ours, theirs = list(self.average.parameters()), list(self.flow.parameters())
-            torch._foreach_lerp_(ours, theirs, 1 - decay)
-        return True
-
-    @property
-    def model(self) -> PictureFlow:
-        """The averaged model, with what its card says by now."""
-        minutes = round(self.seconds / 60, 1)
-        now = {"bits_per_dim": self.held_out, "pictures_seen": self.seen, "minutes": minutes, "skipped": self.skipped}
-        return PictureFlow(self.average, self.pixels, self.card | now)
-
-    def save(self, path: Path) -> None:
-        """Write everything that is needed to go on."""
-        tensors = {f"flow.{k}": v for k, v in self.flow.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for i, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{i}.{k}": v for k, v in state.items()}
-        numbers = {k: getattr(self, k) for k in ("step", "seen", "skipped", "seconds", "held_out", "card")}
-        checkpoint.write(path, "training", tensors, {"config": asdict(self.config), **numbers})
-
-    @classmethod
-    def resume(cls, path: Path, minutes: float, device: torch.device) -> Run:
-        """Return the run in a file, with a new time budget; all else is as it was begun."""
-        tensors, header = checkpoint.read(path, "training")
-        settings = header["config"] | {"glow": GlowConfig(**header["config"]["glow"]), "minutes": minutes}
-        run = cls(TrainConfig(**settings), device)
-        for name, module in (("flow", run.flow), ("average", run.average)):
-            module.load_state_dict(
-                {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
-            )
-        states: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimiser."):
-                _, i, name = key.split(".")
-                states.setdefault(int(i), {})[name] = value
-        groups = run.optimiser.state_dict()["param_groups"]
-        run.optimiser.load_state_dict({"state": states, "param_groups": groups})
-        for name in ("step", "seen", "skipped", "seconds", "held_out", "card"):
-            setattr(run, name, header[name])
-        return run
+    def __init__(self, output: Path) -> None:
+        self.state = output.with_suffix(".training.safetensors")
+        self.metrics = output.with_suffix(".metrics.jsonl")
+        self.samples = output.with_suffix(".samples.png")
 
 
 def train(
@@ -209,21 +79,27 @@ def train(
         skip_bad: leave out files that are no pictures.
         device: where; the default is CUDA if there is one.
         report: called after each step.
+
+    Raises:
+        FileExistsError: a run to this output could be resumed, and ``resume`` was not said.
+        FloatingPointError: the loss is not finite, step after step.
     """
     config = config or TrainConfig()
     output = Path(output)
     checkpoint.check_writable(output)
+    files = Files(output)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    state_file, metrics_file = output.with_suffix(".training.safetensors"), output.with_suffix(".metrics.jsonl")
     if resume:
-        run = Run.resume(state_file, config.minutes, where)
+        run = Run.resume(files.state, config.minutes, where)
         config = run.config
+    elif files.state.exists():
+        raise FileExistsError(f"Expected a new output, or --resume; got one whose run can go on: {files.state}")
     read = data.read(pictures, config.glow.channels, config.glow.size, skip_bad=skip_bad)
     training, held_out = split(read, config, groups)
     if not resume:
         run = Run(config, where)
-        run.start(training[_order(len(training), 0, config.seed)[:256]])
-    lines = _kept_lines(metrics_file, run.step) if resume else []
+        run.start(training[order(len(training), 0, config.seed)[:256]])
+    lines = kept_lines(files.metrics, run.step) if resume else []
     precision = faster_precision(config, where) if config.precision == "auto" else config.precision
     run.card |= {key: value for key, value in (card or {}).items() if value}
     run.card |= {
@@ -235,47 +111,38 @@ def train(
         "held_out_share": config.held_out,
         "seed": config.seed,
     }
-    loss_of = _loss(run, precision)
-    recent: list[float] = []
-    clock = saved = time.monotonic()
+
+    def keep(bits: float) -> None:
+        run.held_out = held_out_bits(run.model, held_out[:1024])
+        line = {"step": run.step, "pictures": run.seen, "minutes": round(run.seconds / 60, 3), "bits_per_dim": bits}
+        line |= {"held_out": run.held_out, "learning_rate": run.learning_rate(), "skipped": run.skipped}
+        lines.append(json.dumps(line))
+        run.save(files.state)
+        checkpoint.save_model(output, run.model)
+        checkpoint.write_bytes(files.metrics, ("\n".join(lines) + "\n").encode())
+        checkpoint.write_bytes(files.samples, sample_sheet(run.model))
+
+    loss_of = loss_function(run, precision)
+    recent: deque[float] = deque(maxlen=100)
+    saved = time.monotonic()
+    compiling = True
     while run.share < 1:
-        x = _batch(training, run).to(where).contiguous(memory_format=torch.channels_last)
+        begin = time.monotonic()
+        x = run.batch(training).to(where).contiguous(memory_format=torch.channels_last)
         loss = loss_of(x)
         run.update(loss)
         run.seen += len(x)
-        now = time.monotonic()
-        run.seconds += now - clock if run.step > 1 else 0.0  # the first step compiles
-        took, clock = now - clock, now
-        recent = [*recent[-99:], bits_per_dim(-loss.item(), 1, config.bits)]
-        progress = Progress(
-            run.step,
-            run.seen,
-            run.share,
-            sum(recent) / len(recent),
-            len(x) / max(took, 1e-9),
-            config.minutes - run.seconds / 60,
-            run.skipped,
-            run.held_out,
-        )
-        if now - saved > config.interval * 60 or run.share >= 1:
-            run.held_out = held_out_bits(run.model, held_out[:1024])
-            line = {
-                "step": run.step,
-                "pictures": run.seen,
-                "minutes": round(run.seconds / 60, 3),
-                "bits_per_dim": progress.bits_per_dim,
-                "held_out": run.held_out,
-                "learning_rate": run.learning_rate(),
-                "skipped": run.skipped,
-            }
-            lines.append(json.dumps(line))
-            run.save(state_file)
-            checkpoint.save_model(output, run.model)
-            checkpoint.write_bytes(metrics_file, ("\n".join(lines) + "\n").encode())
-            checkpoint.write_bytes(output.with_suffix(".samples.png"), _sample_sheet(run.model))
-            clock = saved = time.monotonic()
+        recent.append(bits_per_dim(-loss.item(), 1, config.bits))
+        took = time.monotonic() - begin
+        run.seconds += 0.0 if compiling else took
+        compiling = False
+        bits = sum(recent) / len(recent)
+        if time.monotonic() - saved > config.interval * 60 or run.share >= 1:
+            keep(bits)
+            saved = time.monotonic()
         if report:
-            report(replace(progress, held_out=run.held_out))
+            left = config.minutes - run.seconds / 60
+            report(Progress(run.step, run.seen, run.share, bits, len(x) / took, left, run.skipped, run.held_out))
     model = checkpoint.load_model(output)
     model = replace(model, card=model.card | {"bits_per_dim": held_out_bits(model, held_out)})
     checkpoint.save_model(output, model)
@@ -334,7 +201,7 @@ def faster_precision(config: TrainConfig, device: torch.device) -> str:
     return min(took, key=took.__getitem__)
 
 
-def _loss(run: Run, precision: str) -> Callable[[Tensor], Tensor]:
+def loss_function(run: Run, precision: str) -> Callable[[Tensor], Tensor]:
     """Return the function from a batch to the mean negative log-likelihood, in nats per dimension."""
     half_log_two_pi = 0.9189385332046727
 
@@ -362,30 +229,13 @@ def _loss(run: Run, precision: str) -> Callable[[Tensor], Tensor]:
     return loss
 
 
-def _order(count: int, epoch: int, seed: int) -> Tensor:
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
-
-
-def _batch(pixels: Tensor, run: Run) -> Tensor:
-    """Return the next batch, a function of seed and pictures seen, so that a resumed run goes on alike."""
-    count, config = len(pixels), run.config
-    places = torch.arange(run.seen, run.seen + config.batch)
-    orders = {e: _order(count, e, config.seed) for e in range(int(places[0]) // count, int(places[-1]) // count + 1)}
-    chosen = torch.stack([orders[p // count][p % count] for p in places.tolist()])
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + run.step + 1)
-    batch = pixels[chosen]
-    if config.flip:
-        mirrored = torch.rand(len(batch), generator=generator) < 0.5
-        batch = torch.where(mirrored[:, None, None, None], batch.flip(-1), batch)
-    return run.pixels.dequantise(batch, generator)
-
-
-def _sample_sheet(model: PictureFlow) -> bytes:
+def sample_sheet(model: PictureFlow) -> bytes:
+    """Return a PNG of samples at two temperatures, of the same draws each time."""
     rows = [model.decode(model.prior.sample(8, seed=0, temperature=t)) for t in (0.7, 1.0)]
     return figures.encode_image(figures.grid(torch.cat(rows), 8, rows=("T = 0.7", "T = 1")), ".png")
 
 
-def _kept_lines(path: Path, step: int) -> list[str]:
-    """The metrics up to a step: what a killed run wrote after its last checkpoint is dropped."""
+def kept_lines(path: Path, step: int) -> list[str]:
+    """Return the metrics up to a step: what a killed run wrote after its last checkpoint is dropped."""
     lines = path.read_text().splitlines() if path.exists() else []
     return [line for line in lines if json.loads(line)["step"] <= step]

@@ -148,8 +148,7 @@ class Model:
 
     def log_prob(self, pictures: Pictures) -> Tensor:
         """Return the log density of pictures at their bin centres, in nats, shape (B,)."""
-        log_prob: Tensor = self.source.log_prob(self.fit(pictures))
-        return log_prob
+        return self._encode_and_log_prob(pictures)[1]
 
     def pictures(
         self,
@@ -197,9 +196,16 @@ class Model:
 
     def score(self, pictures: Pictures) -> Scores:
         """Return log-likelihood, bits per dimension and latent radius of each picture."""
-        latents, log_prob = self.source.encode_and_log_prob(self.fit(pictures))
+        latents, log_prob = self._encode_and_log_prob(pictures)
         radius = latents.double().norm(dim=1) / math.sqrt(self.dim)
         return Scores(log_prob, bits_per_dim(log_prob, self.dim, self.source.bits), radius)
+
+    def _encode_and_log_prob(self, pictures: Pictures) -> tuple[Tensor, Tensor]:
+        if not hasattr(self.source, "encode_and_log_prob"):
+            got = type(self.source).__name__
+            raise TypeError(f"Expected a model with a likelihood (encode_and_log_prob); got {got} without.")
+        latents, log_prob = self.source.encode_and_log_prob(self.fit(pictures))
+        return latents, log_prob
 
     def reconstruct(self, pictures: Pictures) -> Reconstruction:
         """Return pictures after encode and decode beside what they were, with the largest error of each."""

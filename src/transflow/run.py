@@ -1,0 +1,176 @@
+"""A training run that can be stopped and gone on with: its settings and its state.
+
+Everything that a run needs to go on is one safetensors file: weights, their moving average, the
+optimiser's moments and a few counters. The order of the pictures, the mirroring and the noise
+are functions of the seed and of the counters, so a resumed run is the run that was not stopped.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from transflow import checkpoint
+from transflow.generative.base import PictureFlow, PixelFormat
+from transflow.generative.glow import Glow, GlowConfig
+
+PATIENCE = 50  # steps skipped in a row before a run is given up
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a Glow is trained.
+
+    Attributes:
+        glow: the architecture.
+        bits: bits a pixel and channel, 1 to 8.
+        minutes: time budget of all runs together; the learning rate falls to zero towards its end.
+        batch: pictures a step.
+        learning_rate: of Adam, after warm-up and before the fall, which begins half way.
+        warmup: steps of rising learning rate.
+        clip: largest norm of the gradient.
+        ema: decay of the weights' moving average, a step.
+        flip: show half of the pictures mirrored.
+        held_out: share of the pictures (of the groups, where there are any) kept for validation.
+        interval: minutes between checkpoints.
+        precision: of the coupling networks: "float32", "bfloat16", or "auto", which times both.
+        compile: use torch.compile where it works.
+        seed: of weights, split, order and noise.
+    """
+
+    glow: GlowConfig = field(default_factory=GlowConfig)
+    bits: int = 5
+    minutes: float = 60.0
+    batch: int = 64
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    clip: float = 1.0
+    ema: float = 0.999
+    flip: bool = True
+    held_out: float = 0.1
+    interval: float = 3.0
+    precision: str = "auto"
+    compile: bool = True
+    seed: int = 0
+
+
+class Run:
+    """The state of a training run: weights, their average, the optimiser, and counters."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            flow = Glow(config.glow)
+        self.flow = flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.flow).requires_grad_(False)
+        self.optimiser = torch.optim.Adam(self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        self.step = self.seen = self.skipped = self.skipped_in_a_row = 0
+        self.seconds = 0.0
+        self.held_out: float | None = None
+        self.pixels = PixelFormat(config.bits)
+        self.card: dict[str, Any] = {}
+
+    @property
+    def share(self) -> float:
+        """The part of the time budget that is spent, 0 to 1."""
+        return min(1.0, self.seconds / 60 / max(self.config.minutes, 1e-9))
+
+    def start(self, pixels: Tensor) -> None:
+        """Data-dependent start of the channel affine maps."""
+        x = self.pixels.dequantise(pixels, torch.Generator().manual_seed(self.config.seed))
+        self.flow.initialise(x.to(self.device))
+        self.average.load_state_dict(self.flow.state_dict())
+
+    def learning_rate(self) -> float:
+        """Rising through warm-up, level, and falling from the middle of the budget on."""
+        rise = min(1.0, (self.step + 1) / max(1, self.config.warmup))
+        return self.config.learning_rate * rise * min(1.0, max(0.01, 2 * (1 - self.share)))
+
+    def update(self, loss: Tensor) -> bool:
+        """Take one step down the gradient; skip it, and count, if loss or gradient is not finite."""
+        self.step += 1
+        self.optimiser.zero_grad(set_to_none=True)
+        fine = bool(torch.isfinite(loss))
+        if fine:
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.config.clip)
+            fine = bool(torch.isfinite(norm))
+        if not fine:
+            self.skipped += 1
+            self.skipped_in_a_row += 1
+            if self.skipped_in_a_row >= PATIENCE:
+                raise FloatingPointError(
+                    f"Expected a finite loss; got {PATIENCE} steps in a row without one. "
+                    "Resume from the last checkpoint with a lower learning rate."
+                )
+            return False
+        self.skipped_in_a_row = 0
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimiser.step()
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for ours, theirs in zip(self.average.parameters(), self.flow.parameters(), strict=True):
+                ours.lerp_(theirs, 1 - decay)
+        return True
+
+    @property
+    def model(self) -> PictureFlow:
+        """The averaged model, with what its card says by now."""
+        minutes = round(self.seconds / 60, 1)
+        now = {"bits_per_dim": self.held_out, "pictures_seen": self.seen, "minutes": minutes, "skipped": self.skipped}
+        return PictureFlow(self.average, self.pixels, self.card | now)
+
+    def save(self, path: Path) -> None:
+        """Write everything that is needed to go on."""
+        tensors = {f"flow.{k}": v for k, v in self.flow.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for i, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{i}.{k}": v for k, v in state.items()}
+        numbers = {k: getattr(self, k) for k in ("step", "seen", "skipped", "seconds", "held_out", "card")}
+        checkpoint.write(path, "training", tensors, {"config": asdict(self.config), **numbers})
+
+    @classmethod
+    def resume(cls, path: Path, minutes: float, device: torch.device) -> Run:
+        """Return the run in a file, with a new time budget; all else is as it was begun."""
+        tensors, header = checkpoint.read(path, "training")
+        settings = header["config"] | {"glow": GlowConfig(**header["config"]["glow"]), "minutes": minutes}
+        run = cls(TrainConfig(**settings), device)
+        for name, module in (("flow", run.flow), ("average", run.average)):
+            module.load_state_dict(
+                {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
+            )
+        states: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimiser."):
+                _, i, name = key.split(".")
+                states.setdefault(int(i), {})[name] = value
+        groups = run.optimiser.state_dict()["param_groups"]
+        run.optimiser.load_state_dict({"state": states, "param_groups": groups})
+        for name in ("step", "seen", "skipped", "seconds", "held_out", "card"):
+            setattr(run, name, header[name])
+        return run
+
+    def batch(self, pixels: Tensor) -> Tensor:
+        """Return the next batch of floats: of seed and pictures seen alone, so that a resumed run goes on alike."""
+        count, config = len(pixels), self.config
+        places = range(self.seen, self.seen + config.batch)
+        orders = {epoch: order(count, epoch, config.seed) for epoch in {place // count for place in places}}
+        chosen = torch.stack([orders[place // count][place % count] for place in places])
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step + 1)
+        batch = pixels[chosen]
+        if config.flip:
+            mirrored = torch.rand(len(batch), generator=generator) < 0.5
+            batch = torch.where(mirrored[:, None, None, None], batch.flip(-1), batch)
+        return self.pixels.dequantise(batch, generator)
+
+
+def order(count: int, epoch: int, seed: int) -> Tensor:
+    """Return the order in which an epoch shows its pictures, a permutation of count."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
