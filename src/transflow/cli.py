@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NOISE_HELP = (
     'trust in the evidence: lambda in units of m, the number of pictures ("0.5m"; less trusts it more), lambda itself '
-    '("12"), "typical" (samples as long as the model\'s own; "typical:0.6" says how long) or "evidence" (greatest '
+    '("12"), "typical" (samples as long as the model\'s own; "typical:0.7" says how long) or "evidence" (greatest '
     "marginal likelihood). Default: typical"
 )
 

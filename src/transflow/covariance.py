@@ -209,12 +209,12 @@ def posterior(prior: Covariance, noise: Covariance, count: int) -> Covariance:
     """Return ``Sigma_p = (Sigma_0^-1 + m Sigma^-1)^-1``, equation (3), for m = count >= 1."""
     if isinstance(prior, Structured) and isinstance(noise, Structured):
         q = 1 / (1 / prior.diagonal + count / noise.diagonal)
-        parts = [c.whitened_factor() * math.sqrt(k) for c, k in ((prior, 1), (noise, count)) if c.rank]
-        if not parts:
+        if not prior.rank and not noise.rank:
             return Structured(prior.dim, q)
-        w = torch.cat(parts, 1)
+        w = torch.cat([c.whitened_factor() * math.sqrt(k) for c, k in ((prior, 1), (noise, count)) if c.rank], 1)
         qw = w * (q if q.ndim == 0 else q[:, None])
         gap = torch.eye(w.shape[1], dtype=w.dtype, device=w.device) - w.T @ qw
+        del w  # as large as all the evidence
         # Sigma_p is positive definite, so gap is; R = L^-T of its Cholesky factor L.
         chol = torch.linalg.cholesky(gap)
         return Structured(prior.dim, q, torch.linalg.solve_triangular(chol, qw.T, upper=False).T)
