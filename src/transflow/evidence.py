@@ -128,19 +128,19 @@ class Evidence:
         count = self.count - other.count
         if count < 0:
             raise ValueError(f"Expected to take out at most {self.count} latents; got {other.count}.")
-        total = self.total - other.total
-        rest = Evidence(count, total, self.scatter)
+        rest = Evidence(count, self.total - other.total, self.scatter)
         between = count * other.count / self.count * self._square(other.mean - rest.mean)
         scatter = self.scatter - other.scatter - between
+        # What was in leaves no negative scatter, and nothing at all where it was the last; the
+        # slack is for latents encoded twice, which differ by single precision.
+        slack = 1e-4 * (self.scatter_diagonal + self.count * self.mean.square())
+        slack = slack + slack.mean()
         diagonal = scatter.diagonal() if self.full else scatter
-        size = self.scatter_diagonal + self.count * self.mean.square()
-        slack = 1e-4 * (size + size.mean())  # latents encoded twice differ by single precision
-        left_over = torch.maximum(-diagonal, total.square() if count == 0 else -diagonal)
-        if (left_over > slack).any():
+        if (-diagonal > slack).any() or (count == 0 and (rest.total.square() > slack).any()):
             raise ValueError("Expected to take out latents that are part of this evidence; got some that never were.")
         if count == 0:
             return Evidence.none(self.dim, full=self.full, device=self.total.device)
-        return Evidence(count, total, scatter if self.full else scatter.clamp(min=0))
+        return Evidence(count, rest.total, scatter if self.full else scatter.clamp(min=0))
 
     def _square(self, delta: Tensor) -> Tensor:
         return torch.outer(delta, delta) if self.full else delta.square()

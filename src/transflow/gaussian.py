@@ -131,15 +131,15 @@ class Gaussian:
         return self.distribution().log_prob(latents.double())
 
     def sample(
-        self, n: int, *, seed: int | None = None, generator: torch.Generator | None = None, temperature: float = 1.0
+        self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0, *, seed: int | None = None
     ) -> Tensor:
         """Return n latents, shape (n, D), single precision; the covariance is scaled by temperature squared.
 
         Args:
             n: how many.
-            seed: start of a new stream of random numbers; the same seed gives the same latents.
-            generator: a stream to draw from instead.
+            generator: a stream of random numbers to draw from.
             temperature: multiplies the standard deviation; 0 gives the mean.
+            seed: start of a stream of its own, where no generator is given; the same seed gives the same latents.
         """
         if n < 0 or int(n) != n:
             raise ValueError(f"Expected a number of samples of 0 or more; got {n}.")

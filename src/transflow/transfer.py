@@ -154,13 +154,13 @@ class Model:
         self,
         gaussian: Gaussian,
         n: int = 16,
-        *,
-        seed: int | None = None,
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
+        *,
+        seed: int | None = None,
     ) -> Tensor:
         """Return n pictures, floats in [0, 1], (n, C, H, W), decoded from samples of a Gaussian over latents."""
-        return self.decode(gaussian.sample(n, seed=seed, generator=generator, temperature=temperature))
+        return self.decode(gaussian.sample(n, generator, temperature, seed=seed))
 
     def condition(self, pictures: Pictures, noise: NoiseLike = DEFAULT_NOISE) -> Posterior:
         """Return the new model: this one, conditioned on pictures.
@@ -250,24 +250,24 @@ class Posterior:
     def sample(
         self,
         n: int = 16,
-        *,
-        seed: int | None = None,
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
+        *,
+        seed: int | None = None,
     ) -> Tensor:
         """Return n latents, shape (n, D), for ``model.decode``; `pictures` does both."""
-        return self.gaussian.sample(n, seed=seed, generator=generator, temperature=temperature)
+        return self.gaussian.sample(n, generator, temperature, seed=seed)
 
     def pictures(
         self,
         n: int = 16,
-        *,
-        seed: int | None = None,
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
+        *,
+        seed: int | None = None,
     ) -> Tensor:
         """Return n new pictures, floats in [0, 1], shape (n, C, H, W)."""
-        return self.model.decode(self.sample(n, seed=seed, generator=generator, temperature=temperature))
+        return self.model.decode(self.sample(n, generator, temperature, seed=seed))
 
     def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:
         """Return the Gaussians on the way to another posterior of the same model (see `paths.between`)."""

@@ -1,0 +1,109 @@
+"""The model in the package: as exact, as small and as good as its card says; and the demo made with it."""
+
+import copy
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from transflow import TrainConfig, data, demo, figures, hub, load
+from transflow.showcase import KINDS, evidence
+from transflow.training import held_out_bits, split
+
+PHOTOS = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return load("faces-32")
+
+
+@pytest.fixture(scope="module")
+def own(faces):
+    return figures.to_uint8(faces.pictures(faces.prior, 32, seed=0, temperature=0.7))
+
+
+def extremes():
+    board = torch.zeros(32, 32, dtype=torch.uint8)
+    board[::2, ::2] = board[1::2, 1::2] = 255
+    return torch.stack(
+        [
+            torch.zeros(3, 32, 32, dtype=torch.uint8),
+            torch.full((3, 32, 32), 255, dtype=torch.uint8),
+            board.expand(3, 32, 32),
+            torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
+        ]
+    )
+
+
+def test_it_is_small_and_has_a_card(faces):
+    assert hub.find("faces-32").stat().st_size <= 12e6
+    assert {"data", "licence", "bits_per_dim", "held_out_pictures", "parameters", "minutes"} <= set(faces.card)
+    assert "non-commercial" in faces.card["licence"]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
+def test_round_trip(faces, own, dtype, tolerance):
+    source = replace(faces.source, flow=copy.deepcopy(faces.source.flow).to(dtype))
+    pictures = torch.cat([own, evidence("drawn", own, 0)])
+    if PHOTOS.exists():
+        pictures = torch.cat([pictures, data.read(PHOTOS / "evidence" / "red-hair", 3, 32).pixels])
+    x = source.pixels.centre(pictures).to(dtype)
+    assert (source.decode(source.encode(pictures)) - source.pixels.unit(x)).abs().max() <= tolerance
+
+
+def test_pictures_nothing_like_faces_stay_finite(faces):
+    latents, log_prob = faces.source.encode_and_log_prob(extremes())
+    assert torch.isfinite(latents).all()
+    assert torch.isfinite(log_prob).all()
+    back = faces.source.flow.inverse(latents)
+    assert torch.isfinite(back).all()
+    double = replace(faces.source, flow=copy.deepcopy(faces.source.flow).double())
+    assert (double.decode(double.encode(extremes())) - double.quantised(extremes())).abs().max() <= 1e-6
+
+
+def test_its_samples_look_typical_to_it_and_noise_does_not(faces, own):
+    scores = faces.score(own)
+    assert scores.radius.mean() == pytest.approx(0.7, abs=0.1)
+    assert faces.score(extremes()[3:]).bits_per_dim.item() > scores.bits_per_dim.max() + 1
+
+
+def test_grey_evidence_gives_greyer_pictures_and_a_tint_a_tint(faces, own):
+    def chroma(pictures):
+        return (pictures.amax(1) - pictures.amin(1)).mean().item()
+
+    def redness(pictures):
+        return (pictures[:, 0] - pictures[:, 1:].mean(1)).mean().item()
+
+    before = faces.pictures(faces.prior, 32, seed=1, temperature=0.6)
+    grey = faces.condition(evidence("grey", own, 0)).pictures(32, seed=1)
+    tinted = faces.condition(evidence("tinted", own, 0)).pictures(32, seed=1)
+    assert chroma(grey) < 0.8 * chroma(before)
+    assert redness(tinted) > redness(before) + 0.05
+
+
+def test_bits_per_dim_on_identities_it_never_saw_is_what_the_card_says(faces):
+    if not PHOTOS.exists():
+        pytest.skip("needs the photographs, which are not in the repository")
+    config = TrainConfig(held_out=faces.card["held_out_share"], seed=faces.card["seed"])
+    read = data.read(PHOTOS / "faces-64.tar", 3, 32)
+    _, held_out = split(read, config, PHOTOS / "faces-64.csv")
+    assert len(held_out) == faces.card["held_out_pictures"]
+    assert held_out_bits(faces.source, held_out) == pytest.approx(faces.card["bits_per_dim"], abs=1e-3)
+
+
+def test_the_demo_is_whole(tmp_path):
+    told = []
+    page = demo(tmp_path / "out", report=told.append)
+    text = page.read_text()
+    shown = re.findall(r'src="([^"]+)"', text)
+    assert {f"{kind.name}.png" for kind in KINDS} <= set(shown)
+    for name in shown:
+        with Image.open(page.parent / name) as picture:
+            assert min(picture.size) > 50
+    assert "$" not in text
+    assert "http" not in text
+    assert len(told) == len(shown) + 1
