@@ -67,8 +67,11 @@ def test_pictures_nothing_like_faces_stay_finite(faces):
 
 def test_its_samples_look_typical_to_it_and_noise_does_not(faces, own):
     scores = faces.score(own)
-    assert scores.radius.mean() == pytest.approx(0.7, abs=0.1)
-    assert faces.score(extremes()[3:]).bits_per_dim.item() > scores.bits_per_dim.max() + 1
+    assert scores.radius.min() > 0.7  # the temperature they were drawn at; cutting them to 5 bits adds to it
+    assert scores.radius.max() < 1
+    strange = faces.score(extremes()[3:])
+    assert strange.radius.item() > 1.2
+    assert strange.bits_per_dim.item() > scores.bits_per_dim.max() + 1
 
 
 def test_grey_evidence_gives_greyer_pictures_and_a_tint_a_tint(faces, own):

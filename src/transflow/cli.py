@@ -181,11 +181,8 @@ def _models(a: argparse.Namespace) -> None:
     for name, card in cards.items():
         print(name)
         for key, value in card.items():
-            print(
-                f"  {key.replace('_', ' '):<22}{value:.4g}"
-                if isinstance(value, float)
-                else f"  {key.replace('_', ' '):<22}{value}"
-            )
+            words = f"{value:.4g}" if isinstance(value, float) else value
+            print(f"  {key.replace('_', ' '):<20}{words}")
 
 
 def _condition(a: argparse.Namespace) -> None:
@@ -208,8 +205,7 @@ def _condition(a: argparse.Namespace) -> None:
     posterior.save(output)
     print(f"{output}: {posterior.evidence.count} pictures", end="")
     if posterior.evidence.count:
-        shift = posterior.gaussian.mean.norm() / posterior.gaussian.dim**0.5
-        print(f", noise {posterior.noise}; |mean| / sqrt(D) = {shift:.3f}", end="")
+        print(f", noise {posterior.noise}", end="")
         if posterior.noise.note:
             _say(f"transflow: note: {posterior.noise.note}")
     print()
@@ -319,7 +315,7 @@ def _train(a: argparse.Namespace) -> None:
     )
     config = replace(TrainConfig(), glow=replace(GlowConfig(), **shape), **rest)
     _writable(a.output, ".safetensors")
-    bars: list[tqdm[NoReturn]] = []
+    bars: list[tqdm[Any]] = []
 
     def report(p: Progress) -> None:
         if not bars:  # the first step is done: from here on there is something to show

@@ -58,6 +58,17 @@ class TrainConfig:
     compile: bool = True
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        PixelFormat(self.bits)
+        for name in ("minutes", "batch", "learning_rate", "clip", "interval"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise ValueError(f"Expected {name.replace('_', ' ')} above 0; got {value}.")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"Expected a held-out share between 0 and 1; got {self.held_out}.")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise ValueError(f"Expected precision auto, float32 or bfloat16; got {self.precision}.")
+
 
 class Run:
     """The state of a training run: weights, their average, the optimiser, and counters."""

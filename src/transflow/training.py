@@ -88,7 +88,7 @@ def train(
     output = Path(output)
     checkpoint.check_writable(output)
     files = Files(output)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = find_device(device)
     if resume:
         run = Run.resume(files.state, config.minutes, where)
         config = run.config
@@ -147,6 +147,18 @@ def train(
     model = replace(model, card=model.card | {"bits_per_dim": held_out_bits(model, held_out)})
     checkpoint.save_model(output, model)
     return model
+
+
+def find_device(name: str | None) -> torch.device:
+    """Return the device of a name; without one, CUDA if there is one."""
+    cuda = torch.cuda.is_available()
+    try:
+        device = torch.device(name or ("cuda" if cuda else "cpu"))
+    except RuntimeError:
+        raise ValueError(f"Expected a device such as cpu or cuda; got {name}.") from None
+    if device.type == "cuda" and not cuda:
+        raise ValueError(f"Expected a device that is there; got {name}, and this torch sees no CUDA.")
+    return device
 
 
 def split(pictures: data.Pictures, config: TrainConfig, groups: checkpoint.PathLike | None) -> tuple[Tensor, Tensor]:
