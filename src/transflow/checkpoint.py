@@ -115,7 +115,8 @@ def save_model(path: PathLike, model: PictureFlow, *, half: bool = True) -> None
     tensors = {
         name: tensor.half() if half and tensor.ndim == 4 else tensor for name, tensor in model.flow.state_dict().items()
     }
-    extra = {"family": "glow", "config": asdict(model.flow.config), "bits": model.bits, "card": model.card}
+    pixels = {"bits": model.bits, "pixel_range": model.pixels.range}
+    extra = {"family": "glow", "config": asdict(model.flow.config), **pixels, "card": model.card}
     write(path, "model", tensors, extra)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transflow import checkpoint, data, figures
+from transflow import __version__, checkpoint, data, figures
 from transflow.gaussian import Gaussian
 from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ConvNet
@@ -110,6 +110,7 @@ def train(
         "held_out_pictures": len(held_out),
         "held_out_share": config.held_out,
         "seed": config.seed,
+        "made_with": f"transflow {__version__}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}",
     }
 
     def keep(bits: float) -> None:
@@ -144,7 +145,8 @@ def train(
             left = config.minutes - run.seconds / 60
             report(Progress(run.step, run.seen, run.share, bits, len(x) / took, left, run.skipped, run.held_out))
     model = checkpoint.load_model(output)
-    model = replace(model, card=model.card | {"bits_per_dim": held_out_bits(model, held_out)})
+    measured = {"bits_per_dim": held_out_bits(model, held_out), "round_trip": round_trip(model, held_out[:256])}
+    model = replace(model, card=run.model.card | measured)
     checkpoint.save_model(output, model)
     return model
 
@@ -192,6 +194,11 @@ def held_out_bits(model: PictureFlow, pixels: Tensor, seed: int = 0) -> float:
             z, log_det = model.flow(model.pixels.dequantise(part, generator).to(like))
             total += (prior.log_prob(z.cpu()) + log_det.cpu()).sum().item()
     return float(bits_per_dim(total / len(pixels), model.dim, model.bits))
+
+
+def round_trip(model: PictureFlow, pixels: Tensor) -> float:
+    """Return the largest difference after encode and decode of uint8 pixels; a picture's range is 1."""
+    return (model.decode(model.encode(pixels)) - model.quantised(pixels)).abs().max().item()
 
 
 def faster_precision(config: TrainConfig, device: torch.device) -> str:

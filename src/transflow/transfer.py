@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, Union, runtime_checkable
 
 import torch
@@ -395,8 +396,15 @@ def load_posterior(path: PathLike, model: Model | None = None) -> Posterior:
 
 
 def models() -> dict[str, dict[str, Any]]:
-    """Return the card of each bundled model, by name."""
-    return {name: checkpoint.header(path)["card"] for name, path in hub.bundled().items()}
+    """Return the card of each bundled model, by name: size, figures, data, licence."""
+    return {name: _card(path) for name, path in hub.bundled().items()}
+
+
+def _card(path: Path) -> dict[str, Any]:
+    header = checkpoint.header(path)
+    config = header["config"]
+    size = f"{config['channels']} x {config['size']} x {config['size']}, {header['bits']} bits"
+    return {"pictures": size, "file_megabytes": path.stat().st_size / 1e6, **header["card"]}
 
 
 def _digests(fitted: Any, latents: Tensor) -> tuple[str, ...]:

@@ -32,22 +32,27 @@ class PixelFormat:
 
     bits: int = 5
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The floats that stand for black and white."""
+        return -0.5, 0.5
+
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 8:
             raise ValueError(f"Expected 1 to 8 bits a pixel; got {self.bits}.")
 
     def centre(self, pixels: Tensor) -> Tensor:
         """Return the bin centres of uint8 pixels, floats in (-1/2, 1/2)."""
-        return (self._bins(pixels) + 0.5) / 2**self.bits - 0.5
+        return (self._bins(pixels) + 0.5) / 2**self.bits + self.range[0]
 
     def dequantise(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return floats drawn uniformly from the bins of uint8 pixels."""
         bins = self._bins(pixels)
-        return (bins + torch.rand(bins.shape, device=bins.device, generator=generator)) / 2**self.bits - 0.5
+        return (bins + torch.rand(bins.shape, device=bins.device, generator=generator)) / 2**self.bits + self.range[0]
 
     def unit(self, x: Tensor) -> Tensor:
         """Return a flow's floats as pictures in [0, 1]."""
-        return (x + 0.5).clamp(0, 1)
+        return (x - self.range[0]).clamp(0, 1)
 
     def _bins(self, pixels: Tensor) -> Tensor:
         return (pixels >> (8 - self.bits)).float()
