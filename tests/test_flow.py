@@ -5,7 +5,7 @@ import torch
 
 from transflow import Glow, GlowConfig
 from transflow.generative.base import PictureFlow, PixelFormat
-from transflow.generative.bijections import ChannelAffine, Coupling
+from transflow.generative.bijections import ChannelAffine, Coupling, FixedAffine
 from transflow.generative.glow import Cascade, TopPrior
 
 BIJECTIONS = {
@@ -15,11 +15,13 @@ BIJECTIONS = {
     "additive coupling": lambda: Coupling(6, 8, "additive"),
     "coupling of odd channels": lambda: Coupling(5, 8),
     "top prior": lambda: TopPrior((6, 4, 4)),
+    "fixed affine": lambda: FixedAffine(shaken(lambda: ChannelAffine(6), torch.float64)),
     "cascade": lambda: Cascade([ChannelAffine(6), Coupling(6, 8), ChannelAffine(6, "plain")]),
     "glow, affine, lu": lambda: Glow(GlowConfig(size=8, steps=(2, 2), width=(8, 8))),
     "glow, additive, plain": lambda: Glow(
         GlowConfig(size=8, steps=(2, 2), width=(8, 8), coupling="additive", permutation="plain")
     ),
+    "glow, fixed": lambda: shaken(lambda: Glow(GlowConfig(size=8, steps=(2, 2), width=(8, 8))), torch.float64).fixed(),
     "glow, grey, one level": lambda: Glow(GlowConfig(channels=1, size=8, steps=(2,), width=(8,))),
 }
 
@@ -73,6 +75,14 @@ def test_pictures_do_not_see_each_other(name):
     with torch.no_grad():
         torch.testing.assert_close(f(x)[0][1:2], f(x[1:2])[0])
         torch.testing.assert_close(f(x)[1][1:2], f(x[1:2])[1])
+
+
+@pytest.mark.parametrize("name", [name for name in BIJECTIONS if name.startswith("glow") and "fixed" not in name])
+def test_a_fixed_flow_is_the_same_flow(name):
+    flow = shaken(BIJECTIONS[name], torch.float64)
+    x = input_of(name, flow, 3, torch.float64)
+    for a, b in zip(flow(x), flow.fixed()(x), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_data_dependent_start_standardises_every_step():

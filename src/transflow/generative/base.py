@@ -131,7 +131,7 @@ class PictureFlow:
             raise ValueError(f"Expected latents of shape (B, {self.dim}); got {got}.")
         if not torch.isfinite(latents).all():
             raise ValueError("Expected finite latents; got NaN or infinity.")
-        (pictures,) = self._batched(latents, lambda z: (self.pixels.unit(self.flow.inverse(z)),))
+        (pictures,) = self._batched(latents, lambda z: (self.pixels.unit(self._fixed.inverse(z)),))
         return pictures
 
     def log_prob(self, pictures: images.PictureLike) -> Tensor:
@@ -144,8 +144,12 @@ class PictureFlow:
         return latents, self.prior.log_prob(latents) + log_det.double()
 
     def _encode(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
-        z, log_det = self._batched(self.fit(pictures), lambda x: self.flow(self.pixels.centre(x).to(self._like)))
+        z, log_det = self._batched(self.fit(pictures), lambda x: self._fixed(self.pixels.centre(x).to(self._like)))
         return z, log_det
+
+    @cached_property
+    def _fixed(self) -> Glow:
+        return self.flow.fixed()
 
     @property
     def _like(self) -> Tensor:
