@@ -125,3 +125,15 @@ def test_an_output_that_cannot_be_is_told(tmp_path):
         checkpoint.write_bytes(tmp_path / "no" / "x.bin", b"")
     with pytest.raises(OSError, match="got a folder"):
         checkpoint.write_bytes(tmp_path, b"")
+    with pytest.raises(OSError, match="device"):
+        checkpoint.write_bytes("/dev/null", b"")
+    with pytest.raises(OSError, match="can be written"):
+        checkpoint.write_bytes("/proc/x.bin", b"")
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "real.bin").write_bytes(b"old")
+    (tmp_path / "link.bin").symlink_to(tmp_path / "real.bin")
+    checkpoint.write_bytes(tmp_path / "link.bin", b"new")
+    assert (tmp_path / "real.bin").read_bytes() == b"new"
+    assert (tmp_path / "link.bin").is_symlink()

@@ -30,6 +30,8 @@ def check_writable(path: PathLike) -> None:
     target = Path(path)
     if target.is_dir():
         raise OSError(f"Expected a file to write; got a folder: {target}")
+    if target.exists() and not target.is_file():
+        raise OSError(f"Expected a file to write; got a device or a pipe: {target}")
     if not target.parent.is_dir():
         raise OSError(f"Expected an output in a folder that is there; got: {target}")
     if not os.access(target.parent, os.W_OK):
@@ -37,21 +39,24 @@ def check_writable(path: PathLike) -> None:
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:
-    """Write a file whole or not at all: beside its place first, then moved there."""
+    """Write a file whole or not at all: beside its place first, then moved there; links are followed."""
     check_writable(path)
-    target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    target = Path(path).resolve()
+    beside = None
     try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        beside = Path(name)
         with open(handle, "wb") as file:
             file.write(content)
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, target)
+        os.chmod(beside, 0o666 & ~umask)
+        os.replace(beside, target)
     except OSError as error:
-        raise OSError(f"Expected an output that can be written; got {target} ({error.strerror})") from None
+        raise OSError(f"Expected an output that can be written; got {path} ({error.strerror})") from None
     finally:
-        Path(name).unlink(missing_ok=True)
+        if beside:
+            beside.unlink(missing_ok=True)
 
 
 def write(path: PathLike, kind: str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
