@@ -1,6 +1,7 @@
 """The command line: good words make files, bad ones make one line and exit status 2."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import load, load_posterior
+from transflow import TrainConfig, load, load_posterior
 from transflow.cli import main
 
 
@@ -214,6 +215,23 @@ def test_train_then_use(run, folder):
     assert "architecture" in err
 
 
+def test_the_defaults_that_help_tells_are_those_of_the_settings():
+    config = TrainConfig()
+    command = [sys.executable, "-m", "transflow", "train", "--help"]
+    text = " ".join(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("options:")[1].split()
+    )
+    told = dict(re.findall(r"--([a-z-]+) [^()]*?\(default: ([^)]*)\)", text))
+    settings = {**vars(config), **vars(config.glow)}
+    shown = {"minutes", "size", "bits", "steps", "width", "permutation", "batch", "learning-rate", "interval"}
+    shown |= {"held-out", "seed"}
+    assert shown <= set(told)
+    for name in shown:
+        value = settings[name.replace("-", "_")]
+        expected = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        assert told[name] == (f"{expected:g}" if isinstance(expected, float) else str(expected)), name
+
+
 def test_help_does_not_load_torch():
     code = """
 import sys
@@ -228,7 +246,7 @@ except SystemExit:
 
 
 def test_as_a_program(folder, model_file):
-    command = [sys.executable, "-m", "transflow.cli", "score", str(folder / "00.png"), "-m", str(model_file)]
+    command = [sys.executable, "-m", "transflow", "score", str(folder / "00.png"), "-m", str(model_file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     done = subprocess.run([*command[:-1], "nothing"], capture_output=True, text=True, check=False)

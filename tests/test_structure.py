@@ -18,8 +18,9 @@ LEVELS = {
     3: ["generative", "posterior", "data"],
     4: ["paths", "checkpoint"],
     5: ["transfer", "run"],
-    6: ["showcase", "training"],
-    7: ["cli"],
+    6: ["library", "training"],
+    7: ["showcase"],
+    8: ["cli"],
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 INFERENCE = {"evidence", "covariance", "gaussian", "posterior", "paths"}
@@ -27,7 +28,7 @@ OUTSIDE = {"argparse": "cli", "tqdm": "cli", "torch.optim": "run"}
 
 
 def modules():
-    return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+    return sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or not p.name.startswith("__"))
 
 
 def home(path):
@@ -88,7 +89,7 @@ def test_one_home_for_each_outside_world(path):
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_file_has_one_idea_and_opens_with_it(path):
-    assert len(path.read_text().splitlines()) <= 420
+    assert len(path.read_text().splitlines()) <= 400
     if path.name != "__init__.py":
         assert ast.get_docstring(ast.parse(path.read_text()))
 

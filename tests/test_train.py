@@ -57,7 +57,7 @@ def test_a_killed_run_goes_on(folder, tmp_path):
     output = tmp_path / "m.safetensors"
     words = ["train", folder, "-o", output, "--size", 8, "--steps", "2,2", "--width", "8,8", "--batch", 8]
     words += ["--minutes", 5, "--interval", 0.005, "--no-compile"]
-    process = subprocess.Popen([sys.executable, "-m", "transflow.cli", *map(str, words)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "transflow", *map(str, words)], stderr=subprocess.DEVNULL)
     metrics = tmp_path / "m.metrics.jsonl"
     try:
         for _ in range(2400):

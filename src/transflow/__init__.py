@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from transflow.evidence import Evidence
     from transflow.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
+    from transflow.library import load, load_posterior, models
     from transflow.run import TrainConfig
     from transflow.showcase import demo
     from transflow.training import train
-    from transflow.transfer import Model, Posterior, load, load_posterior, models
+    from transflow.transfer import Model, Posterior
 
 _HOMES = {
     "Evidence": "transflow.evidence",
@@ -34,9 +35,9 @@ _HOMES = {
     "Posterior": "transflow.transfer",
     "TrainConfig": "transflow.run",
     "demo": "transflow.showcase",
-    "load": "transflow.transfer",
-    "load_posterior": "transflow.transfer",
-    "models": "transflow.transfer",
+    "load": "transflow.library",
+    "load_posterior": "transflow.library",
+    "models": "transflow.library",
     "train": "transflow.training",
 }
 

@@ -19,7 +19,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from transflow import checkpoint, figures, hub, images
-from transflow.transfer import Model, Posterior, load
+from transflow.library import load
+from transflow.transfer import Model, Posterior
 
 EVIDENCE = 24  # pictures of each kind
 SHOWN = 8

@@ -1,0 +1,218 @@
+"""What each command does: a handful of lines around the calls that Python users make."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from transflow import checkpoint, data, figures, hub, library, showcase, training
+from transflow.data import Pictures
+from transflow.generative.glow import GlowConfig
+from transflow.run import TrainConfig
+from transflow.transfer import DEFAULT_NOISE, Model
+
+
+def demo(a: argparse.Namespace) -> None:
+    """Show the method with the bundled model."""
+    page = showcase.demo(a.output, seed=a.seed, report=_say)
+    print(f"{page} (seed {a.seed})")
+
+
+def models(a: argparse.Namespace) -> None:
+    """List the bundled models."""
+    cards = library.models()
+    if a.json:
+        print(json.dumps(cards, indent=2))
+        return
+    for name, card in cards.items():
+        print(name)
+        for key, value in card.items():
+            words = f"{value:.4g}" if isinstance(value, float) else value
+            print(f"  {key.replace('_', ' '):<20}{words}")
+
+
+def condition(a: argparse.Namespace) -> None:
+    """Make a posterior of pictures, or change one."""
+    base = a.add or a.remove
+    output = a.output or base
+    if output is None:
+        raise ValueError("Expected where to write the posterior; say -o FILE")
+    _writable(output, ".safetensors")
+    if base:
+        if a.noise:
+            raise ValueError("Expected no --noise with --add or --remove: the posterior keeps the one it was made with")
+        before = library.load_posterior(base, library.load(a.model) if a.model else None)
+        read = _read(a, before.model)
+        posterior = before.add(read.pixels) if a.add else before.remove(read.pixels)
+    else:
+        model = library.load(a.model or "faces-32")
+        posterior = model.condition(_read(a, model).pixels, a.noise or DEFAULT_NOISE)
+    posterior.save(output)
+    print(f"{output}: {posterior.evidence.count} pictures", end="")
+    if posterior.evidence.count:
+        print(f", noise {posterior.noise}", end="")
+        if posterior.noise.note:
+            _say(f"transflow: note: {posterior.noise.note}")
+    print()
+
+
+def sample(a: argparse.Namespace) -> None:
+    """Draw new pictures."""
+    folder = a.output.endswith("/") or Path(a.output).is_dir()
+    if not folder:
+        _writable(a.output)
+    if checkpoint.header(hub.find(a.posterior))["kind"] == "model":
+        model = library.load(a.posterior)
+        gaussian = model.prior
+    else:
+        posterior = library.load_posterior(a.posterior, library.load(a.model) if a.model else None)
+        model, gaussian = posterior.model, posterior.gaussian
+    seed = _seed(a)
+    pictures = model.pictures(gaussian, a.n, seed=seed, temperature=a.temperature)
+    if folder:
+        Path(a.output).mkdir(parents=True, exist_ok=True)
+        for i, picture in enumerate(pictures):
+            content = figures.encode_image(figures.grid(picture[None], zoom=1, gap=0), ".png")
+            checkpoint.write_bytes(Path(a.output) / f"{i:04d}.png", content)
+    else:
+        _write_picture(a.output, figures.grid(pictures))
+    print(f"{a.output}: {a.n} samples (seed {seed})")
+
+
+def sweep(a: argparse.Namespace) -> None:
+    """Show samples for several noises."""
+    _writable(a.output)
+    model, seed = library.load(a.model), _seed(a)
+    noises = a.noise.split(",")
+    rows = model.sweep(_read(a, model).pixels, noises, a.n, seed=seed, temperature=a.temperature)
+    _write_picture(a.output, figures.grid(rows.flatten(0, 1), a.n, rows=noises))
+    print(f"{a.output}: one row a noise, {', '.join(noises)} (seed {seed})")
+
+
+def interpolate(a: argparse.Namespace) -> None:
+    """Show the way between two posteriors."""
+    _writable(a.output)
+    model = library.load(a.model) if a.model else None
+    begin = library.load_posterior(a.a, model)
+    end = library.load_posterior(a.b, begin.model)
+    seed = _seed(a)
+    frames = begin.strip(end, a.steps, a.n, seed=seed, temperature=a.temperature, direct=a.direct)
+    if a.output.lower().endswith(".gif"):
+        checkpoint.write_bytes(a.output, figures.animation([figures.grid(frame, a.n) for frame in frames]))
+    else:
+        _write_picture(a.output, figures.grid(frames.transpose(0, 1).flatten(0, 1), a.steps))
+    print(f"{a.output}: {a.steps} steps of {a.n} samples (seed {seed})")
+
+
+def score(a: argparse.Namespace) -> None:
+    """Print how likely pictures are."""
+    model = library.load(a.model)
+    read = _read(a, model)
+    scores = model.score(read.pixels)
+    columns = zip(
+        read.names, scores.log_prob.tolist(), scores.bits_per_dim.tolist(), scores.radius.tolist(), strict=True
+    )
+    if a.json:
+        rows = [{"picture": n, "log_prob": p, "bits_per_dim": b, "radius": r} for n, p, b, r in columns]
+        print(json.dumps(rows, indent=2))
+        return
+    wide = max(len("picture"), *map(len, read.names))
+    print(f"{'picture':<{wide}}  {'log p (nats)':>13}  {'bits/dim':>9}  {'|z|/sqrt(D)':>11}")
+    for name, log_prob, bits, radius in columns:
+        print(f"{name:<{wide}}  {log_prob:>13.1f}  {bits:>9.3f}  {radius:>11.3f}")
+
+
+def reconstruct(a: argparse.Namespace) -> None:
+    """Show pictures before and after encode and decode."""
+    _writable(a.output)
+    model = library.load(a.model)
+    result = model.reconstruct(_read(a, model).pixels)
+    _write_picture(a.output, figures.pairs(result.pictures, result.decoded))
+    print(f"{a.output}: {len(result.errors)} pictures, largest error {result.errors.max():.2e} of the range [0, 1]")
+
+
+def train(a: argparse.Namespace) -> None:
+    """Train a Glow."""
+
+    def said(*names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(a, name)) is not None}
+
+    shape = said("size", "steps", "width", "coupling", "permutation") | ({"channels": 1} if a.grey else {})
+    if a.resume and (shape or a.bits):
+        raise ValueError("Expected no architecture with --resume: a run goes on with the one it was begun with")
+    rest = said(
+        "bits", "minutes", "batch", "learning_rate", "interval", "held_out", "flip", "precision", "compile", "seed"
+    )
+    config = replace(TrainConfig(), glow=replace(GlowConfig(), **shape), **rest)
+    _writable(a.output, ".safetensors")
+    bars: list[tqdm[Any]] = []
+
+    def report(p: training.Progress) -> None:
+        if not bars:  # the first step is done: from here on there is something to show
+            bars.append(tqdm(total=100.0, bar_format="{percentage:3.0f}% |{bar:20}| {postfix}"))
+        held_out = f", held out {p.held_out:.3f}" if p.held_out is not None else ""
+        skipped = f", {p.skipped} skipped" if p.skipped else ""
+        words = f"{p.bits_per_dim:.3f} bits/dim{held_out}, {p.pictures_per_second:.0f} images/s, "
+        bars[0].set_postfix_str(words + f"{max(0.0, p.minutes_left):.1f} min left{skipped}", refresh=False)
+        bars[0].update(100 * p.share - bars[0].n)
+
+    card = {"name": Path(a.output).stem, "data": a.data_note, "licence": a.licence}
+    try:
+        model = training.train(
+            a.pictures,
+            a.output,
+            config,
+            resume=a.resume,
+            groups=a.groups,
+            card=card,
+            skip_bad=a.skip_bad,
+            device=a.device,
+            report=report,
+        )
+    finally:
+        for bar in bars:
+            bar.close()
+    print(
+        f"{a.output}: {model.card['bits_per_dim']:.4f} bits/dim on {model.card['held_out_pictures']} held-out pictures"
+    )
+
+
+def _read(a: argparse.Namespace, model: Model) -> Pictures:
+
+    channels, size, _ = model.shape
+    read = data.read(a.pictures, channels, size, skip_bad=a.skip_bad)
+    for message in read.bad:
+        _say(f"transflow: skipped: {message}")
+    return read
+
+
+def _writable(path: str, suffix: str = "") -> None:
+    """Find out before the work whether its result could be written; without a suffix, it is a picture."""
+
+    checkpoint.check_writable(path)
+    if not suffix:
+        figures.check_picture_file(path)
+    elif not path.endswith(suffix):
+        raise ValueError(f"Expected an output file that ends in {suffix}; got: {path}")
+
+
+def _write_picture(path: str, picture: Image.Image) -> None:
+
+    checkpoint.write_bytes(path, figures.encode_image(picture, Path(path).suffix))
+
+
+def _seed(a: argparse.Namespace) -> int:
+    """The seed that was said, or a new one; it is printed, so that any picture can be made again."""
+    return a.seed if a.seed is not None else random.SystemRandom().randrange(2**31)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -1,0 +1,63 @@
+"""Models and posteriors by name or file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transflow import checkpoint, hub
+from transflow.evidence import Evidence
+from transflow.transfer import Model, PathLike, Posterior
+
+
+def load(name_or_file: PathLike) -> Model:
+    """Return a model: a bundled one by name, or the one in a file.
+
+    Raises:
+        FileNotFoundError: there is no such model or file.
+        ValueError: the file is damaged, foreign or a pickle.
+    """
+    path = hub.find(name_or_file)
+    return Model(checkpoint.load_model(path), str(name_or_file))
+
+
+def load_posterior(path: PathLike, model: Model | None = None) -> Posterior:
+    """Return a saved posterior.
+
+    Args:
+        path: a file written by `Posterior.save`.
+        model: the model it belongs to; without it, the one it was made with is loaded by name.
+
+    Raises:
+        ValueError: the posterior belongs to a model of other weights, or the file is damaged.
+    """
+    tensors, header = checkpoint.read(path, "posterior")
+    if model is None:
+        try:
+            model = load(header["model"])
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"Expected the model of {path} at {header['model']}; it is not there. Say the model (-m)."
+            ) from None
+    if header["fingerprint"] != model.fingerprint:
+        raise ValueError(
+            f"Expected the model that {path} was made with ({header['model']}, weights {header['fingerprint'][:8]}); "
+            f"got {model.name}, weights {model.fingerprint[:8]}."
+        )
+    device = model.prior.mean.device
+    evidence = Evidence(int(header["count"]), tensors["total"].to(device), tensors["scatter"].to(device))
+    if evidence.dim != model.dim:
+        raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
+    return Posterior(model, evidence, header["noise"], tuple(header["digests"]))
+
+
+def models() -> dict[str, dict[str, Any]]:
+    """Return the card of each bundled model, by name: size, figures, data, licence."""
+    return {name: _card(path) for name, path in hub.bundled().items()}
+
+
+def _card(path: Path) -> dict[str, Any]:
+    header = checkpoint.header(path)
+    config = header["config"]
+    size = f"{config['channels']} x {config['size']} x {config['size']}, {header['bits']} bits"
+    return {"pictures": size, "file_megabytes": path.stat().st_size / 1e6, **header["card"]}
