@@ -221,7 +221,7 @@ def test_the_defaults_that_help_tells_are_those_of_the_settings():
     text = " ".join(
         subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("options:")[1].split()
     )
-    told = dict(re.findall(r"--([a-z-]+) [^()]*?\(default: ([^)]*)\)", text))
+    told = dict(re.findall(r"--([a-z-]+) (?:(?! --)[^()])*\(default: ([^)]*)\)", text))
     settings = {**vars(config), **vars(config.glow)}
     shown = {"minutes", "size", "bits", "steps", "width", "permutation", "batch", "learning-rate", "interval"}
     shown |= {"held-out", "seed"}
