@@ -56,7 +56,8 @@ class Scores:
 
     Attributes:
         log_prob: log density at the bin centres, in nats.
-        bits_per_dim: the same in bits per dimension.
+        bits_per_dim: the same in bits per dimension; less than the average over the bins that training
+            reports, and below 0 for flat pictures, since it is a density where it is highest.
         radius: ``|z| / sqrt(D)``, near 1 for what the model takes for typical.
     """
 
