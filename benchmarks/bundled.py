@@ -18,7 +18,7 @@ import torch
 from common import median_seconds, setting, table, write_json
 from transflow import TrainConfig, data, figures, hub, load
 from transflow.generative.base import PictureFlow
-from transflow.training import held_out_bits, split
+from transflow.training import held_out_bits, round_trip, split
 
 
 def extremes(shape: tuple[int, int, int], seed: int) -> dict[str, torch.Tensor]:
@@ -33,17 +33,6 @@ def extremes(shape: tuple[int, int, int], seed: int) -> dict[str, torch.Tensor]:
         "checkerboard": board.expand(1, channels, size, size).contiguous(),
         "uniform noise": noise,
     }
-
-
-def round_trip(model: PictureFlow, pixels: torch.Tensor) -> float:
-    """The largest difference after encode and decode; the range of a picture is 1."""
-    dtype = next(model.flow.parameters()).dtype
-    with torch.no_grad():
-        errors = []
-        for part in pixels.split(64):
-            x = model.pixels.centre(part).to(dtype)
-            errors.append((model.flow.inverse(model.flow(x)[0]) - x).abs().max().item())
-    return max(errors)
 
 
 def main() -> None:
