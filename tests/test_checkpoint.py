@@ -20,6 +20,12 @@ def test_a_model_is_one_file(model_file, pixels, tmp_path):
     assert again.source.flow.config == model.source.flow.config
 
 
+def test_loading_draws_no_random_number(model_file):
+    state = torch.random.get_rng_state()
+    load(model_file)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_the_fingerprint_is_of_weights_and_bits(model):
     from dataclasses import replace
 

@@ -134,7 +134,7 @@ def load_model(path: PathLike) -> PictureFlow:
     tensors, found = read(path, "model")
     damaged = f"Expected a whole model file; got one whose weights do not fit its architecture: {path}"
     try:
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):  # on "meta" it would load torch's compiler, a second or more
             flow = Glow(GlowConfig(**found["config"]))
         weights = {name: t if t.dtype == torch.bool else t.float() for name, t in tensors.items()}
         flow.load_state_dict(weights, assign=True)
