@@ -1,0 +1,356 @@
+"""How latents scatter within a class: predictive densities in closed form, and each left out of its own.
+
+The latents zeta_ij of class c have the mean zeta_c, of m_c examples; for a new latent z:
+
+    lambda I     N(s zeta_c, (1 - s + lambda) I),  s = m / (m + lambda)        (10)(11)
+    levels       the same with a lambda_l for each level l of the model
+    student      lambda_c itself unknown, with its conjugate prior: a Student t
+    shared       N(zeta_c, (S + rho I) / N): one covariance for all classes, S the pooled
+                 within-class scatter of N rows (low rank), rho a ridge
+
+`left_out` gives the densities of examples under the evidence without them, by formula and not
+by fitting anew. With the rows X_i = (K, D) of one example about its class mean, d_i their mean,
+
+    S without i  =  S - Y^T Y,   Y = [X_i; sqrt(K / (m - 1)) d_i],
+
+so that the inverse changes by rank K + 1 (Woodbury 1950); rho and N stay as they are.
+
+References: Gambardella, Baydin and Torr 2019, arXiv 1911.13270, equations 10 and 11; Tibshirani
+et al. 2002 (shrunken centroids); Hoffbeck and Landgrebe 1996 (leave-one-out covariance).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+CHUNK = 8192  # rows that are centred at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Labelled latents in units in which their prior is N(0, I).
+
+    Attributes:
+        rows: n examples of K copies each, the example itself first: (n, K, D).
+        labels: class of each, 0 .. C - 1, shape (n,).
+        counts: m_c, examples of each class, shape (C,), double; more than `labels` shows where
+            not all rows are kept.
+        means: zeta_c over all copies, shape (C, D).
+        scatter: sum of squared deviations from it of all copies, shape (C, D).
+        levels: sizes of the model's levels, which sum to D.
+    """
+
+    rows: Tensor
+    labels: Tensor
+    counts: Tensor
+    means: Tensor
+    scatter: Tensor
+    levels: tuple[int, ...]
+
+    @property
+    def copies(self) -> int:
+        """K."""
+        return self.rows.shape[1]
+
+    @cached_property
+    def variances(self) -> Tensor:
+        """Pooled within-class variance of each level, shape (L,); 1 where no class shows it."""
+        free = (self.counts.sum() * self.copies - len(self.counts)).item()
+        per_level = torch.stack([part.sum() for part in self.scatter.split(self.levels, 1)])
+        if free < 1 or per_level.sum() <= 0:
+            return torch.ones_like(per_level)
+        per_level = per_level / free / per_level.new_tensor(self.levels)
+        return per_level.clamp(min=1e-9 * per_level.max().item())
+
+    def without(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return counts (C,), class means (C, D) and scatter (C, D) without example i."""
+        c = int(self.labels[i])
+        counts, means, scatter = self.counts.clone(), self.means.clone(), self.scatter.clone()
+        m = counts[c].item()
+        rows = self.rows[i] - self.means[c]
+        gap = rows.mean(0)
+        counts[c] = m - 1
+        means[c] = means[c] - gap / (m - 1)
+        scatter[c] = (scatter[c] - rows.square().sum(0) - self.copies / (m - 1) * gap.square()).clamp(min=0)
+        return counts, means, scatter
+
+
+class Likelihood(Protocol):
+    """A predictive density of each class."""
+
+    def log_density(self, latents: Tensor) -> Tensor:
+        """Return log densities (B, C) of latents (B, D), up to a constant that all latents share."""
+
+    def discriminant(self, latents: Tensor) -> Tensor:
+        """Return the same (B, C), up to a constant in each row: what tells the classes apart."""
+
+    def left_out(self, examples: Examples, which: Tensor) -> Tensor:
+        """Return log densities (n', C) of the examples ``which`` (n',), each under the evidence without it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """lambda I, or one lambda for each level: nearest shrunken centroid, equations (10) and (11).
+
+    Attributes:
+        means: s zeta_c, shape (C, D).
+        variances: 1 - s + lambda, shape (C, L).
+        levels: sizes of the levels.
+        lam: lambda of each level, shape (L,).
+        estimated: whether lambda comes from the examples, and so changes when one is left out.
+    """
+
+    means: Tensor
+    variances: Tensor
+    levels: tuple[int, ...]
+    lam: Tensor
+    estimated: bool
+
+    @classmethod
+    def of(cls, counts: Tensor, means: Tensor, levels: tuple[int, ...], lam: Tensor, estimated: bool) -> Scaled:
+        """Return the predictive for m_c = counts (C,), zeta_c = means (C, D) and lambda (L,)."""
+        s = counts[:, None] / (counts[:, None] + lam)
+        sizes = torch.tensor(levels, device=means.device)
+        shrunk = means * s.repeat_interleave(sizes, 1)
+        return cls(shrunk, 1 - s + lam, levels, lam, estimated)
+
+    def log_density(self, latents: Tensor) -> Tensor:
+        """Return log densities (B, C)."""
+        squares = torch.stack([torch.linalg.vecdot(part, part) for part in latents.split(self.levels, 1)], 1)
+        return self._linear(latents) - 0.5 * squares @ (1 / self.variances).T
+
+    def discriminant(self, latents: Tensor) -> Tensor:
+        """Return the same up to a constant in each row: one product where all classes have one variance."""
+        one = bool((self.variances == self.variances[0]).all())
+        return self._linear(latents) if one else self.log_density(latents)
+
+    def _linear(self, z: Tensor) -> Tensor:
+        sizes = torch.tensor(self.levels, device=z.device)
+        weights = self.means / self.variances.repeat_interleave(sizes, 1)
+        offset = -0.5 * (self.variances.log() @ sizes.to(z) + (self.means * weights).sum(1))
+        return z @ weights.T + offset
+
+    def left_out(self, examples: Examples, which: Tensor) -> Tensor:
+        """Return log densities (n', C), lambda being estimated anew where it was estimated."""
+        found = []
+        n, size = examples.counts.sum().item(), examples.means.new_tensor(self.levels)
+        for i in which.tolist():
+            counts, means, scatter = examples.without(i)
+            lam = self.lam
+            free = (n - 1) * examples.copies - len(counts)
+            if self.estimated and free >= 1:
+                total = torch.stack([part.sum() for part in scatter.split(examples.levels, 1)])
+                if len(self.levels) == 1:
+                    total = total.sum(0, keepdim=True)
+                lam = (total / free / size).clamp(min=1e-3 * self.lam.max().item())
+            parts = Scaled.of(counts, means, self.levels, lam, self.estimated)
+            found.append(parts.log_density(examples.rows[i, :1])[0])
+        return torch.stack(found)
+
+
+def scaled(examples: Examples, per_count: float | None = None, value: float | None = None) -> Scaled:
+    """Return ``lambda I``: lambda = ``per_count`` times the mean m, or ``value``, or estimated if neither is said."""
+    sizes = (sum(examples.levels),)
+    if value is None:
+        value = per_count * examples.counts.mean().item() if per_count is not None else None
+    if value is not None:
+        lam, estimated = examples.means.new_tensor([value]), False
+    else:
+        size = examples.means.new_tensor(examples.levels)
+        lam, estimated = (examples.variances * size).sum()[None] / size.sum(), True
+    return Scaled.of(examples.counts, examples.means, sizes, lam, estimated)
+
+
+def per_level(examples: Examples) -> Scaled:
+    """Return one lambda for each level, the pooled within-class variance."""
+    return Scaled.of(examples.counts, examples.means, examples.levels, examples.variances, True)
+
+
+@dataclass(frozen=True, eq=False)
+class Student:
+    """lambda_c unknown: normal and inverse gamma, so the predictive is a Student t.
+
+    ``lambda_c ~ IG(D/2, D lambda/2)`` (the pooled lambda, worth one example) and
+    ``z | lambda_c ~ N(0, lambda_c / k I)``, k = lambda: a prior of variance near 1.
+
+    Attributes:
+        means: m zeta_c / (m + k), shape (C, D).
+        freedom: nu_c = D + D m_c, shape (C,).
+        scale: the t's squared scale, shape (C,).
+        lam: the pooled lambda.
+    """
+
+    means: Tensor
+    freedom: Tensor
+    scale: Tensor
+    lam: float
+
+    @classmethod
+    def of(cls, counts: Tensor, means: Tensor, scatter: Tensor, lam: float) -> Student:
+        """Return the predictive for m_c, zeta_c, the scatter (C, D) of the class, and the pooled lambda."""
+        dim = means.shape[1]
+        k = lam
+        freedom = dim + dim * counts
+        b = dim * lam + scatter.sum(1) + k * counts / (k + counts) * means.square().sum(1)
+        scale = b / freedom * (1 + 1 / (counts + k))
+        return cls(means * (counts / (counts + k))[:, None], freedom, scale, lam)
+
+    def log_density(self, latents: Tensor) -> Tensor:
+        """Return log densities (B, C)."""
+        dim = self.means.shape[1]
+        z = latents
+        square = (z.square().sum(1)[:, None] - 2 * z @ self.means.T + self.means.square().sum(1)).clamp(min=0)
+        half = self.freedom / 2
+        norm = torch.lgamma(half + dim / 2) - torch.lgamma(half) - dim / 2 * (self.freedom * self.scale).log()
+        return norm - (half + dim / 2) * torch.log1p(square / (self.freedom * self.scale))
+
+    def discriminant(self, latents: Tensor) -> Tensor:
+        """Return the same."""
+        return self.log_density(latents)
+
+    def left_out(self, examples: Examples, which: Tensor) -> Tensor:
+        """Return log densities (n', C); the pooled lambda stays."""
+        found = []
+        for i in which.tolist():
+            counts, means, scatter = examples.without(i)
+            parts = Student.of(counts, means, scatter / examples.copies, self.lam)
+            found.append(parts.log_density(examples.rows[i, :1])[0])
+        return torch.stack(found)
+
+
+def student(examples: Examples) -> Student:
+    """Return the Student t predictive of these examples."""
+    lam = scaled(examples).lam.item()
+    return Student.of(examples.counts, examples.means, examples.scatter / examples.copies, lam)
+
+
+@dataclass(frozen=True, eq=False)
+class Woodbury:
+    """The inverse of ``X^T X + rho I`` for fewer rows X than dimensions.
+
+    Attributes:
+        rows: X, shape (N, D).
+        chol: Cholesky factor of ``X X^T + rho I``, shape (N, N).
+        rho: the ridge.
+    """
+
+    rows: Tensor
+    chol: Tensor
+    rho: float
+
+    def solve(self, v: Tensor) -> Tensor:
+        """Return the inverse times each row of v, (n, D)."""
+        inner = torch.cholesky_solve((v @ self.rows.T).T, self.chol).T
+        return (v - inner @ self.rows) / self.rho
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """One covariance for all classes, ``(S + rho I) / N``: pooled within-class scatter and a ridge.
+
+    The squared distance to a mean of m examples is too large by the scatter of that mean, ``spread / m``;
+    it is taken off, so that classes of few examples are not passed over.
+
+    Attributes:
+        means: zeta_c, shape (C, D).
+        solved: (S + rho I)^-1 zeta_c N, shape (C, D).
+        counts: m_c, shape (C,).
+        inverse: of S + rho I, as a matrix (D, D) or by Woodbury.
+        size: N.
+        spread: mean squared distance of an example from its class's true mean.
+    """
+
+    means: Tensor
+    solved: Tensor
+    counts: Tensor
+    inverse: Tensor | Woodbury
+    size: int
+    spread: float = 0.0
+
+    def solve(self, v: Tensor) -> Tensor:
+        """Return ``(S + rho I)^-1`` times each row of v, (n, D)."""
+        if isinstance(self.inverse, Woodbury):
+            return self.inverse.solve(v)
+        return v @ self.inverse if self.inverse.ndim else v * self.inverse
+
+    def log_density(self, latents: Tensor) -> Tensor:
+        """Return log densities (B, C), without the determinant of Sigma."""
+        return self.discriminant(latents) - 0.5 * self.length(latents)[:, None]
+
+    def discriminant(self, latents: Tensor) -> Tensor:
+        """Return the same up to a constant in each row: one product."""
+        offset = -0.5 * (self.means * self.solved).sum(1) + 0.5 * self.spread / self.counts
+        return latents @ self.solved.T + offset
+
+    def length(self, latents: Tensor) -> Tensor:
+        """Return ``z^T Sigma^-1 z``, shape (B,)."""
+        return (latents * self.solve(latents)).sum(1) * self.size
+
+    def correction(self, counts: Tensor, without: Tensor) -> Tensor:
+        """Return what `spread` adds to log densities (n', C), one example of the classes ``without`` (n',) left out."""
+        less = counts.repeat(len(without), 1)
+        less[torch.arange(len(without)), without] -= 1
+        return 0.5 * self.spread / less
+
+    def left_out(self, examples: Examples, which: Tensor) -> Tensor:
+        """Return log densities (n', C), by a change of rank K + 1 each, before the `correction`."""
+        k, classes = examples.copies, len(self.means)
+        centre = self.means.mean(0)
+        means = self.means - centre
+        solved = self.solve(means)
+        among = solved @ means.T
+        found = []
+        for i in which.tolist():
+            c = int(examples.labels[i])
+            m = self.counts[c].item()
+            rows = examples.rows[i] - self.means[c]
+            cross = rows @ solved.T
+            gram = torch.cat([torch.cat([rows @ self.solve(rows).T, cross], 1), torch.cat([cross.T, among], 1)])
+            average = torch.cat([rows.new_full((k,), 1 / k), rows.new_zeros(classes)])
+            eye = torch.eye(k + classes, dtype=rows.dtype, device=rows.device)
+            to_class = eye[0] + eye[k + c] - eye[k:]  # coefficients of x - zeta_c for each class
+            to_class[c] = eye[0] + average / (m - 1)
+            change = torch.cat([eye[:k], math.sqrt(k / (m - 1)) * average[None]])
+            inner = change @ gram
+            left = torch.eye(k + 1, dtype=rows.dtype, device=rows.device) - inner @ change.T
+            b = inner @ to_class.T
+            square = ((to_class @ gram) * to_class).sum(1) + (b * torch.linalg.solve(left, b)).sum(0)
+            found.append(-0.5 * self.size * square)
+        return torch.stack(found)
+
+
+def shared(examples: Examples, ridge: float) -> Shared:
+    """Return the shared covariance; rho is ``ridge`` times the mean eigenvalue of S.
+
+    Where S is zero, as with one example a class and no copies, the covariance is I.
+    """
+    rows, labels, means = examples.rows, examples.labels, examples.means
+    n, k, dim = rows.shape
+    trace = examples.scatter.sum().item() * n / max(examples.counts.sum().item(), 1)
+    if trace <= 0:
+        return Shared(means, means, examples.counts, torch.ones((), dtype=means.dtype), 1)
+    rho = ridge * trace / dim
+    step = max(1, CHUNK // k)
+    centred = (
+        (part - means[c][:, None]).flatten(0, 1) for part, c in zip(rows.split(step), labels.split(step), strict=True)
+    )
+    inverse: Tensor | Woodbury
+    if n * k < dim:
+        x = torch.cat(list(centred))
+        gram = (x @ x.T).double()
+        gram.diagonal().add_(rho)
+        inverse = Woodbury(x, torch.linalg.cholesky(gram).to(x), rho)
+    else:
+        gram = means.new_zeros(dim, dim, dtype=torch.float64)
+        for x in centred:
+            gram += x.T @ x
+        gram.diagonal().add_(rho)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram)).to(means)
+    found = Shared(means, means, examples.counts, inverse, n * k)
+    return replace(found, solved=found.solve(means) * found.size)
