@@ -31,7 +31,8 @@ from transflow.posterior import NoiseLike
 
 LEFT_OUT = 100  # at most so many examples are left out in turn
 KEPT = 20_000  # rows kept for the shared covariance and for leaving out; sums go on past it
-RIDGES = (0.1, 1.0)
+RIDGES = (0.3, 3.0)  # times the mean eigenvalue of the scatter
+PAPER = (0.1, 0.5, 1.0)  # lambda in units of m
 NAMED = ("auto", "pooled", "levels", "shared", "student")
 
 
@@ -294,7 +295,7 @@ class FewShot:
     def _ways(self) -> Iterator[tuple[str, View, str, Callable[[Examples], Likelihood]]]:
         """Every view with every likelihood; what is taken where nothing can be compared comes first."""
         for name, view in reversed(self.views.items()):
-            ways = likelihood_ways(self.noise, view)
+            ways = likelihood_ways(self.noise, view, inner=name == "activations")
             plain = view.first(self.labels) if view.copies > 1 and self.whole else None
             for said, make in ways.items():
                 yield name + (" of copies" if view.copies > 1 else ""), view, said, make
@@ -347,12 +348,19 @@ def check_noise(noise: NoiseLike) -> None:
         )
 
 
-def likelihood_ways(noise: NoiseLike, view: View) -> dict[str, Callable[[Examples], Likelihood]]:
-    """Return the likelihoods to consider for a view, by name."""
+def likelihood_ways(
+    noise: NoiseLike, view: View, *, inner: bool = False
+) -> dict[str, Callable[[Examples], Likelihood]]:
+    """Return the likelihoods to consider for a view, by name; of inner activations, the shared covariance alone.
+
+    Where the rows outnumber the dimensions, the ridge matters little and each costs D^3: one is tried.
+    """
+    n, k, dim = view.rows.shape
     ridges: dict[str, Callable[[Examples], Likelihood]] = {
-        f"shared, ridge {ridge:g}": partial(likelihoods.shared, ridge=ridge) for ridge in RIDGES
+        f"shared, ridge {ridge:g}": partial(likelihoods.shared, ridge=ridge)
+        for ridge in (RIDGES if n * k < dim else RIDGES[:1])
     }
-    if noise == "shared":
+    if noise == "shared" or (noise == "auto" and inner):
         return ridges
     simple: dict[str, Callable[[Examples], Likelihood]] = {
         "pooled": likelihoods.scaled,
@@ -365,10 +373,10 @@ def likelihood_ways(noise: NoiseLike, view: View) -> dict[str, Callable[[Example
         kind, number = posterior.parse(noise)
         said = {"per_count": number} if kind == "per count" else {"value": number}
         return {str(noise): partial(likelihoods.scaled, **said)}
-    if not view.standard:  # a fitted prior, a scatter of every shape: the shared covariance says it
-        return ridges if view.levels == () else ridges | simple
-    paper = {"1m": partial(likelihoods.scaled, per_count=1.0)}
-    return ridges | (simple | paper if len(view.levels) > 1 else paper | {k: simple[k] for k in ("pooled", "student")})
+    if len(view.levels) == 1:
+        del simple["levels"]
+    paper = {f"{share:g}m": partial(likelihoods.scaled, per_count=share) for share in PAPER}
+    return ridges | simple | paper
 
 
 def calibrate(log_density: Tensor, truth: Tensor) -> tuple[float, float]:

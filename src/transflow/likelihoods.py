@@ -232,11 +232,11 @@ def student(examples: Examples) -> Student:
 
 @dataclass(frozen=True, eq=False)
 class Woodbury:
-    """The inverse of ``X^T X + rho I`` for fewer rows X than dimensions.
+    """The inverse of ``X^T X + rho I`` for fewer rows X than dimensions, in double.
 
     Attributes:
         rows: X, shape (N, D).
-        chol: Cholesky factor of ``X X^T + rho I``, shape (N, N).
+        chol: Cholesky factor of ``K = X X^T + rho I``, shape (N, N).
         rho: the ridge.
     """
 
@@ -244,10 +244,27 @@ class Woodbury:
     chol: Tensor
     rho: float
 
+    @classmethod
+    def of(cls, rows: Tensor, rho: float) -> Woodbury:
+        """Return the inverse for these rows."""
+        gram = rows @ rows.T
+        gram.diagonal().add_(rho)
+        return cls(rows, torch.linalg.cholesky(gram), rho)
+
     def solve(self, v: Tensor) -> Tensor:
         """Return the inverse times each row of v, (n, D)."""
-        inner = torch.cholesky_solve((v @ self.rows.T).T, self.chol).T
-        return (v - inner @ self.rows) / self.rho
+        inner = torch.cholesky_solve(self.rows @ v.double().T, self.chol)
+        return ((v - inner.T @ self.rows) / self.rho).to(v)
+
+    def among_rows(self, which: Tensor) -> Tensor:
+        """Return ``X_i (X^T X + rho I)^-1 X_i^T`` of rows i = which (b, k), (b, k, k): blocks of ``I - rho K^-1``."""
+        inverse = torch.cholesky_inverse(self.chol)
+        eye = torch.eye(which.shape[1], dtype=inverse.dtype)
+        return eye - self.rho * inverse[which[:, :, None], which[:, None, :]]
+
+    def rows_with(self, v: Tensor) -> Tensor:
+        """Return ``X (X^T X + rho I)^-1 v^T``, shape (N, n): ``K^-1 X v^T``."""
+        return torch.cholesky_solve(self.rows @ v.double().T, self.chol)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +294,7 @@ class Shared:
         """Return ``(S + rho I)^-1`` times each row of v, (n, D)."""
         if isinstance(self.inverse, Woodbury):
             return self.inverse.solve(v)
-        return v @ self.inverse if self.inverse.ndim else v * self.inverse
+        return v @ self.inverse.to(v) if self.inverse.ndim else v * self.inverse.to(v)
 
     def log_density(self, latents: Tensor) -> Tensor:
         """Return log densities (B, C), without the determinant of Sigma."""
@@ -301,24 +318,29 @@ class Shared:
     def left_out(self, examples: Examples, which: Tensor) -> Tensor:
         """Return log densities (n', C), by a change of rank K + 1 each, before the `correction`."""
         k, classes = examples.copies, len(self.means)
-        centre = self.means.mean(0)
-        means = self.means - centre
+        means = (self.means - self.means.mean(0)).double()
         solved = self.solve(means)
         among = solved @ means.T
+        if isinstance(self.inverse, Woodbury):
+            numbers = which[:, None] * k + torch.arange(k)
+            grams, crosses = self.inverse.among_rows(numbers), self.inverse.rows_with(means)[numbers]
+        eye = torch.eye(k + classes, dtype=torch.float64, device=means.device)
+        average = torch.cat([eye.new_full((k,), 1 / k), eye.new_zeros(classes)])
         found = []
-        for i in which.tolist():
+        for j, i in enumerate(which.tolist()):
             c = int(examples.labels[i])
             m = self.counts[c].item()
-            rows = examples.rows[i] - self.means[c]
-            cross = rows @ solved.T
-            gram = torch.cat([torch.cat([rows @ self.solve(rows).T, cross], 1), torch.cat([cross.T, among], 1)])
-            average = torch.cat([rows.new_full((k,), 1 / k), rows.new_zeros(classes)])
-            eye = torch.eye(k + classes, dtype=rows.dtype, device=rows.device)
+            if isinstance(self.inverse, Woodbury):
+                own, cross = grams[j], crosses[j]
+            else:
+                rows = examples.rows[i] - self.means[c]
+                own, cross = (rows @ self.solve(rows).T).double(), rows.double() @ solved.T
+            gram = torch.cat([torch.cat([own, cross], 1), torch.cat([cross.T, among], 1)])
             to_class = eye[0] + eye[k + c] - eye[k:]  # coefficients of x - zeta_c for each class
             to_class[c] = eye[0] + average / (m - 1)
             change = torch.cat([eye[:k], math.sqrt(k / (m - 1)) * average[None]])
             inner = change @ gram
-            left = torch.eye(k + 1, dtype=rows.dtype, device=rows.device) - inner @ change.T
+            left = torch.eye(k + 1, dtype=gram.dtype, device=gram.device) - inner @ change.T
             b = inner @ to_class.T
             square = ((to_class @ gram) * to_class).sum(1) + (b * torch.linalg.solve(left, b)).sum(0)
             found.append(-0.5 * self.size * square)
@@ -342,10 +364,7 @@ def shared(examples: Examples, ridge: float) -> Shared:
     )
     inverse: Tensor | Woodbury
     if n * k < dim:
-        x = torch.cat(list(centred))
-        gram = (x @ x.T).double()
-        gram.diagonal().add_(rho)
-        inverse = Woodbury(x, torch.linalg.cholesky(gram).to(x), rho)
+        inverse = Woodbury.of(torch.cat([x.double() for x in centred]), rho)
     else:
         gram = means.new_zeros(dim, dim, dtype=torch.float64)
         for x in centred:

@@ -152,7 +152,10 @@ class Coupling(nn.Module):
 
     def hidden(self, x: Tensor) -> Tensor:
         """Return what the network's last layer sees of x: activations of 0 or more, (B, width, H, W)."""
-        return self.net[:-1](x[:, : self.halves[0]])
+        x = x[:, : self.halves[0]]
+        for layer in list(self.net)[:-1]:
+            x = layer(x)
+        return x
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, (B,), in nats."""
