@@ -15,7 +15,6 @@ The distances of the left-out examples to their own class say which input belong
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -25,14 +24,16 @@ import torch
 from torch import Tensor
 
 from transflow import likelihoods, posterior
+from transflow.calibration import calibrate, upper_t
 from transflow.evidence import Evidence
-from transflow.likelihoods import Examples, Likelihood, Shared
+from transflow.likelihoods import Examples, Likelihood
 from transflow.posterior import NoiseLike
 
 LEFT_OUT = 100  # at most so many examples are left out in turn
 KEPT = 20_000  # rows kept for the shared covariance and for leaving out; sums go on past it
 RIDGES = (0.3, 3.0)  # times the mean eigenvalue of the scatter
 PAPER = (0.1, 0.5, 1.0)  # lambda in units of m
+OF_COPIES = " of copies"
 NAMED = ("auto", "pooled", "levels", "shared", "student")
 
 
@@ -50,9 +51,9 @@ class Candidate:
 
     view: str
     likelihood: str
-    temperature: float
-    log_prob: float
-    accuracy: float
+    temperature: float = 1.0
+    log_prob: float = math.nan
+    accuracy: float = math.nan
 
     def __str__(self) -> str:
         if math.isnan(self.log_prob):
@@ -158,6 +159,11 @@ class Fitted:
         """Return log densities over T, up to a constant in each row, (B, C), of latents (B, D)."""
         return self.likelihood.discriminant(self._units(latents)) / self.chosen.temperature
 
+    @property
+    def tells_outliers(self) -> bool:
+        """Whether enough examples could be left out to say what belongs to no class."""
+        return len(self.distances) >= 3
+
     def p_values(self, latents: Tensor) -> Tensor:
         """Return how often an example of some class lies at least as far out as each latent, shape (B,).
 
@@ -167,7 +173,7 @@ class Fitted:
             ValueError: fewer than three examples could be left out.
         """
         n = len(self.distances)
-        if n < 3:
+        if not self.tells_outliers:
             raise ValueError(
                 f"Expected at least three examples that can be left out, to say what belongs to no class; got {n}. "
                 "Give two or more of each class."
@@ -286,41 +292,45 @@ class FewShot:
     def fitted(self) -> Fitted:
         """The likelihood of these examples: the one that was asked for, or the best of all by `Candidate`."""
         which = self._left_out()
-        trials = [self._trial(*way, which) for way in self._ways()]
+        trials = [trial for name, view in self._seen() for trial in self._trials(name, view, which)]
         if len(which):
             trials.sort(key=lambda trial: -trial.chosen.log_prob)
         best = trials[0]
         return replace(best, considered=tuple(trial.chosen for trial in trials))
 
-    def _ways(self) -> Iterator[tuple[str, View, str, Callable[[Examples], Likelihood]]]:
-        """Every view with every likelihood; what is taken where nothing can be compared comes first."""
+    def _seen(self) -> Iterator[tuple[str, View]]:
+        """Every view, that of copies also without them; the one to take where nothing can be compared first."""
         for name, view in reversed(self.views.items()):
-            ways = likelihood_ways(self.noise, view, inner=name == "activations")
-            plain = view.first(self.labels) if view.copies > 1 and self.whole else None
-            for said, make in ways.items():
-                yield name + (" of copies" if view.copies > 1 else ""), view, said, make
-            if plain is not None and self.noise == "auto":
-                for said, make in ways.items():
-                    yield name, plain, said, make
+            yield name + (OF_COPIES if view.copies > 1 else ""), view
+            if view.copies > 1 and self.whole and self.noise == "auto":
+                yield name, view.first(self.labels)
 
-    def _trial(self, name: str, view: View, said: str, make: Callable[[Examples], Likelihood], which: Tensor) -> Fitted:
+    def _trials(self, name: str, view: View, which: Tensor) -> Iterator[Fitted]:
         examples, origin, unit = view.examples(self.labels)
+        ways = likelihood_ways(self.noise, view, inner=name.startswith("activations"))
+        for said, make in ways.items():
+            yield self._trial(Candidate(name, said), make, examples, which, origin, unit)
+
+    def _trial(
+        self,
+        candidate: Candidate,
+        make: Callable[[Examples], Likelihood],
+        examples: Examples,
+        which: Tensor,
+        origin: Tensor,
+        unit: float,
+    ) -> Fitted:
         likelihood = make(examples)
         if not len(which):
-            chosen = Candidate(name, said, plain_temperature(likelihood, examples), math.nan, math.nan)
+            chosen = replace(candidate, temperature=plain_temperature(likelihood, examples))
             return Fitted(chosen, (), likelihood, origin, unit, examples.means.new_zeros(0))
         left_out = likelihood.left_out(examples, which).double()
         truth = self.labels[which]
         own = left_out.gather(1, truth[:, None])[:, 0]
-        if isinstance(likelihood, Shared):  # see Shared: the mean of m examples scatters too
-            m = examples.counts[truth].double()
-            spread = (-2 * own * (m - 1) / m).mean().item()
-            likelihood = replace(likelihood, spread=spread)
-            left_out = left_out + likelihood.correction(examples.counts, truth)
-            own = left_out.gather(1, truth[:, None])[:, 0]
         temperature, log_prob = calibrate(left_out, truth)
         accuracy = (left_out.argmax(1) == truth).double().mean().item()
-        return Fitted(Candidate(name, said, temperature, log_prob, accuracy), (), likelihood, origin, unit, -2 * own)
+        chosen = Candidate(candidate.view, candidate.likelihood, temperature, log_prob, accuracy)
+        return Fitted(chosen, (), likelihood, origin, unit, -2 * own)
 
     def _left_out(self) -> Tensor:
         """At most `LEFT_OUT` kept examples of classes of two or more, the classes taking turns."""
@@ -353,12 +363,11 @@ def likelihood_ways(
 ) -> dict[str, Callable[[Examples], Likelihood]]:
     """Return the likelihoods to consider for a view, by name; of inner activations, the shared covariance alone.
 
-    Where the rows outnumber the dimensions, the ridge matters little and each costs D^3: one is tried.
+    With copies the ridge hardly matters: one is tried.
     """
-    n, k, dim = view.rows.shape
     ridges: dict[str, Callable[[Examples], Likelihood]] = {
         f"shared, ridge {ridge:g}": partial(likelihoods.shared, ridge=ridge)
-        for ridge in (RIDGES if n * k < dim else RIDGES[:1])
+        for ridge in (RIDGES if view.copies == 1 else RIDGES[:1])
     }
     if noise == "shared" or (noise == "auto" and inner):
         return ridges
@@ -379,43 +388,8 @@ def likelihood_ways(
     return ridges | simple | paper
 
 
-def calibrate(log_density: Tensor, truth: Tensor) -> tuple[float, float]:
-    """Return T, and the mean log probability of the true class, of left-out log densities (L, C).
-
-    T maximises a concave function of 1/T; the maximum is found by golden section.
-    """
-    count, classes = log_density.shape
-    wrong = 1 / (count + 2)
-    target = torch.full_like(log_density, wrong / classes)
-    target[torch.arange(count), truth] += 1 - wrong
-    centred = log_density - log_density.mean(1, keepdim=True)
-    unit = centred.abs().max().item() or 1.0
-
-    def value(log_t: float) -> float:
-        return (target * (centred / (unit * math.exp(log_t))).log_softmax(1)).sum(1).mean().item()
-
-    low, high, ratio = -12.0, 6.0, (math.sqrt(5) - 1) / 2
-    for _ in range(60):
-        a, b = high - ratio * (high - low), low + ratio * (high - low)
-        low, high = (low, b) if value(a) > value(b) else (a, high)
-    temperature = unit * math.exp((low + high) / 2)
-    log_prob = (centred / temperature).log_softmax(1).gather(1, truth[:, None]).mean().item()
-    return temperature, log_prob
-
-
 def plain_temperature(likelihood: Likelihood, examples: Examples) -> float:
     """Return T where no example can be left out: an eighth of the classes' mean distance in log density."""
     own = likelihood.discriminant(examples.means)
     gap = (own.diagonal()[:, None] - own).sum().item() / max(1, len(own) * (len(own) - 1))
     return max(gap / 8, 1e-12) if gap > 0 else 1.0
-
-
-def upper_t(t: float, freedom: int) -> float:
-    """Return P(T > t) of a Student t, by a normal of nearly the same tails (Wallace 1959).
-
-    >>> round(upper_t(2.764, 10), 3)     # exactly 0.01
-    0.01
-    """
-    u = math.sqrt(freedom * math.log1p(t * t / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
-    tail = statistics.NormalDist().cdf(-u)
-    return tail if t > 0 else 1 - tail

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from transflow import __version__
+from transflow import __version__, cli_classify
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -108,10 +108,7 @@ def parser() -> Parser:
     draws(made, 4)
     out(made, "picture file, one row a sample; .gif for an animation")
 
-    made = command("score", _score, "print log-likelihood, bits per dimension and latent radius of each picture")
-    pictures(made)
-    model(made)
-    made.add_argument("--json", action="store_true", help="print JSON")
+    cli_classify.add(command, pictures, model, out)
 
     made = command("reconstruct", _reconstruct, "encode and decode pictures, and show them side by side")
     pictures(made)
@@ -267,25 +264,6 @@ def _interpolate(a: argparse.Namespace) -> None:
     else:
         _write_picture(a.output, figures.grid(frames.transpose(0, 1).flatten(0, 1), a.steps))
     print(f"{a.output}: {a.steps} steps of {a.n} samples (seed {seed})")
-
-
-def _score(a: argparse.Namespace) -> None:
-    from transflow.transfer import load
-
-    model = load(a.model)
-    read = _read(a, model)
-    scores = model.score(read.pixels)
-    columns = zip(
-        read.names, scores.log_prob.tolist(), scores.bits_per_dim.tolist(), scores.radius.tolist(), strict=True
-    )
-    if a.json:
-        rows = [{"picture": n, "log_prob": p, "bits_per_dim": b, "radius": r} for n, p, b, r in columns]
-        print(json.dumps(rows, indent=2))
-        return
-    wide = max(len("picture"), *map(len, read.names))
-    print(f"{'picture':<{wide}}  {'log p (nats)':>13}  {'bits/dim':>9}  {'|z|/sqrt(D)':>11}")
-    for name, log_prob, bits, radius in columns:
-        print(f"{name:<{wide}}  {log_prob:>13.1f}  {bits:>9.3f}  {radius:>11.3f}")
 
 
 def _reconstruct(a: argparse.Namespace) -> None:

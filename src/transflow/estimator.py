@@ -21,7 +21,7 @@ from torch import Tensor
 
 from transflow import augment as maps
 from transflow import checkpoint, data, transfer
-from transflow.classifier import Candidate, FewShot, View, check_noise
+from transflow.classifier import OF_COPIES, Candidate, FewShot, View, check_noise
 from transflow.evidence import Evidence
 from transflow.posterior import NoiseLike
 from transflow.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
@@ -154,6 +154,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scores, _ = self._scores(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
+    def probabilities_and_p_values(self, X: Any) -> tuple[Tensor, Tensor | None]:  # noqa: N803
+        """Return `predict_proba` and `p_values` of one pass; None for the second where the evidence is too little."""
+        self._check_fitted()
+        scores, p = self._scores(X, outlying=self.evidence_.fitted.tells_outliers)
+        return torch.from_numpy(scores).double().softmax(1), torch.from_numpy(p) if len(p) == len(scores) else None
+
     def p_values(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return for each how often an example of its class lies as far out: small where it belongs to none."""
         return self._scores(X, outlying=True)[1]
@@ -262,7 +268,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._check_fitted()
         model, fitted = self._model(), self.evidence_.fitted
         inputs = model.fit(x) if model is not None else vectors(self, x, reset=False)
-        view = fitted.chosen.view.split(" of ")[0]
+        view = fitted.chosen.view.removesuffix(OF_COPIES)
         order = sorted(range(len(self.evidence_.classes)), key=self.evidence_.classes.__getitem__)
         scores, p = [], []
         size = CHUNK if model is not None else max(1, len(inputs))

@@ -22,6 +22,7 @@ et al. 2002 (shrunken centroids); Hoffbeck and Landgrebe 1996 (leave-one-out cov
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -67,6 +68,24 @@ class Examples:
             return torch.ones_like(per_level)
         per_level = per_level / free / per_level.new_tensor(self.levels)
         return per_level.clamp(min=1e-9 * per_level.max().item())
+
+    def centred(self) -> Iterator[Tensor]:
+        """Yield the rows about their class's mean, in chunks (b, D)."""
+        step = max(1, CHUNK // self.copies)
+        for rows, c in zip(self.rows.split(step), self.labels.split(step), strict=True):
+            yield (rows - self.means[c][:, None]).flatten(0, 1)
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """``X X^T`` of the centred rows X (N, D) where N < D, else ``X^T X``; double."""
+        n, k, dim = self.rows.shape
+        if n * k < dim:
+            x = torch.cat(list(self.centred())).double()
+            return x @ x.T
+        total = self.means.new_zeros(dim, dim, dtype=torch.float64)
+        for x in self.centred():
+            total += x.T @ x
+        return total
 
     def without(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return counts (C,), class means (C, D) and scatter (C, D) without example i."""
@@ -244,13 +263,6 @@ class Woodbury:
     chol: Tensor
     rho: float
 
-    @classmethod
-    def of(cls, rows: Tensor, rho: float) -> Woodbury:
-        """Return the inverse for these rows."""
-        gram = rows @ rows.T
-        gram.diagonal().add_(rho)
-        return cls(rows, torch.linalg.cholesky(gram), rho)
-
     def solve(self, v: Tensor) -> Tensor:
         """Return the inverse times each row of v, (n, D)."""
         inner = torch.cholesky_solve(self.rows @ v.double().T, self.chol)
@@ -271,8 +283,8 @@ class Woodbury:
 class Shared:
     """One covariance for all classes, ``(S + rho I) / N``: pooled within-class scatter and a ridge.
 
-    The squared distance to a mean of m examples is too large by the scatter of that mean, ``spread / m``;
-    it is taken off, so that classes of few examples are not passed over.
+    The squared distance to a mean of m examples is too large by the scatter of that mean, ``spread / m``
+    in expectation; it is taken off, so that classes of few examples are not passed over.
 
     Attributes:
         means: zeta_c, shape (C, D).
@@ -280,7 +292,7 @@ class Shared:
         counts: m_c, shape (C,).
         inverse: of S + rho I, as a matrix (D, D) or by Woodbury.
         size: N.
-        spread: mean squared distance of an example from its class's true mean.
+        spread: mean squared distance of these examples from their class's mean, times m / (m - 1).
     """
 
     means: Tensor
@@ -309,14 +321,8 @@ class Shared:
         """Return ``z^T Sigma^-1 z``, shape (B,)."""
         return (latents * self.solve(latents)).sum(1) * self.size
 
-    def correction(self, counts: Tensor, without: Tensor) -> Tensor:
-        """Return what `spread` adds to log densities (n', C), one example of the classes ``without`` (n',) left out."""
-        less = counts.repeat(len(without), 1)
-        less[torch.arange(len(without)), without] -= 1
-        return 0.5 * self.spread / less
-
     def left_out(self, examples: Examples, which: Tensor) -> Tensor:
-        """Return log densities (n', C), by a change of rank K + 1 each, before the `correction`."""
+        """Return log densities (n', C), by a change of rank K + 1 each; `spread` stays."""
         k, classes = examples.copies, len(self.means)
         means = (self.means - self.means.mean(0)).double()
         solved = self.solve(means)
@@ -343,7 +349,9 @@ class Shared:
             left = torch.eye(k + 1, dtype=gram.dtype, device=gram.device) - inner @ change.T
             b = inner @ to_class.T
             square = ((to_class @ gram) * to_class).sum(1) + (b * torch.linalg.solve(left, b)).sum(0)
-            found.append(-0.5 * self.size * square)
+            counts = self.counts.double().clone()
+            counts[c] = m - 1
+            found.append(-0.5 * (self.size * square - self.spread / counts))
         return torch.stack(found)
 
 
@@ -352,24 +360,29 @@ def shared(examples: Examples, ridge: float) -> Shared:
 
     Where S is zero, as with one example a class and no copies, the covariance is I.
     """
-    rows, labels, means = examples.rows, examples.labels, examples.means
-    n, k, dim = rows.shape
+    means = examples.means
+    n, k, dim = examples.rows.shape
     trace = examples.scatter.sum().item() * n / max(examples.counts.sum().item(), 1)
     if trace <= 0:
         return Shared(means, means, examples.counts, torch.ones((), dtype=means.dtype), 1)
     rho = ridge * trace / dim
-    step = max(1, CHUNK // k)
-    centred = (
-        (part - means[c][:, None]).flatten(0, 1) for part, c in zip(rows.split(step), labels.split(step), strict=True)
-    )
     inverse: Tensor | Woodbury
+    gram = examples.gram.clone()
+    gram.diagonal().add_(rho)
+    chol = torch.linalg.cholesky(gram)
     if n * k < dim:
-        inverse = Woodbury.of(torch.cat([x.double() for x in centred]), rho)
+        inverse = Woodbury(torch.cat(list(examples.centred())).double(), chol, rho)
     else:
-        gram = means.new_zeros(dim, dim, dtype=torch.float64)
-        for x in centred:
-            gram += x.T @ x
-        gram.diagonal().add_(rho)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram)).to(means)
+        inverse = torch.cholesky_inverse(chol).to(means)
     found = Shared(means, means, examples.counts, inverse, n * k)
-    return replace(found, solved=found.solve(means) * found.size)
+    return replace(found, solved=found.solve(means) * found.size, spread=_spread(found, examples))
+
+
+def _spread(found: Shared, examples: Examples, most: int = 500) -> float:
+    """The expectation of a class mean's squared error is this over m; of at most so many examples."""
+    labels = examples.labels[:most]
+    several = examples.counts[labels] > 1
+    m = examples.counts[labels][several]
+    gaps = (examples.rows[:most].mean(1) - examples.means[labels])[several]
+    square = (gaps * found.solve(gaps)).sum(1) * found.size * m / (m - 1)
+    return square.mean().item() if len(m) else 0.0
