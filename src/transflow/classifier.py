@@ -157,7 +157,21 @@ class Fitted:
 
     def scores(self, latents: Tensor) -> Tensor:
         """Return log densities over T, up to a constant in each row, (B, C), of latents (B, D)."""
-        return self.likelihood.discriminant(self._units(latents)) / self.chosen.temperature
+        if self._linear is None:
+            return self.likelihood.log_density(self._units(latents)) / self.chosen.temperature
+        weights, offset = self._linear
+        return latents @ weights.T + offset
+
+    @cached_property
+    def _linear(self) -> tuple[Tensor, Tensor] | None:
+        """Weights and offsets on latents as they come: prior and temperature worked in."""
+        found = self.likelihood.linear()
+        if found is None:
+            return None
+        weights, offset = (part - part.mean(0) for part in found)
+        weights = weights / self.unit
+        offset = offset - weights @ self.origin
+        return weights / self.chosen.temperature, offset / self.chosen.temperature
 
     @property
     def tells_outliers(self) -> bool:
@@ -390,6 +404,6 @@ def likelihood_ways(
 
 def plain_temperature(likelihood: Likelihood, examples: Examples) -> float:
     """Return T where no example can be left out: an eighth of the classes' mean distance in log density."""
-    own = likelihood.discriminant(examples.means)
+    own = likelihood.log_density(examples.means)
     gap = (own.diagonal()[:, None] - own).sum().item() / max(1, len(own) * (len(own) - 1))
     return max(gap / 8, 1e-12) if gap > 0 else 1.0

@@ -145,7 +145,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return log probabilities (n, C)."""
-        scores, _ = self._scores(X)
+        scores = self._scores(X)[0].astype(np.float64)
         top = scores.max(1, keepdims=True)
         return scores - top - np.log(np.exp(scores - top).sum(1, keepdims=True))
 
@@ -238,10 +238,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not reset:
             kind = np.result_type(kind, np.asarray(self.classes_).dtype)
         self._keep(before.add(self._views(inputs), names, _keys(inputs), levels), kind)
+        if reset:
+            _ = self.evidence_.fitted  # of evidence that comes bit by bit, only when something is asked
         return self
 
     def _keep(self, few: FewShot, kind: Any = None) -> None:
-        _ = few.fitted
         self.evidence_ = few
         self.classes_ = np.array(sorted(few.classes), dtype=kind if kind is not None else self.classes_.dtype)
 

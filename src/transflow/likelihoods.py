@@ -106,8 +106,8 @@ class Likelihood(Protocol):
     def log_density(self, latents: Tensor) -> Tensor:
         """Return log densities (B, C) of latents (B, D), up to a constant that all latents share."""
 
-    def discriminant(self, latents: Tensor) -> Tensor:
-        """Return the same (B, C), up to a constant in each row: what tells the classes apart."""
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        """Return w (C, D) and b (C,) such that ``z w^T + b`` is the same up to a constant in each row, if any are."""
 
     def left_out(self, examples: Examples, which: Tensor) -> Tensor:
         """Return log densities (n', C) of the examples ``which`` (n',), each under the evidence without it."""
@@ -142,18 +142,17 @@ class Scaled:
     def log_density(self, latents: Tensor) -> Tensor:
         """Return log densities (B, C)."""
         squares = torch.stack([torch.linalg.vecdot(part, part) for part in latents.split(self.levels, 1)], 1)
-        return self._linear(latents) - 0.5 * squares @ (1 / self.variances).T
+        weights, offset = self._weights()
+        return latents @ weights.T + offset - 0.5 * squares @ (1 / self.variances).T
 
-    def discriminant(self, latents: Tensor) -> Tensor:
-        """Return the same up to a constant in each row: one product where all classes have one variance."""
-        one = bool((self.variances == self.variances[0]).all())
-        return self._linear(latents) if one else self.log_density(latents)
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        """Return weights and offsets where all classes have one variance; else None."""
+        return self._weights() if bool((self.variances == self.variances[0]).all()) else None
 
-    def _linear(self, z: Tensor) -> Tensor:
-        sizes = torch.tensor(self.levels, device=z.device)
+    def _weights(self) -> tuple[Tensor, Tensor]:
+        sizes = torch.tensor(self.levels, device=self.means.device)
         weights = self.means / self.variances.repeat_interleave(sizes, 1)
-        offset = -0.5 * (self.variances.log() @ sizes.to(z) + (self.means * weights).sum(1))
-        return z @ weights.T + offset
+        return weights, -0.5 * (self.variances.log() @ sizes.to(weights) + (self.means * weights).sum(1))
 
     def left_out(self, examples: Examples, which: Tensor) -> Tensor:
         """Return log densities (n', C), lambda being estimated anew where it was estimated."""
@@ -229,9 +228,8 @@ class Student:
         norm = torch.lgamma(half + dim / 2) - torch.lgamma(half) - dim / 2 * (self.freedom * self.scale).log()
         return norm - (half + dim / 2) * torch.log1p(square / (self.freedom * self.scale))
 
-    def discriminant(self, latents: Tensor) -> Tensor:
-        """Return the same."""
-        return self.log_density(latents)
+    def linear(self) -> None:
+        """Return None: the classes are told apart by a function that is not linear."""
 
     def left_out(self, examples: Examples, which: Tensor) -> Tensor:
         """Return log densities (n', C); the pooled lambda stays."""
@@ -310,12 +308,12 @@ class Shared:
 
     def log_density(self, latents: Tensor) -> Tensor:
         """Return log densities (B, C), without the determinant of Sigma."""
-        return self.discriminant(latents) - 0.5 * self.length(latents)[:, None]
+        weights, offset = self.linear()
+        return latents @ weights.T + offset - 0.5 * self.length(latents)[:, None]
 
-    def discriminant(self, latents: Tensor) -> Tensor:
-        """Return the same up to a constant in each row: one product."""
-        offset = -0.5 * (self.means * self.solved).sum(1) + 0.5 * self.spread / self.counts
-        return latents @ self.solved.T + offset
+    def linear(self) -> tuple[Tensor, Tensor]:
+        """Return weights and offsets: the squared length of z is the same for all classes."""
+        return self.solved, -0.5 * (self.means * self.solved).sum(1) + 0.5 * self.spread / self.counts
 
     def length(self, latents: Tensor) -> Tensor:
         """Return ``z^T Sigma^-1 z``, shape (B,)."""
