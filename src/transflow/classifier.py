@@ -247,7 +247,7 @@ class FewShot:
             keys: what each is known by when it is taken out again.
             levels: by view, the sizes of the levels, for the views whose prior is N(0, I).
         """
-        classes = self.classes + tuple(dict.fromkeys(name for name in names if name not in set(self.classes)))
+        classes = tuple(dict.fromkeys((*self.classes, *names)))
         number = {name: i for i, name in enumerate(classes)}
         labels = torch.tensor([number[name] for name in names])
         room = max(0, KEPT // sum(rows.shape[1] for rows in latents.values()) - len(self.labels))

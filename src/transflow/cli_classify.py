@@ -25,7 +25,6 @@ def add(
     pictures(made)
     model(made)
     made.add_argument("--json", action="store_true", help="print JSON")
-
     made.add_argument(
         "--reference", metavar="PICTURES", help="a folder, tar or file to compare with: two p-values a picture"
     )

@@ -40,8 +40,8 @@ class Examples:
     Attributes:
         rows: n examples of K copies each, the example itself first: (n, K, D).
         labels: class of each, 0 .. C - 1, shape (n,).
-        counts: m_c, examples of each class, shape (C,), double; more than `labels` shows where
-            not all rows are kept.
+        counts: m_c, examples of each class, shape (C,); more than `labels` shows where not
+            all rows are kept.
         means: zeta_c over all copies, shape (C, D).
         scatter: sum of squared deviations from it of all copies, shape (C, D).
         levels: sizes of the model's levels, which sum to D.
