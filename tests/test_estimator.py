@@ -161,7 +161,12 @@ def test_a_users_own_augmentation(model, task):
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [(["a"] * 3, "one label for each"), ([1.0, np.nan] * 6, "NaN|Input"), (None, "requires y|Expected labels")],
+    [
+        (["a"] * 3, "one label for each"),
+        ([1.0, np.nan] * 6, "NaN"),
+        (["a", None] * 6, "NaN or None"),
+        (None, "Expected labels"),
+    ],
 )
 def test_bad_labels_are_told(model, task, labels, words):
     with pytest.raises(ValueError, match=words):

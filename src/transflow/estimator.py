@@ -256,13 +256,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         inputs = model.fit(x) if model is not None else vectors(self, x, reset=reset)
         if not len(inputs):
             raise ValueError("Expected at least one picture; got none.")
+        if np.ndim(y) == 1 and any(label is None or label != label for label in y):  # NaN is not itself
+            raise ValueError("Expected a label for each example; got NaN or None.")
         y = targets(y)
         if len(y) != len(inputs):
             raise ValueError(f"Expected one label for each of {len(inputs)} examples; got {len(y)} labels.")
-        names = y.tolist()
-        if any(name is None or name != name for name in names):  # NaN is not itself
-            raise ValueError("Expected a label for each example; got NaN or None.")
-        return inputs, names
+        return inputs, y.tolist()
 
     def _scores(self, x: Any, *, outlying: bool = False) -> tuple[NDArray[Any], NDArray[Any]]:
         """Log densities over T in the order of ``classes_``, (n, C); and p-values (n,), if asked for."""
