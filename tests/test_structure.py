@@ -13,18 +13,19 @@ import transflow
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "transflow"
 LEVELS = {
-    1: ["evidence", "covariance", "images", "metrics", "figures", "hub"],
+    1: ["evidence", "covariance", "images", "metrics", "figures", "hub", "augment", "sklearn_parts", "calibration"],
     2: ["gaussian"],
-    3: ["generative", "posterior", "data"],
-    4: ["paths", "checkpoint"],
+    3: ["generative", "posterior", "data", "likelihoods"],
+    4: ["paths", "classifier", "checkpoint"],
     5: ["transfer", "run"],
     6: ["library", "training"],
-    7: ["showcase"],
-    8: ["cli"],
+    7: ["showcase", "estimator"],
+    8: ["evaluation"],
+    9: ["cli"],
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
-INFERENCE = {"evidence", "covariance", "gaussian", "posterior", "paths"}
-OUTSIDE = {"argparse": "cli", "tqdm": "cli", "torch.optim": "run"}
+INFERENCE = {"evidence", "covariance", "gaussian", "posterior", "paths", "likelihoods", "classifier"}
+OUTSIDE = {"argparse": "cli", "tqdm": "cli", "torch.optim": "run", "sklearn": "sklearn_parts"}
 
 
 def modules():
@@ -96,8 +97,8 @@ def test_a_file_has_one_idea_and_opens_with_it(path):
 
 def test_the_public_names():
     assert sorted(transflow.__all__) == [
-        "Evidence", "Gaussian", "Glow", "GlowConfig", "Model", "Posterior", "TrainConfig", "__version__",
-        "demo", "load", "load_posterior", "models", "train",
+        "Evidence", "FewShotClassifier", "Gaussian", "Glow", "GlowConfig", "Model", "Posterior", "TrainConfig",
+        "__version__", "demo", "load", "load_posterior", "models", "train",
     ]  # fmt: skip
     for name in transflow.__all__:
         assert getattr(transflow, name) is not None

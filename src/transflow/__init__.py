@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from transflow.estimator import FewShotClassifier
     from transflow.evidence import Evidence
     from transflow.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Evidence": "transflow.evidence",
+    "FewShotClassifier": "transflow.estimator",
     "Gaussian": "transflow.gaussian",
     "Glow": "transflow.generative.glow",
     "GlowConfig": "transflow.generative.glow",
@@ -43,6 +45,7 @@ _HOMES = {
 
 __all__ = [
     "Evidence",
+    "FewShotClassifier",
     "Gaussian",
     "Glow",
     "GlowConfig",

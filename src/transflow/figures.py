@@ -76,6 +76,38 @@ def pairs(above: Tensor, below: Tensor, columns: int = 8) -> Image.Image:
     return grid(torch.stack(rows, 1).flatten(0, 2), columns)
 
 
+def confusion(counts: Tensor, names: Sequence[str], cell: int = 44) -> Image.Image:
+    """Draw how often each class (row) was told as each (column): the share of the row as a shade, and the count.
+
+    Args:
+        counts: shape (C, C), whole numbers.
+        names: of the classes, C of them.
+        cell: pixels of a square's side.
+    """
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or len(names) != len(counts):
+        raise ValueError(f"Expected counts (C, C) and C names; got {tuple(counts.shape)} and {len(names)} names.")
+    font = ImageFont.load_default(size=13)
+    left = 12 + max(int(font.getlength(name)) for name in names)
+    sheet = Image.new("RGB", (left + cell * len(names) + 4, left + cell * len(names) + 4), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)
+    for i, name in enumerate(names):
+        middle = left + i * cell + cell // 2
+        draw.text((left - 6, middle), name, INK, font, anchor="rm")
+        word = Image.new("RGB", (left - 6, 18), PAPER)
+        ImageDraw.Draw(word).text((0, 9), name, INK, font, anchor="lm")
+        sheet.paste(word.rotate(90, expand=True), (middle - 9, 0))
+        for j in range(len(names)):
+            share, count = shares[i, j].item(), int(counts[i, j])
+            shade = tuple(round(255 - share * (255 - ink)) for ink in (31, 73, 125))
+            corner = (left + j * cell, left + i * cell)
+            draw.rectangle((*corner, corner[0] + cell - 2, corner[1] + cell - 2), fill=shade)
+            if count:
+                ink = PAPER if share > 0.5 else INK
+                draw.text((corner[0] + cell // 2, corner[1] + cell // 2), str(count), ink, font, anchor="mm")
+    return sheet
+
+
 def encode_image(picture: Image.Image, suffix: str) -> bytes:
     """Return the bytes of a picture file of this suffix, such as ".png"."""
     buffer = io.BytesIO()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 Number = TypeVar("Number", float, Tensor)
@@ -24,3 +25,42 @@ def bits_per_dim(log_prob: Number, dim: int, bits: int) -> Number:
     5.0
     """
     return -log_prob / (dim * math.log(2)) + bits
+
+
+def calibration_error(probabilities: Tensor, truth: Tensor, bins: int = 15) -> float:
+    """Return the expected calibration error: how far confidence is from accuracy.
+
+    The mean over bins of the largest probability, weighted by how many fall in, of
+    ``|accuracy - mean confidence|`` (Naeini et al. 2015; Guo et al. 2017, arXiv 1706.04599).
+
+    Args:
+        probabilities: of each class, shape (n, C).
+        truth: 0 .. C - 1, shape (n,).
+        bins: of equal width.
+
+    >>> calibration_error(torch.tensor([[0.75, 0.25]] * 4), torch.tensor([0, 0, 0, 1]))    # right 3 times in 4
+    0.0
+    """
+    confidence, told = probabilities.double().max(1)
+    if not len(confidence):
+        raise ValueError("Expected at least one prediction; got none.")
+    right = (told == truth).double()
+    bin_of = (confidence * bins).long().clamp(max=bins - 1)
+    gaps = torch.zeros(bins, dtype=torch.float64).index_add(0, bin_of, right - confidence)
+    return gaps.abs().sum().item() / len(confidence)
+
+
+def p_values(values: Tensor, reference: Tensor, *, two_sided: bool = False) -> Tensor:
+    """Return for each value how often one of ``reference`` is as small: ``(1 + #{r <= v}) / (1 + n)``, (B,).
+
+    Args:
+        values: shape (B,).
+        reference: shape (n,).
+        two_sided: how often one lies as far from the reference's median, on either side.
+    """
+    if not len(reference):
+        raise ValueError("Expected at least one reference value; got none.")
+    if two_sided:
+        middle = reference.median()
+        values, reference = -(values - middle).abs(), -(reference - middle).abs()
+    return (1 + (reference <= values[:, None]).sum(1)) / (1 + len(reference))

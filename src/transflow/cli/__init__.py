@@ -21,6 +21,11 @@ NOISE_HELP = (
     "marginal likelihood). Default: typical"
 )
 
+CLASS_NOISE_HELP = (
+    'how pictures of a class differ: "auto" (chosen by the evidence), "0.5m" or a number as in condition, "pooled", '
+    '"levels", "shared" or "student". Default: auto'
+)
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
@@ -104,6 +109,20 @@ def parser() -> Parser:
     pictures(made)
     model(made)
     made.add_argument("--json", action="store_true", help="print JSON")
+    made.add_argument(
+        "--reference", metavar="PICTURES", help="a folder, tar or file to compare with: two p-values a picture"
+    )
+
+    made = command("classify", "tell classes by a few pictures of each, without training")
+    made.add_argument("support", metavar="SUPPORT", help="a folder with a sub-folder of pictures for each class")
+    made.add_argument("query", metavar="QUERY", help="a folder of pictures to classify; sub-folders give the truth")
+    model(made)
+    made.add_argument("--noise", default="auto", help=CLASS_NOISE_HELP)
+    made.add_argument("--no-augment", dest="augment", action="store_false", help="do not move copies of SUPPORT about")
+    made.add_argument("--reject", type=float, default=0.01, help="share of good pictures refused (default: 0.01)")
+    made.add_argument("--confusion", metavar="FILE", help="picture file of the confusions, where the truth is known")
+    made.add_argument("--skip-bad", action="store_true", help="leave out files that are no pictures, naming them")
+    out(made, "table to write, .csv: class, rejected or not, and probabilities of each picture")
 
     made = command("reconstruct", "encode and decode pictures, and show them side by side")
     pictures(made)

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from transflow import checkpoint, data, figures, hub, library, showcase, training
+from transflow import checkpoint, data, evaluation, figures, hub, library, showcase, training
 from transflow.data import Pictures
 from transflow.generative.glow import GlowConfig
 from transflow.run import TrainConfig
@@ -116,18 +116,56 @@ def score(a: argparse.Namespace) -> None:
     """Print how likely pictures are."""
     model = library.load(a.model)
     read = _read(a, model)
-    scores = model.score(read.pixels)
-    columns = zip(
-        read.names, scores.log_prob.tolist(), scores.bits_per_dim.tolist(), scores.radius.tolist(), strict=True
-    )
+    found: dict[str, list[float]] = {}
+    if a.reference:
+        compared = evaluation.compare(model, read.pixels, _read(a, model, a.reference).pixels)
+        scores = compared.scores
+        found = {
+            "p_likelihood": compared.by_likelihood.tolist(),
+            "p_typicality": compared.by_typicality.tolist(),
+        }
+    else:
+        scores = model.score(read.pixels)
+    columns = {
+        "log_prob": scores.log_prob.tolist(),
+        "bits_per_dim": scores.bits_per_dim.tolist(),
+        "radius": scores.radius.tolist(),
+        **found,
+    }
     if a.json:
-        rows = [{"picture": n, "log_prob": p, "bits_per_dim": b, "radius": r} for n, p, b, r in columns]
-        print(json.dumps(rows, indent=2))
+        rows = zip(*columns.values(), strict=True)
+        named = zip(read.names, rows, strict=True)
+        print(json.dumps([{"picture": n, **dict(zip(columns, row, strict=True))} for n, row in named], indent=2))
         return
     wide = max(len("picture"), *map(len, read.names))
-    print(f"{'picture':<{wide}}  {'log p (nats)':>13}  {'bits/dim':>9}  {'|z|/sqrt(D)':>11}")
-    for name, log_prob, bits, radius in columns:
-        print(f"{name:<{wide}}  {log_prob:>13.1f}  {bits:>9.3f}  {radius:>11.3f}")
+    head = f"{'picture':<{wide}}  {'log p (nats)':>13}  {'bits/dim':>9}  {'|z|/sqrt(D)':>11}"
+    print(head + (f"  {'p likely':>8}  {'p typical':>9}" if found else ""))
+    for name, log_prob, bits, radius, *p in zip(read.names, *columns.values(), strict=True):
+        line = f"{name:<{wide}}  {log_prob:>13.1f}  {bits:>9.3f}  {radius:>11.3f}"
+        print(line + (f"  {p[0]:>8.3f}  {p[1]:>9.3f}" if p else ""))
+
+
+def classify(a: argparse.Namespace) -> None:
+    """Tell classes apart by a few pictures of each."""
+    _writable(a.output, ".csv")
+    if a.confusion:
+        _writable(a.confusion)
+    if not 0 < a.reject < 1:
+        raise ValueError(f"Expected a share to reject between 0 and 1; got {a.reject}.")
+    found = evaluation.classify(
+        library.load(a.model), a.support, a.query, noise=a.noise, augment=a.augment, skip_bad=a.skip_bad
+    )
+    _tell_skipped(found.bad)
+    checkpoint.write_bytes(a.output, found.csv(a.reject))
+    print(f"{found.choice}")
+    refused = f"{sum(found.rejected(a.reject))} rejected" if found.p_values is not None else "too few to reject any"
+    print(f"{a.output}: {len(found.names)} pictures, {len(found.classes)} classes, {refused}")
+    for name, share in found.accuracies.items():
+        print(f"  {name:<28}{share:.1%}")
+    if found.calibration_error is not None:
+        print(f"  {'calibration error':<28}{found.calibration_error:.1%}")
+    if a.confusion:
+        _write_picture(a.confusion, figures.confusion(found.confusion(), found.classes))
 
 
 def reconstruct(a: argparse.Namespace) -> None:
@@ -185,13 +223,16 @@ def train(a: argparse.Namespace) -> None:
     )
 
 
-def _read(a: argparse.Namespace, model: Model) -> Pictures:
-
+def _read(a: argparse.Namespace, model: Model, sources: str | None = None) -> Pictures:
     channels, size, _ = model.shape
-    read = data.read(a.pictures, channels, size, skip_bad=a.skip_bad)
-    for message in read.bad:
-        _say(f"transflow: skipped: {message}")
+    read = data.read(sources or a.pictures, channels, size, skip_bad=a.skip_bad)
+    _tell_skipped(read.bad)
     return read
+
+
+def _tell_skipped(bad: tuple[str, ...]) -> None:
+    for message in bad:
+        _say(f"transflow: skipped: {message}")
 
 
 def _writable(path: str, suffix: str = "") -> None:

@@ -124,6 +124,13 @@ class PictureFlow:
         """
         return self._encode(pictures)[0]
 
+    def activations(self, pictures: images.PictureLike) -> Tensor:
+        """Return what the flow's finest level sees in pictures (see `Glow.activations`), shape (B, F)."""
+        (seen,) = self._batched(
+            self.fit(pictures), lambda x: (self._fixed.activations(self.pixels.centre(x).to(self._like)),)
+        )
+        return seen
+
     def decode(self, latents: Tensor) -> Tensor:
         """Return pictures, floats in [0, 1], shape (B, C, H, W), of latents (B, D)."""
         if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != self.dim:

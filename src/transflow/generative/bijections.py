@@ -182,6 +182,13 @@ class Coupling(nn.Module):
         s, t = raw.chunk(2, 1)
         return soft_bound(s), t
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return what the network's last layer sees of x: activations of 0 or more, (B, width, H, W)."""
+        x = x[:, : self.halves[0]].clamp(-self.REACH, self.REACH)
+        for layer in list(self.net)[:-1]:
+            x = layer(x)
+        return x
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, (B,), in nats."""
         x_a, x_b = x.split(self.halves, 1)

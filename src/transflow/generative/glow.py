@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.generative.bijections import (
@@ -177,6 +178,23 @@ class Glow(nn.Module):
         levels = [[FixedAffine(f) if isinstance(f, ChannelAffine) else f for f in c] for c, _ in self._cascades()]
         made.levels = nn.ModuleList(map(Cascade, levels))
         return made
+
+    def activations(self, x: Tensor, grid: int = 4) -> Tensor:
+        """Return what the finest level's last two couplings see in pictures, shape (B, F).
+
+        Averages of their networks' hidden activations in ``grid x grid`` parts of the picture; the
+        square root of each, since activations of 0 or more spread the more the larger they are.
+        """
+        layers = list(next(self._cascades())[0])
+        last = [i for i, layer in enumerate(layers) if isinstance(layer, Coupling)][-2:]
+        x, seen = squeeze(x), []
+        for i, layer in enumerate(layers[: last[-1] + 1]):
+            if i in last:
+                assert isinstance(layer, Coupling)
+                seen.append(F.adaptive_avg_pool2d(layer.hidden(x), grid).flatten(1).sqrt())
+            if i < last[-1]:
+                x = layer(x)[0]
+        return torch.cat(seen, 1)
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:

@@ -1,0 +1,171 @@
+"""Folders of pictures against evidence: classes told, beside pixel baselines; likelihood and typicality.
+
+A likelihood alone calls smooth pictures likely: a flow gives a blank picture a greater density
+than a face. Samples of a model do not lie where its density is greatest but where it is typical,
+so a picture is compared with reference pictures in two ways (`metrics.p_values`):
+
+    by likelihood   how often a reference picture is as unlikely
+    by typicality   how often one is as far from the middle of the references, on either side
+
+Reference for the second: Nalisnick et al. 2019, *Detecting Out-of-Distribution Inputs to Deep
+Generative Models Using Typicality*, arXiv 1906.02994.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transflow import data, metrics
+from transflow.classifier import Candidate
+from transflow.estimator import Augment, FewShotClassifier, labelled
+from transflow.posterior import NoiseLike
+from transflow.transfer import Model, Pictures, Scores
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Pictures against reference pictures; p-values of shape (B,).
+
+    Attributes:
+        scores: of the pictures.
+        by_likelihood: small where few reference pictures are as unlikely.
+        by_typicality: small where few are as far from the references' median log density.
+    """
+
+    scores: Scores
+    by_likelihood: Tensor
+    by_typicality: Tensor
+
+
+def compare(model: Model, pictures: Pictures, reference: Pictures) -> Comparison:
+    """Return how likely and how typical pictures are beside reference pictures."""
+    scores, known = model.score(pictures), model.score(reference).log_prob
+    return Comparison(
+        scores,
+        metrics.p_values(scores.log_prob, known),
+        metrics.p_values(scores.log_prob, known, two_sided=True),
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a classifier told of a folder.
+
+    Attributes:
+        names: of the pictures, n of them.
+        classes: C of them, sorted.
+        probabilities: shape (n, C), double.
+        p_values: how often an example of its class lies as far out, (n,), or None where the evidence
+            is too little to say.
+        truth: the classes of the pictures where the folder has the evidence's sub-folders, else None.
+        accuracies: share told rightly, by method, where the truth is known.
+        calibration_error: see `metrics.calibration_error`; None where the truth is not known.
+        choice: the likelihood in use.
+        bad: messages on files left out.
+    """
+
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    probabilities: Tensor
+    p_values: Tensor | None
+    truth: tuple[str, ...] | None
+    accuracies: dict[str, float]
+    calibration_error: float | None
+    choice: Candidate
+    bad: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> list[str]:
+        """The most probable class of each."""
+        return [self.classes[i] for i in self.probabilities.argmax(1).tolist()]
+
+    def rejected(self, rate: float) -> list[bool]:
+        """Whether each is further out than all but a share ``rate`` of good pictures."""
+        return [False] * len(self.names) if self.p_values is None else (self.p_values < rate).tolist()
+
+    def confusion(self) -> Tensor:
+        """Return how often each class (row) was told as each (column), (C, C); the truth must be known."""
+        if self.truth is None:
+            raise ValueError("Expected pictures whose classes are known; got a folder without the evidence's classes.")
+        counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.long)
+        for true, told in zip(self.truth, self.told, strict=True):
+            counts[self.classes.index(true), self.classes.index(told)] += 1
+        return counts
+
+    def csv(self, rate: float) -> bytes:
+        """Return a table, one row a picture: name, class, rejected, p-value, truth, a probability for each class."""
+        out = io.StringIO()
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(["picture", "class", "rejected", "p_value", "truth", *(f"p({c})" for c in self.classes)])
+        p = [""] * len(self.names) if self.p_values is None else [f"{x:.4g}" for x in self.p_values.tolist()]
+        truth = self.truth or [""] * len(self.names)
+        rows = zip(self.names, self.told, self.rejected(rate), p, truth, self.probabilities.tolist(), strict=True)
+        for name, told, rejected, p_value, true, probabilities in rows:
+            table.writerow([name, told, int(rejected), p_value, true, *(f"{x:.6f}" for x in probabilities)])
+        return out.getvalue().encode()
+
+
+def classify(
+    model: Model,
+    support: str,
+    query: str,
+    *,
+    noise: NoiseLike = "auto",
+    augment: Augment = True,
+    skip_bad: bool = False,
+) -> Evaluation:
+    """Classify the pictures of a folder by the evidence of another.
+
+    Args:
+        model: what encodes.
+        support: a folder with a sub-folder for each class.
+        query: a folder or files; where all its sub-folders are classes of ``support``, accuracy is told.
+        noise: as `FewShotClassifier` takes it.
+        augment: likewise.
+        skip_bad: leave out what cannot be read, and list it.
+    """
+    pixels, labels = labelled(support, model, skip_bad=skip_bad)
+    classifier = FewShotClassifier(model, noise, augment).fit(pixels, labels)
+    channels, size, _ = model.shape
+    read = data.read(query, channels, size, skip_bad=skip_bad)
+    classes = tuple(str(c) for c in classifier.classes_)
+    probabilities, p_values = classifier.probabilities_and_p_values(read.pixels)
+    truth = _truth(query, read.names, classes)
+    accuracies: dict[str, float] = {}
+    error = None
+    if truth is not None:
+        numbers = torch.tensor([classes.index(t) for t in truth])
+        known = torch.tensor([classes.index(c) for c in labels])
+        ways = {"transflow": probabilities.argmax(1)} | pixel_baselines(pixels, known, read.pixels, len(classes))
+        accuracies = {name: (told == numbers).double().mean().item() for name, told in ways.items()}
+        error = metrics.calibration_error(probabilities, numbers)
+    return Evaluation(
+        read.names, classes, probabilities, p_values, truth, accuracies, error, classifier.choice_, read.bad
+    )
+
+
+def pixel_baselines(pixels: Tensor, labels: Tensor, query: Tensor, classes: int) -> dict[str, Tensor]:
+    """Return what nearest centroid and nearest neighbour in pixels say, (n,) each."""
+    known, asked = pixels.flatten(1).float(), query.flatten(1).float()
+    centroids = torch.stack([known[labels == c].mean(0) for c in range(classes)])
+    nearest = torch.cat([labels[torch.cdist(part, known).argmin(1)] for part in asked.split(1024)])
+    return {
+        "nearest centroid in pixels": torch.cdist(asked, centroids).argmin(1),
+        "nearest neighbour in pixels": nearest,
+    }
+
+
+def _truth(query: Any, names: tuple[str, ...], classes: tuple[str, ...]) -> tuple[str, ...] | None:
+    if not Path(query).is_dir():
+        return None
+    parts = [Path(name).relative_to(query).parts for name in names]
+    if any(len(part) < 2 or part[0] not in classes for part in parts):
+        return None
+    return tuple(part[0] for part in parts)
