@@ -314,7 +314,7 @@ class FewShot:
 
     def _seen(self) -> Iterator[tuple[str, View]]:
         """Every view, that of copies also without them; the one to take where nothing can be compared first."""
-        for name, view in reversed(self.views.items()):
+        for name, view in reversed(list(self.views.items())):
             yield name + (OF_COPIES if view.copies > 1 else ""), view
             if view.copies > 1 and self.whole and self.noise == "auto":
                 yield name, view.first(self.labels)
@@ -394,8 +394,9 @@ def likelihood_ways(
         return {noise: simple[noise]}
     if noise != "auto":
         kind, number = posterior.parse(noise)
-        said = {"per_count": number} if kind == "per count" else {"value": number}
-        return {str(noise): partial(likelihoods.scaled, **said)}
+        if kind == "per count":
+            return {str(noise): partial(likelihoods.scaled, per_count=number)}
+        return {str(noise): partial(likelihoods.scaled, value=number)}
     if len(view.levels) == 1:
         del simple["levels"]
     paper = {f"{share:g}m": partial(likelihoods.scaled, per_count=share) for share in PAPER}

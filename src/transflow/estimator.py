@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from transflow import augment as maps
-from transflow import checkpoint, data, transfer
+from transflow import checkpoint, data, library
 from transflow.classifier import OF_COPIES, Candidate, FewShot, View, check_noise
 from transflow.evidence import Evidence
 from transflow.posterior import NoiseLike
@@ -56,6 +56,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> FewShotClassifier().fit(x, ["low", "low", "high", "high"]).predict([[0.3, 0.1], [2.5, 3.0]]).tolist()
     ['low', 'high']
     """
+
+    classes_: NDArray[Any]
 
     def __init__(
         self,
@@ -130,7 +132,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 belongs to no class and gets None, in an array of objects.
         """
         scores, p = self._scores(X, outlying=reject is not None)
-        labels = cast(NDArray[Any], self.classes_)[scores.argmax(1)]
+        labels: NDArray[Any] = self.classes_[scores.argmax(1)]
         if reject is None:
             return labels
         if not 0 < reject < 1:
@@ -233,10 +235,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"Expected query_copies of 1 or more; got {self.query_copies!r}.")
         inputs, names = self._inputs(x, y, reset=reset)
         before = FewShot(self.noise) if reset else self.evidence_
-        levels = {"latents": self._levels()} if self._levels() else {}
+        sizes = self._levels()
+        levels = {"latents": sizes} if sizes else {}
         kind = np.asarray(names).dtype
         if not reset:
-            kind = np.result_type(kind, np.asarray(self.classes_).dtype)
+            kind = np.result_type(kind, self.classes_.dtype)
         self._keep(before.add(self._views(inputs), names, _keys(inputs), levels), kind)
         if reset:
             _ = self.evidence_.fitted  # of evidence that comes bit by bit, only when something is asked
@@ -256,7 +259,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         inputs = model.fit(x) if model is not None else vectors(self, x, reset=reset)
         if not len(inputs):
             raise ValueError("Expected at least one picture; got none.")
-        if np.ndim(y) == 1 and any(label is None or label != label for label in y):  # NaN is not itself
+        if (
+            isinstance(y, (list, tuple, np.ndarray))
+            and np.ndim(y) == 1
+            and any(label is None or label != label for label in y)
+        ):  # NaN is not itself
             raise ValueError("Expected a label for each example; got NaN or None.")
         y = targets(y)
         if len(y) != len(inputs):
@@ -297,7 +304,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """One view of inputs and their copies, (n, K, D)."""
         model = self._model()
         if model is None:
-            return torch.from_numpy(np.require(inputs, requirements="CW"))[:, None]
+            return torch.from_numpy(np.array(inputs, order="C"))[:, None]
         encode = model.source.activations if view == "activations" else model.source.encode
         entry = self._entry(view, inputs, augment, strength)
         if entry is not None and entry.exists():
@@ -333,7 +340,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return self.model
         loaded = self.__dict__.get("_loaded")
         if loaded is None or loaded[0] is not self.model:
-            found = transfer.load(self.model) if isinstance(self.model, (str, os.PathLike)) else Model(self.model)
+            found = library.load(self.model) if isinstance(self.model, (str, os.PathLike)) else Model(self.model)
             self._loaded = loaded = (self.model, found)
         return cast(Model, loaded[1])
 
