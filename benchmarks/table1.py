@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -104,6 +105,7 @@ def imagenet_features(pictures: torch.Tensor) -> np.ndarray | None:
 
 
 def main() -> None:
+    warnings.filterwarnings("ignore", module="sklearn")  # of pixels that never vary
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", default="faces-32")
     parser.add_argument("--data", required=True, help="an .npz of x_train, y_train, x_test, y_test")
@@ -196,8 +198,8 @@ def main() -> None:
                 if not wanted(f"pixel {name}, augmented") or "validated" in name:
                     continue
                 k = 8 if name == "SVC" else augment.COPIES
-                rows = copies[:n, :k, 0].flatten(2).flatten(0, 1).numpy() / 255.0
-                note(f"pixel {name}, augmented", m, method.fit(rows, np.repeat(y, k)).predict(flat_q))
+                many = copies[:n, :k, 0].flatten(2).flatten(0, 1).numpy() / 255.0
+                note(f"pixel {name}, augmented", m, method.fit(many, np.repeat(y, k)).predict(flat_q))
             if hog_pool is not None:
                 svc = make_pipeline(StandardScaler(with_std=False), SVC(C=10))
                 note("deskew + HOG + SVC", m, svc.fit(hog_pool[:n], y).predict(hog_test))
