@@ -125,8 +125,8 @@ def save_model(path: PathLike, model: PictureFlow, *, half: bool = True) -> None
     write(path, "model", tensors, extra)
 
 
-def load_model(path: PathLike) -> PictureFlow:
-    """Return the model in a file, ready for use: single precision, no gradients.
+def load_model(path: PathLike, dtype: torch.dtype = torch.float32) -> PictureFlow:
+    """Return the model in a file, ready for use, without gradients.
 
     Raises:
         ValueError: the file is damaged, foreign, or of another kind; the message says which.
@@ -136,7 +136,7 @@ def load_model(path: PathLike) -> PictureFlow:
     try:
         with torch.random.fork_rng(devices=[]):  # on "meta" it would load torch's compiler, a second or more
             flow = Glow(GlowConfig(**found["config"]))
-        weights = {name: t if t.dtype == torch.bool else t.float() for name, t in tensors.items()}
+        weights = {name: t if t.dtype == torch.bool else t.to(dtype) for name, t in tensors.items()}
         flow.load_state_dict(weights, assign=True)
         pixels, card = PixelFormat(int(found["bits"])), dict(found["card"])
     except (KeyError, TypeError, ValueError, RuntimeError):

@@ -5,20 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from transflow import checkpoint, hub
 from transflow.evidence import Evidence
 from transflow.transfer import Model, PathLike, Posterior
 
 
-def load(name_or_file: PathLike) -> Model:
+def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32) -> Model:
     """Return a model: a bundled one by name, or the one in a file.
+
+    Args:
+        name_or_file: as `models` lists them, or a path.
+        dtype: float64 keeps the round trip exact even on pictures nothing like the model's own, such as
+            noise, at about a third of the speed.
 
     Raises:
         FileNotFoundError: there is no such model or file.
         ValueError: the file is damaged, foreign or a pickle.
     """
     path = hub.find(name_or_file)
-    return Model(checkpoint.load_model(path), str(name_or_file))
+    return Model(checkpoint.load_model(path, dtype), str(name_or_file))
 
 
 def load_posterior(path: PathLike, model: Model | None = None) -> Posterior:

@@ -103,7 +103,7 @@ class PictureFlow:
         digest = hashlib.sha256(repr((self.flow.config, self.pixels)).encode())
         for name, tensor in sorted(self.flow.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def fit(self, pictures: images.PictureLike) -> Tensor:

@@ -157,14 +157,15 @@ class ConvNet(nn.Sequential):
 class Coupling(nn.Module):
     """Change the second half of the channels by a function of the first: ``z_b = exp(s) (x_b + t)``.
 
-    ``(s, t) = net(x_a)``; for the additive kind ``s = 0``. Two bounds keep pictures that are
-    nothing like the training data, such as a checkerboard, from growing from step to step until
-    they overflow: the log-scale is bounded softly, and the network sees ``x_a`` clamped to
-    ``+-REACH``, some five standard deviations of what photographs give. Neither touches the
-    inverse, which sees the same ``x_a``.
+    ``(s, t) = net(x_a)``; for the additive kind ``s = 0``. Pictures that are nothing like the
+    training data, such as a checkerboard, would grow from step to step until they overflow. So the
+    log-scale is bounded softly and cut at ``+-STEEPEST``, and the network sees ``x_a`` clamped to
+    ``+-REACH``: hardly any number in a photograph reaches either. Both directions see the same
+    ``x_a``, so the inverse stays exact.
     """
 
-    REACH = 3.0
+    REACH = 2.0
+    STEEPEST = 1.5
 
     def __init__(self, channels: int, width: int, kind: CouplingKind = "affine") -> None:
         super().__init__()
@@ -180,7 +181,7 @@ class Coupling(nn.Module):
         if not self.affine:
             return torch.zeros_like(raw), raw
         s, t = raw.chunk(2, 1)
-        return soft_bound(s), t
+        return soft_bound(s).clamp(-self.STEEPEST, self.STEEPEST), t
 
     def hidden(self, x: Tensor) -> Tensor:
         """Return what the network's last layer sees of x: activations of 0 or more, (B, width, H, W)."""
