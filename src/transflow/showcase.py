@@ -82,24 +82,25 @@ def demo(
 
     name = next(iter(hub.bundled()))
     model = load(name)
-    own = model.pictures(model.prior, EVIDENCE, seed=seed, temperature=0.7)
+    own = figures.to_uint8(model.pictures(model.prior, EVIDENCE, seed=seed, temperature=0.7))
+    made = {kind.name: evidence(kind.name, own, seed) for kind in KINDS}
     write_picture("prior", figures.grid(own[: 2 * SHOWN], SHOWN))
     posteriors: dict[str, Posterior] = {}
     sections = []
     for kind in KINDS:
-        pictures = evidence(kind.name, figures.to_uint8(own), seed)
+        pictures = made[kind.name]
         posterior = posteriors[kind.name] = model.condition(pictures)
         new = figures.to_uint8(posterior.pictures(2 * SHOWN, seed=seed + 1))
         rows = ("evidence", "new", "new")
         write_picture(kind.name, figures.grid(torch.cat([pictures[:SHOWN], new]), SHOWN, rows=rows))
         posterior.save(folder / f"{kind.name}.safetensors")
         sections.append(_section(kind, posterior))
-    write_picture("sweep", _sweep(model, evidence("tinted", figures.to_uint8(own), seed), seed))
+    write_picture("sweep", _sweep(model, made["tinted"], seed))
     frames = posteriors["tinted"].strip(posteriors["grey"], 24, SHOWN, seed=seed + 2)
     write("interpolation.gif", figures.animation([figures.grid(frame, SHOWN) for frame in frames]))
-    result = model.reconstruct(figures.to_uint8(own[:SHOWN]))
+    result = model.reconstruct(own[:SHOWN])
     write_picture("reconstruct", figures.pairs(result.pictures, result.decoded))
-    strange, table = _scores(model, figures.to_uint8(own), seed)
+    strange, table = _scores(model, own, seed)
     write_picture("scores", strange)
     page = Template(resources.files("transflow").joinpath("showcase.html").read_text("utf-8")).substitute(
         name=html.escape(name),

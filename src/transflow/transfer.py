@@ -268,7 +268,7 @@ class Posterior:
         seed: int | None = None,
     ) -> Tensor:
         """Return n new pictures, floats in [0, 1], shape (n, C, H, W)."""
-        return self.model.decode(self.sample(n, generator, temperature, seed=seed))
+        return self.model.pictures(self.gaussian, n, generator, temperature, seed=seed)
 
     def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:
         """Return the Gaussians on the way to another posterior of the same model (see `paths.between`)."""
