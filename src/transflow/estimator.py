@@ -213,11 +213,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tensors, header = checkpoint.read(path, "classifier")
         made = cls(model if model is not None else header["model"], **header["parameters"])
         found = made._model()
-        if found is not None and found.fingerprint != header["fingerprint"]:
-            raise ValueError(
-                f"Expected the model that {path} was made with ({header['model']}, weights "
-                f"{header['fingerprint'][:8]}); got {found.name}, weights {found.fingerprint[:8]}."
-            )
+        if found is not None:
+            found.check_made(path, header)
         views = {}
         for name, view in header["views"].items():
             parts = zip(view["counts"], tensors[f"{name}.total"], tensors[f"{name}.scatter"], strict=True)

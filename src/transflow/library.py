@@ -46,11 +46,7 @@ def load_posterior(path: PathLike, model: Model | None = None) -> Posterior:
             raise FileNotFoundError(
                 f"Expected the model of {path} at {header['model']}; it is not there. Say the model (-m)."
             ) from None
-    if header["fingerprint"] != model.fingerprint:
-        raise ValueError(
-            f"Expected the model that {path} was made with ({header['model']}, weights {header['fingerprint'][:8]}); "
-            f"got {model.name}, weights {model.fingerprint[:8]}."
-        )
+    model.check_made(path, header)
     device = model.prior.mean.device
     evidence = Evidence(int(header["count"]), tensors["total"].to(device), tensors["scatter"].to(device))
     if evidence.dim != model.dim:

@@ -125,6 +125,14 @@ class Model:
         """A hash of the weights, or "" for a model that has none."""
         return str(getattr(self.source, "fingerprint", ""))
 
+    def check_made(self, path: PathLike, header: dict[str, Any]) -> None:
+        """Raise `ValueError` if the file of this header was made with a model of other weights."""
+        if header["fingerprint"] != self.fingerprint:
+            raise ValueError(
+                f"Expected the model that {path} was made with ({header['model']}, weights "
+                f"{header['fingerprint'][:8]}); got {self.name}, weights {self.fingerprint[:8]}."
+            )
+
     def fit(self, pictures: Pictures) -> Any:
         """Return pictures fitted to the model, uint8 (B, C, H, W); paths are read (see `data`, `images`)."""
         if _is_paths(pictures):
