@@ -16,15 +16,15 @@ LEVELS = {
     1: ["evidence", "covariance", "images", "metrics", "figures", "hub", "augment", "sklearn_parts", "calibration"],
     2: ["gaussian"],
     3: ["generative", "posterior", "data", "likelihoods"],
-    4: ["paths", "classifier", "checkpoint"],
-    5: ["transfer", "run"],
+    4: ["paths", "experts", "checkpoint"],
+    5: ["transfer", "run", "classifier"],
     6: ["library", "training"],
     7: ["showcase", "estimator"],
     8: ["evaluation"],
     9: ["cli"],
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
-INFERENCE = {"evidence", "covariance", "gaussian", "posterior", "paths", "likelihoods", "classifier"}
+INFERENCE = {"evidence", "covariance", "gaussian", "posterior", "paths", "likelihoods", "experts", "classifier"}
 OUTSIDE = {"argparse": "cli", "tqdm": "cli", "torch.optim": "run", "sklearn": "sklearn_parts"}
 
 

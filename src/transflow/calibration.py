@@ -1,9 +1,10 @@
-"""How sure, and how far out: the temperature of log densities, and the tail of a Student t."""
+"""How sure, and how far out: temperature and weights of log densities, and the tail of a Student t."""
 
 from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,10 +15,7 @@ def calibrate(log_density: Tensor, truth: Tensor) -> tuple[float, float]:
 
     T maximises a concave function of 1/T; the maximum is found by golden section.
     """
-    count, classes = log_density.shape
-    wrong = 1 / (count + 2)
-    target = torch.full_like(log_density, wrong / classes)
-    target[torch.arange(count), truth] += 1 - wrong
+    target = smoothed(log_density, truth)
     centred = log_density - log_density.mean(1, keepdim=True)
     unit = centred.abs().max().item() or 1.0
 
@@ -31,6 +29,50 @@ def calibrate(log_density: Tensor, truth: Tensor) -> tuple[float, float]:
     temperature = unit * math.exp((low + high) / 2)
     log_prob = (centred / temperature).log_softmax(1).gather(1, truth[:, None]).mean().item()
     return temperature, log_prob
+
+
+def weigh(log_densities: Sequence[Tensor], truth: Tensor) -> Tensor:
+    """Return a weight beta_v of 0 or more for each view's left-out log densities (L, C), shape (V,).
+
+    They maximise the concave
+
+        sum_i log softmax_y(sum_v beta_v l_vi) - sum_v (beta_v - 1/V)^2,
+
+    the labels smoothed as in `calibrate`: one multinomial logistic regression with V coefficients.
+    Reference: Hinton 2002 (products of experts); Wolpert 1992 (stacked generalization).
+    """
+    x = torch.stack([part.double() for part in log_densities])
+    target, even = smoothed(x[0], truth), 1 / len(x)
+
+    def value(beta: Tensor) -> float:
+        joint = (beta[:, None, None] * x).sum(0).log_softmax(1)
+        return ((target * joint).sum() - (beta - even).square().sum()).item()
+
+    beta = x.new_full((len(x),), even)
+    for _ in range(50):  # Newton's steps, on those that may move
+        p = (beta[:, None, None] * x).sum(0).softmax(1)
+        gradient = ((target - p) * x).sum((1, 2)) - 2 * (beta - even)
+        free = (beta > 0) | (gradient > 0)
+        centred = x - (p * x).sum(2, keepdim=True)
+        hessian = torch.einsum("lc,vlc,wlc->vw", p, centred, centred) + 2 * torch.eye(len(x), dtype=x.dtype)
+        step = torch.zeros_like(beta)
+        step[free] = torch.linalg.solve(hessian[free][:, free], gradient[free])
+        best, share = value(beta), 1.0
+        while value(moved := (beta + share * step).clamp(min=0)) < best and share > 1e-6:
+            share /= 2
+        if (moved - beta).abs().max() < 1e-9:
+            break
+        beta = moved
+    return beta
+
+
+def smoothed(log_density: Tensor, truth: Tensor) -> Tensor:
+    """Return labels (L,) as probabilities (L, C): one part in L + 2 is spread over all classes."""
+    count, classes = log_density.shape
+    wrong = 1 / (count + 2)
+    target = torch.full_like(log_density, wrong / classes)
+    target[torch.arange(count), truth] += 1 - wrong
+    return target
 
 
 def upper_t(t: float, freedom: int) -> float:

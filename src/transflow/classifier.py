@@ -1,31 +1,34 @@
 """Few-shot classification in closed form: which likelihood, how sure, and what belongs to no class.
 
 Evidence is labelled latents, perhaps in several views (a model's latents, its inner activations,
-each alone or with copies under small affine maps). A candidate is a view and a likelihood. Of
-each candidate every example is classified by the evidence without it, and its log densities
-l_ic are divided by the temperature T that maximises the mean of
+alone or with copies under small affine maps). A candidate is a view and a likelihood. Of each
+candidate every example is classified by evidence without it (see `likelihoods`), and its log
+densities l_ic are divided by the temperature T that maximises the mean of
 
-    log p_i(y_i),   p_i(c) = softmax_c(l_ic / T),
+    log p_i(y_i),   p_i(c) = softmax_c(l_ic / T).
 
-so the candidate is chosen and its probabilities are calibrated by the evidence alone. One part
-in L + 2 of each label is spread over all classes, so that T is finite where nothing was wrong.
-The distances of the left-out examples to their own class say which input belongs to none.
+Of each view the best candidate is taken, and the views' densities are multiplied, each to the
+power of a weight found in the same way (`calibration.weigh`). So the candidates are chosen and the
+probabilities calibrated by the evidence alone. One part in L + 2 of each label is spread over all
+classes, so that T is finite where nothing was wrong. The distances of the left-out examples to
+their own class say which input belongs to none.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from transflow import likelihoods, posterior
-from transflow.calibration import calibrate, upper_t
+from transflow.calibration import calibrate, weigh
 from transflow.evidence import Evidence
+from transflow.experts import Candidate, Choice, Expert, Fitted
 from transflow.likelihoods import Examples, Likelihood
 from transflow.posterior import NoiseLike
 
@@ -33,34 +36,8 @@ LEFT_OUT = 100  # at most so many examples are left out in turn
 KEPT = 20_000  # rows kept for the shared covariance and for leaving out; sums go on past it
 RIDGES = (0.3, 3.0)  # times the mean eigenvalue of the scatter
 PAPER = (0.1, 0.5, 1.0)  # lambda in units of m
-OF_COPIES = " of copies"
+Fold: TypeAlias = tuple[Tensor, Tensor]
 NAMED = ("auto", "pooled", "levels", "shared", "student")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A view and a likelihood, and how well each example was told by the others.
-
-    Attributes:
-        view: which latents.
-        likelihood: which density.
-        temperature: T.
-        log_prob: mean log probability of a left-out example's class, nats; NaN where none can be left out.
-        accuracy: share of left-out examples told rightly.
-    """
-
-    view: str
-    likelihood: str
-    temperature: float = 1.0
-    log_prob: float = math.nan
-    accuracy: float = math.nan
-
-    def __str__(self) -> str:
-        if math.isnan(self.log_prob):
-            return f"{self.likelihood} on {self.view}: no class has two examples, so nothing was compared"
-        return (
-            f"{self.likelihood} on {self.view}: left out, {self.accuracy:.1%} told rightly, log p {self.log_prob:.3f}"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +79,6 @@ class View:
         rows = torch.cat([self.rows, new.rows[:room]]) if room else self.rows
         return replace(self, rows=rows, evidence=(*both, *new.evidence[known:]))
 
-    def first(self, labels: Tensor) -> View:
-        """Return the examples without their copies."""
-        levels = self.levels if self.standard else None
-        return View.of(self.rows[:, :1], labels, len(self.evidence), levels)
-
     def without(self, labels: Tensor, stay: Tensor, more: Tensor | None, gone: Tensor, whole: bool) -> View:
         """Return the view of the kept examples that ``stay``, and without ``more`` of the classes ``gone``."""
         left = replace(self, rows=self.rows[stay])
@@ -136,72 +108,6 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """The chosen candidate, ready for new latents.
-
-    Attributes:
-        chosen: the candidate.
-        considered: all that were compared, the best first.
-        likelihood: the chosen density.
-        origin: mean of the prior, (D,).
-        unit: its standard deviation.
-        distances: ``-2 log density`` of each left-out example in its own class, shape (L,).
-    """
-
-    chosen: Candidate
-    considered: tuple[Candidate, ...]
-    likelihood: Likelihood
-    origin: Tensor
-    unit: float
-    distances: Tensor
-
-    def scores(self, latents: Tensor) -> Tensor:
-        """Return log densities over T, up to a constant in each row, (B, C), of latents (B, D)."""
-        if self._linear is None:
-            return self.likelihood.log_density(self._units(latents)) / self.chosen.temperature
-        weights, offset = self._linear
-        return latents @ weights.T + offset
-
-    @cached_property
-    def _linear(self) -> tuple[Tensor, Tensor] | None:
-        """Weights and offsets on latents as they come: prior and temperature worked in."""
-        found = self.likelihood.linear()
-        if found is None:
-            return None
-        weights, offset = (part - part.mean(0) for part in found)
-        weights = weights / self.unit
-        offset = offset - weights @ self.origin
-        return weights / self.chosen.temperature, offset / self.chosen.temperature
-
-    @property
-    def tells_outliers(self) -> bool:
-        """Whether enough examples could be left out to say what belongs to no class."""
-        return len(self.distances) >= 3
-
-    def p_values(self, latents: Tensor) -> Tensor:
-        """Return how often an example of some class lies at least as far out as each latent, shape (B,).
-
-        The left-out examples' distances are taken for normal, and a Student t allows for how few they are.
-
-        Raises:
-            ValueError: fewer than three examples could be left out.
-        """
-        n = len(self.distances)
-        if not self.tells_outliers:
-            raise ValueError(
-                f"Expected at least three examples that can be left out, to say what belongs to no class; got {n}. "
-                "Give two or more of each class."
-            )
-        known = self.distances.double()
-        far = -2 * self.likelihood.log_density(self._units(latents)).amax(1).double()
-        t = (far - known.mean()) / (known.std() * math.sqrt(1 + 1 / n)).clamp(min=1e-12)
-        return torch.tensor([upper_t(x, n - 1) for x in t.tolist()], dtype=torch.float64)
-
-    def _units(self, latents: Tensor) -> Tensor:
-        return latents if self.unit == 1 else (latents - self.origin) / self.unit
-
-
-@dataclass(frozen=True, eq=False)
 class FewShot:
     """Labelled evidence, to which more is added and from which it is taken; a frozen value.
 
@@ -210,7 +116,7 @@ class FewShot:
         classes: their names, in the order they came.
         labels: class of each kept example, shape (n,).
         keys: what each kept example is known by, n of them.
-        views: by name; where the evidence cannot choose, the last is taken.
+        views: by name.
     """
 
     noise: NoiseLike = "auto"
@@ -304,58 +210,65 @@ class FewShot:
 
     @cached_property
     def fitted(self) -> Fitted:
-        """The likelihood of these examples: the one that was asked for, or the best of all by `Candidate`."""
-        which = self._left_out()
-        trials = [trial for name, view in self._seen() for trial in self._trials(name, view, which)]
-        if len(which):
-            trials.sort(key=lambda trial: -trial.chosen.log_prob)
-        best = trials[0]
-        return replace(best, considered=tuple(trial.chosen for trial in trials))
+        """The likelihood of these examples: the one that was asked for, or the best of each view, multiplied."""
+        folds = self._folds()
+        truth = self.labels[torch.cat([told for _, told in folds])] if folds else self.labels[:0]
+        trials = [self._trials(name, view, folds, truth) for name, view in self.views.items()]
+        experts = [max(t, key=lambda e: e.candidate.log_prob) if folds else t[0] for t in trials]
+        everyone = [e.candidate for t in trials for e in t]
+        temperatures = [e.candidate.temperature for e in experts]
+        candidates = tuple(e.candidate for e in experts)
+        if not folds:
+            even = (1.0,) * len(experts)
+            return Fitted(Choice(candidates, even), tuple(everyone), tuple(experts), torch.zeros(0))
+        parts = [e.left_out / t for e, t in zip(experts, temperatures, strict=True)]
+        weights = weigh(parts, truth) if len(parts) > 1 else torch.ones(1, dtype=torch.float64)
+        joint = (weights[:, None, None] * torch.stack(parts)).sum(0)
+        own = joint.gather(1, truth[:, None])[:, 0]
+        log_prob = joint.log_softmax(1).gather(1, truth[:, None]).mean().item()
+        choice = Choice(candidates, tuple(weights.tolist()), log_prob, _share_right(joint, truth))
+        considered = sorted(everyone, key=lambda c: -c.log_prob)
+        return Fitted(choice, tuple(considered), tuple(experts), -2 * own)
 
-    def _seen(self) -> Iterator[tuple[str, View]]:
-        """Every view, that of copies also without them; the one to take where nothing can be compared first."""
-        for name, view in reversed(list(self.views.items())):
-            yield name + (OF_COPIES if view.copies > 1 else ""), view
-            if view.copies > 1 and self.whole and self.noise == "auto":
-                yield name, view.first(self.labels)
-
-    def _trials(self, name: str, view: View, which: Tensor) -> Iterator[Fitted]:
+    def _trials(self, name: str, view: View, folds: Sequence[Fold], truth: Tensor) -> list[Expert]:
+        """The candidates of a view; where nothing can be left out, the one to take is first."""
         examples, origin, unit = view.examples(self.labels)
-        ways = likelihood_ways(self.noise, view, inner=name.startswith("activations"))
-        for said, make in ways.items():
-            yield self._trial(Candidate(name, said), make, examples, which, origin, unit)
+        found = []
+        for said, make in likelihood_ways(self.noise, view, inner=name == "activations").items():
+            likelihood = make(examples)
+            if not folds:
+                candidate = Candidate(name, said, plain_temperature(likelihood, examples))
+                left_out = examples.means.new_zeros(0, len(self.classes))
+            else:
+                left_out = torch.cat([likelihood.left_out(examples, out, told) for out, told in folds]).double()
+                candidate = Candidate(name, said, *calibrate(left_out, truth), _share_right(left_out, truth))
+            found.append(Expert(candidate, likelihood, origin, unit, left_out))
+        return found
 
-    def _trial(
-        self,
-        candidate: Candidate,
-        make: Callable[[Examples], Likelihood],
-        examples: Examples,
-        which: Tensor,
-        origin: Tensor,
-        unit: float,
-    ) -> Fitted:
-        likelihood = make(examples)
-        if not len(which):
-            chosen = replace(candidate, temperature=plain_temperature(likelihood, examples))
-            return Fitted(chosen, (), likelihood, origin, unit, examples.means.new_zeros(0))
-        left_out = likelihood.left_out(examples, which).double()
-        truth = self.labels[which]
-        own = left_out.gather(1, truth[:, None])[:, 0]
-        temperature, log_prob = calibrate(left_out, truth)
-        accuracy = (left_out.argmax(1) == truth).double().mean().item()
-        chosen = Candidate(candidate.view, candidate.likelihood, temperature, log_prob, accuracy)
-        return Fitted(chosen, (), likelihood, origin, unit, -2 * own)
+    def _folds(self) -> list[Fold]:
+        """In turn, the example that each class loses, (C,), -1 for none, and those of them to classify.
 
-    def _left_out(self) -> Tensor:
-        """At most `LEFT_OUT` kept examples of classes of two or more, the classes taking turns."""
-        counts = self.counts
-        turn: dict[int, int] = {}
-        order = []
+        Classes of two or more lose one each time. At most `LEFT_OUT` examples are classified, each once.
+        """
+        kept: list[list[int]] = [[] for _ in self.classes]
         for i, c in enumerate(self.labels.tolist()):
-            if counts[c] > 1:
-                turn[c] = turn.get(c, 0) + 1
-                order.append((turn[c], i))
-        return torch.tensor(sorted(i for _, i in sorted(order)[:LEFT_OUT]), dtype=torch.long)
+            kept[c].append(i)
+        several = [c for c, count in enumerate(self.counts) if count > 1 and kept[c]]
+        folds, room = [], LEFT_OUT
+        for turn in range(max((len(kept[c]) for c in several), default=0)):
+            told = [kept[c][turn] for c in several if turn < len(kept[c])][:room]
+            if not told:
+                break
+            out = torch.full((len(self.classes),), -1)
+            for c in several:
+                out[c] = kept[c][turn % len(kept[c])]
+            folds.append((out, torch.tensor(told)))
+            room -= len(told)
+        return folds
+
+
+def _share_right(log_density: Tensor, truth: Tensor) -> float:
+    return (log_density.argmax(1) == truth).double().mean().item()
 
 
 def check_noise(noise: NoiseLike) -> None:
@@ -400,7 +313,7 @@ def likelihood_ways(
     if len(view.levels) == 1:
         del simple["levels"]
     paper = {f"{share:g}m": partial(likelihoods.scaled, per_count=share) for share in PAPER}
-    return ridges | simple | paper
+    return simple | ridges | paper
 
 
 def plain_temperature(likelihood: Likelihood, examples: Examples) -> float:

@@ -21,8 +21,10 @@ from torch import Tensor
 
 from transflow import augment as maps
 from transflow import checkpoint, data, library
-from transflow.classifier import OF_COPIES, Candidate, FewShot, View, check_noise
+from transflow.classifier import FewShot, View, check_noise
 from transflow.evidence import Evidence
+from transflow.experts import Candidate, Choice
+from transflow.likelihoods import directions
 from transflow.posterior import NoiseLike
 from transflow.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
 from transflow.transfer import Model, PathLike
@@ -49,7 +51,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: the labels, sorted.
-        choice_: the likelihood in use (see `classifier.Candidate`).
+        choice_: the likelihoods in use, one a view, and how well they tell left-out examples (see `experts.Choice`).
         considered_: all that were compared, the best first.
 
     >>> x = np.array([[0.0, 0.0], [0.1, 0.2], [3.0, 3.0], [3.2, 2.9]])
@@ -112,10 +114,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     @property
-    def choice_(self) -> Candidate:
-        """The likelihood in use, and how well it told left-out examples."""
+    def choice_(self) -> Choice:
+        """The likelihoods in use, one a view, and how well they told left-out examples together."""
         self._check_fitted()
-        return self.evidence_.fitted.chosen
+        return self.evidence_.fitted.choice
 
     @property
     def considered_(self) -> tuple[Candidate, ...]:
@@ -233,7 +235,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         inputs, names = self._inputs(x, y, reset=reset)
         before = FewShot(self.noise) if reset else self.evidence_
         sizes = self._levels()
-        levels = {"latents": sizes} if sizes else {}
+        levels = {"latents": sizes, "directions": sizes} if sizes else {}
         kind = np.asarray(names).dtype
         if not reset:
             kind = np.result_type(kind, self.classes_.dtype)
@@ -272,18 +274,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._check_fitted()
         model, fitted = self._model(), self.evidence_.fitted
         inputs = model.fit(x) if model is not None else vectors(self, x, reset=False)
-        view = fitted.chosen.view.removesuffix(OF_COPIES)
         order = sorted(range(len(self.evidence_.classes)), key=self.evidence_.classes.__getitem__)
+        copies = self.query_copies if model is not None else 1
         scores, p = [], []
         size = CHUNK if model is not None else max(1, len(inputs))
         for i in range(0, len(inputs), size):
-            rows = self._encoded(view, inputs[i : i + size], self.query_copies if model is not None else 1, 0.5)
-            found = fitted.scores(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
-            if rows.shape[1] > 1:
+            rows = {view: self._encoded(view, inputs[i : i + size], copies, 0.5) for view in fitted.views}
+            found = fitted.scores({view: r.flatten(0, 1) for view, r in rows.items()}).unflatten(0, (-1, copies))
+            if copies > 1:
                 found = found.log_softmax(2)
             scores.append(found.mean(1)[:, order])
             if outlying:
-                p.append(fitted.p_values(rows[:, 0]))
+                p.append(fitted.p_values({view: r[:, 0] for view, r in rows.items()}))
         if not scores:
             return np.zeros((0, len(order))), np.zeros(0)
         return torch.cat(scores).cpu().numpy(), torch.cat(p).numpy() if p else np.zeros(0)
@@ -292,7 +294,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Encodings of the evidence by view, (n, K, D); with inner activations, only these get copies."""
         model = self._model()
         inner = model is not None and self.noise in ("auto", "shared") and hasattr(model.source, "activations")
-        views = {"latents": self._encoded("latents", inputs, 1 if inner else self.augment)}
+        views = {}
+        if not inner or self.noise == "auto":
+            name = "directions" if self.noise == "auto" and self._levels() else "latents"
+            views[name] = self._encoded(name, inputs, 1 if inner else self.augment)
         if inner:
             views["activations"] = self._encoded("activations", inputs, self.augment)
         return views
@@ -302,6 +307,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model = self._model()
         if model is None:
             return torch.from_numpy(np.array(inputs, order="C"))[:, None]
+        if view == "directions":
+            return directions(self._encoded("latents", inputs, augment, strength))
         encode = model.source.activations if view == "activations" else model.source.encode
         entry = self._entry(view, inputs, augment, strength)
         if entry is not None and entry.exists():

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from transflow import data, metrics
-from transflow.classifier import Candidate
 from transflow.estimator import Augment, FewShotClassifier, labelled
+from transflow.experts import Choice
 from transflow.posterior import NoiseLike
 from transflow.transfer import Model, Pictures, Scores
 
@@ -67,7 +67,7 @@ class Evaluation:
         truth: the classes of the pictures where the folder has the evidence's sub-folders, else None.
         accuracies: share told rightly, by method, where the truth is known.
         calibration_error: see `metrics.calibration_error`; None where the truth is not known.
-        choice: the likelihood in use.
+        choice: the likelihoods in use.
         bad: messages on files left out.
     """
 
@@ -78,7 +78,7 @@ class Evaluation:
     truth: tuple[str, ...] | None
     accuracies: dict[str, float]
     calibration_error: float | None
-    choice: Candidate
+    choice: Choice
     bad: tuple[str, ...] = ()
 
     @property

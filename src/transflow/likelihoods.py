@@ -8,12 +8,18 @@ The latents zeta_ij of class c have the mean zeta_c, of m_c examples; for a new 
     shared       N(zeta_c, (S + rho I) / N): one covariance for all classes, S the pooled
                  within-class scatter of N rows (low rank), rho a ridge
 
-`left_out` gives the densities of examples under the evidence without them, by formula and not
-by fitting anew. With the rows X_i = (K, D) of one example about its class mean, d_i their mean,
+`left_out` gives the densities of examples under evidence without them, by formula and not by
+fitting anew. Every class loses one example at a time, so that no class is favoured for having
+more. With the rows X_i = (K, D) of one example about its class mean, d_i their mean,
 
-    S without i  =  S - Y^T Y,   Y = [X_i; sqrt(K / (m - 1)) d_i],
+    zeta_c without i  =  zeta_c - d_i / (m - 1),
+    S without i       =  S - Y^T Y,   Y = [X_i; sqrt(K / (m - 1)) d_i],
 
-so that the inverse changes by rank K + 1 (Woodbury 1950); rho and N stay as they are.
+so that the inverse changes by rank K + 1 (Woodbury 1950); rho and N stay as they are, and so
+does what the other classes' examples add to S.
+
+N(0, I) in many dimensions lies near the sphere of radius sqrt(D), pictures unlike the model's own
+lie off it, and how far says little of their class: `directions` puts latents onto it.
 
 References: Gambardella, Baydin and Torr 2019, arXiv 1911.13270, equations 10 and 11; Tibshirani
 et al. 2002 (shrunken centroids); Hoffbeck and Landgrebe 1996 (leave-one-out covariance).
@@ -87,17 +93,26 @@ class Examples:
             total += x.T @ x
         return total
 
-    def without(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return counts (C,), class means (C, D) and scatter (C, D) without example i."""
-        c = int(self.labels[i])
-        counts, means, scatter = self.counts.clone(), self.means.clone(), self.scatter.clone()
-        m = counts[c].item()
-        rows = self.rows[i] - self.means[c]
-        gap = rows.mean(0)
-        counts[c] = m - 1
-        means[c] = means[c] - gap / (m - 1)
-        scatter[c] = (scatter[c] - rows.square().sum(0) - self.copies / (m - 1) * gap.square()).clamp(min=0)
-        return counts, means, scatter
+    def without(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return counts (C,), class means (C, D) and scatter (C, D) without an example of each class.
+
+        Args:
+            out: which example each class loses, shape (C,); -1 for none. Who loses one has two or more.
+        """
+        loses = out >= 0
+        m = self.counts[loses][:, None]
+        rows = self.rows[out[loses]] - self.means[loses][:, None]
+        gaps = rows.mean(1)
+        counts, means, scatter = self.counts - loses.to(self.counts), self.means.clone(), self.scatter.clone()
+        means[loses] -= gaps / (m - 1)
+        scatter[loses] -= rows.square().sum(1) + self.copies / (m - 1) * gaps.square()
+        return counts, means, scatter.clamp(min=0)
+
+
+def directions(latents: Tensor) -> Tensor:
+    """Return latents (..., D) scaled to length ``sqrt(D)``, near which nearly all of N(0, I) lies."""
+    length = latents.norm(dim=-1, keepdim=True)
+    return latents * (math.sqrt(latents.shape[-1]) / length.clamp(min=1e-6))
 
 
 class Likelihood(Protocol):
@@ -109,8 +124,14 @@ class Likelihood(Protocol):
     def linear(self) -> tuple[Tensor, Tensor] | None:
         """Return w (C, D) and b (C,) such that ``z w^T + b`` is the same up to a constant in each row, if any are."""
 
-    def left_out(self, examples: Examples, which: Tensor) -> Tensor:
-        """Return log densities (n', C) of the examples ``which`` (n',), each under the evidence without it."""
+    def left_out(self, examples: Examples, out: Tensor, told: Tensor) -> Tensor:
+        """Return log densities (n', C) of the examples ``told`` (n',), under evidence without them.
+
+        Args:
+            examples: the evidence.
+            out: which example each class loses, shape (C,); -1 for none.
+            told: some of these.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,22 +175,17 @@ class Scaled:
         weights = self.means / self.variances.repeat_interleave(sizes, 1)
         return weights, -0.5 * (self.variances.log() @ sizes.to(weights) + (self.means * weights).sum(1))
 
-    def left_out(self, examples: Examples, which: Tensor) -> Tensor:
+    def left_out(self, examples: Examples, out: Tensor, told: Tensor) -> Tensor:
         """Return log densities (n', C), lambda being estimated anew where it was estimated."""
-        found = []
-        n, size = examples.counts.sum().item(), examples.means.new_tensor(self.levels)
-        for i in which.tolist():
-            counts, means, scatter = examples.without(i)
-            lam = self.lam
-            free = (n - 1) * examples.copies - len(counts)
-            if self.estimated and free >= 1:
-                total = torch.stack([part.sum() for part in scatter.split(examples.levels, 1)])
-                if len(self.levels) == 1:
-                    total = total.sum(0, keepdim=True)
-                lam = (total / free / size).clamp(min=1e-3 * self.lam.max().item())
-            parts = Scaled.of(counts, means, self.levels, lam, self.estimated)
-            found.append(parts.log_density(examples.rows[i, :1])[0])
-        return torch.stack(found)
+        counts, means, scatter = examples.without(out)
+        lam, free = self.lam, counts.sum().item() * examples.copies - len(counts)
+        if self.estimated and free >= 1:
+            total = torch.stack([part.sum() for part in scatter.split(examples.levels, 1)])
+            if len(self.levels) == 1:
+                total = total.sum(0, keepdim=True)
+            lam = (total / free / means.new_tensor(self.levels)).clamp(min=1e-3 * self.lam.max().item())
+        parts = Scaled.of(counts, means, self.levels, lam, self.estimated)
+        return parts.log_density(examples.rows[told, 0])
 
 
 def scaled(examples: Examples, per_count: float | None = None, value: float | None = None) -> Scaled:
@@ -231,14 +247,11 @@ class Student:
     def linear(self) -> None:
         """Return None: the classes are told apart by a function that is not linear."""
 
-    def left_out(self, examples: Examples, which: Tensor) -> Tensor:
+    def left_out(self, examples: Examples, out: Tensor, told: Tensor) -> Tensor:
         """Return log densities (n', C); the pooled lambda stays."""
-        found = []
-        for i in which.tolist():
-            counts, means, scatter = examples.without(i)
-            parts = Student.of(counts, means, scatter / examples.copies, self.lam)
-            found.append(parts.log_density(examples.rows[i, :1])[0])
-        return torch.stack(found)
+        counts, means, scatter = examples.without(out)
+        parts = Student.of(counts, means, scatter / examples.copies, self.lam)
+        return parts.log_density(examples.rows[told, 0])
 
 
 def student(examples: Examples) -> Student:
@@ -319,19 +332,20 @@ class Shared:
         """Return ``z^T Sigma^-1 z``, shape (B,)."""
         return (latents * self.solve(latents)).sum(1) * self.size
 
-    def left_out(self, examples: Examples, which: Tensor) -> Tensor:
+    def left_out(self, examples: Examples, out: Tensor, told: Tensor) -> Tensor:
         """Return log densities (n', C), by a change of rank K + 1 each; `spread` stays."""
         k, classes = examples.copies, len(self.means)
-        means = (self.means - self.means.mean(0)).double()
+        counts, means, _ = examples.without(out)
+        means = (means - means.mean(0)).double()
         solved = self.solve(means)
         among = solved @ means.T
         if isinstance(self.inverse, Woodbury):
-            numbers = which[:, None] * k + torch.arange(k)
+            numbers = told[:, None] * k + torch.arange(k)
             grams, crosses = self.inverse.among_rows(numbers), self.inverse.rows_with(means)[numbers]
         eye = torch.eye(k + classes, dtype=torch.float64, device=means.device)
         average = torch.cat([eye.new_full((k,), 1 / k), eye.new_zeros(classes)])
         found = []
-        for j, i in enumerate(which.tolist()):
+        for j, i in enumerate(told.tolist()):
             c = int(examples.labels[i])
             m = self.counts[c].item()
             if isinstance(self.inverse, Woodbury):
@@ -340,16 +354,13 @@ class Shared:
                 rows = examples.rows[i] - self.means[c]
                 own, cross = (rows @ self.solve(rows).T).double(), rows.double() @ solved.T
             gram = torch.cat([torch.cat([own, cross], 1), torch.cat([cross.T, among], 1)])
-            to_class = eye[0] + eye[k + c] - eye[k:]  # coefficients of x - zeta_c for each class
-            to_class[c] = eye[0] + average / (m - 1)
+            to_class = eye[0] + average / (m - 1) + eye[k + c] - eye[k:]  # coefficients of x less each class's mean
             change = torch.cat([eye[:k], math.sqrt(k / (m - 1)) * average[None]])
             inner = change @ gram
             left = torch.eye(k + 1, dtype=gram.dtype, device=gram.device) - inner @ change.T
             b = inner @ to_class.T
             square = ((to_class @ gram) * to_class).sum(1) + (b * torch.linalg.solve(left, b)).sum(0)
-            counts = self.counts.double().clone()
-            counts[c] = m - 1
-            found.append(-0.5 * (self.size * square - self.spread / counts))
+            found.append(-0.5 * (self.size * square - self.spread / counts.double()))
         return torch.stack(found)
 
 
