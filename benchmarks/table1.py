@@ -29,6 +29,7 @@ from sklearn.svm import SVC
 from common import setting, table, write_json
 from transflow import augment, load, metrics
 from transflow.classifier import FewShot
+from transflow.likelihoods import directions
 
 PAPER = {
     "paper: transflow": (30.39, 46.39, 58.73, 65.35, 69.52),
@@ -114,7 +115,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=10_000, help="test digits, the first so many")
     parser.add_argument("--query-copies", type=int, default=8, help="copies of each query, in the row that says so")
     parser.add_argument("--skip", action="append", default=[], help="leave out methods whose name contains this")
-    parser.add_argument("--only", help="run nothing but methods whose name contains this")
+    parser.add_argument("--only", action="append", help="run nothing but methods whose name contains this")
     parser.add_argument("-o", "--output", default="table1.json")
     a = parser.parse_args()
     counts = [int(m) for m in a.counts.split(",")]
@@ -124,21 +125,27 @@ def main() -> None:
     test_x, test_y = digits["x_test"][: a.queries], digits["y_test"][: a.queries]
     queries = model.fit(test_x)
     found: dict[str, dict[int, list[float]]] = {}
-    errors: dict[int, list[float]] = {}
+    errors: dict[str, dict[int, list[float]]] = {}
+    alarms: dict[str, dict[int, list[float]]] = {}
+    weights: dict[int, list[list[float]]] = {}
     choices: dict[str, int] = {}
 
     def wanted(name: str) -> bool:
-        return not any(part in name for part in a.skip) and (not a.only or a.only in name)
+        return not any(part in name for part in a.skip) and (not a.only or any(part in name for part in a.only))
 
     def note(name: str, m: int, told: np.ndarray) -> None:
         found.setdefault(name, {}).setdefault(m, []).append(100 * float((told == test_y).mean()))
 
     copied = "copies of queries too" if a.query_copies > 1 else ""
     asked = {"latents": model.encode(queries)}
+    asked["directions"] = directions(asked["latents"])
     asked["activations"] = encoded(model.source.activations, queries, 1)[:, 0]
     moved = None
     if copied and wanted(f"transflow auto, augmented, {copied}"):
-        moved = encoded(lambda x: model.source.activations(x).half(), queries, a.query_copies, 0.5)
+        moved = {
+            "directions": encoded(lambda x: directions(model.encode(x)).half(), queries, a.query_copies, 0.5),
+            "activations": encoded(lambda x: model.source.activations(x).half(), queries, a.query_copies, 0.5),
+        }
     hog_test = hog_features(test_x) if wanted("HOG") else None
     net_test = imagenet_features(queries) if wanted("ImageNet") else None
     for seed in range(a.seeds):
@@ -148,6 +155,7 @@ def main() -> None:
         pictures, labels = model.fit(pool[flat]), pool_y[flat]
         copies = augment.affine(pictures)
         latents = model.encode(pictures)
+        seen = directions(latents)
         inner = encoded(model.source.activations, pictures, augment.COPIES)
         hog_pool = hog_features(pool[flat]) if hog_test is not None else None
         net_pool = imagenet_features(pictures) if net_test is not None else None
@@ -156,35 +164,36 @@ def main() -> None:
             y = labels[:n]
 
             def told(noise: str, views: dict[str, torch.Tensor], n: int = n, y: np.ndarray = y):
-                keys = [str(i) for i in range(n)]
-                few = FewShot(noise).add(views, y.tolist(), keys, {"latents": model.source.level_sizes})
-                return few, few.fitted
+                keys, sizes = [str(i) for i in range(n)], model.source.level_sizes
+                few = FewShot(noise).add(views, y.tolist(), keys, {"latents": sizes, "directions": sizes})
+                return np.array(few.classes), few.fitted
 
             for share in ("0.1m", "0.5m", "1m"):
                 if wanted(name := f"transflow, paper's rule, {share}"):
-                    few, fitted = told(share, {"latents": latents[:n, None]})
-                    note(name, m, np.array(few.classes)[fitted.scores(asked["latents"]).argmax(1).numpy()])
-            for name, views in (
-                ("transflow auto", {"latents": latents[:n, None], "activations": inner[:n, :1]}),
-                ("transflow auto, augmented", {"latents": latents[:n, None], "activations": inner[:n]}),
-            ):
+                    names, fitted = told(share, {"latents": latents[:n, None]})
+                    note(name, m, names[fitted.scores(asked).argmax(1).numpy()])
+            for name, k in (("transflow auto", 1), ("transflow auto, augmented", augment.COPIES)):
                 if not wanted(name):
                     continue
-                few, fitted = told("auto", views)
-                view = fitted.chosen.view.removesuffix(" of copies")
-                names = np.array(few.classes)
-                scores = fitted.scores(asked[view])
+                names, fitted = told("auto", {"directions": seen[:n, None], "activations": inner[:n, :k]})
+                scores = fitted.scores(asked)
                 note(name, m, names[scores.argmax(1).numpy()])
-                if inner[:n].shape == views["activations"].shape:
-                    truth = torch.tensor([few.classes.index(t) for t in test_y.tolist()])
-                    errors.setdefault(m, []).append(100 * metrics.calibration_error(scores.softmax(1), truth))
-                    said = f"m = {m}: {fitted.chosen.likelihood} on {fitted.chosen.view}"
+                truth = torch.tensor([names.tolist().index(t) for t in test_y.tolist()])
+                error = 100 * metrics.calibration_error(scores.softmax(1), truth)
+                errors.setdefault(name, {}).setdefault(m, []).append(error)
+                if fitted.tells_outliers:
+                    refused = 100 * (fitted.p_values(asked) < 0.01).double().mean().item()
+                    alarms.setdefault(name, {}).setdefault(m, []).append(refused)
+                if k > 1:
+                    said = f"m = {m}: {str(fitted.choice.candidates[0]).split(':')[0]}"
                     choices[said] = choices.get(said, 0) + 1
+                    weights.setdefault(m, []).append(list(fitted.choice.weights))
                     if moved is not None:
-                        if view == "activations":
-                            parts = [fitted.scores(moved[:, k].float()).log_softmax(1) for k in range(a.query_copies)]
-                            scores = torch.stack(parts).mean(0)
-                        note(f"{name}, {copied}", m, names[scores.argmax(1).numpy()])
+                        parts = [
+                            fitted.scores({v: rows[:, j].float() for v, rows in moved.items()}).log_softmax(1)
+                            for j in range(a.query_copies)
+                        ]
+                        note(f"{name}, {copied}", m, names[torch.stack(parts).mean(0).argmax(1).numpy()])
             if wanted("latent 1-NN"):
                 note("latent 1-NN", m, nearest(1).fit(latents[:n], y).predict(asked["latents"]))
             if wanted("latent k-NN (validated)"):
@@ -208,12 +217,16 @@ def main() -> None:
         print(f"seed {seed} done", flush=True)
     print()
     print(table(("accuracy, %", *(f"m={m}" for m in counts)), list(rows(found, counts))))
-    print("\nmean over seeds ± standard deviation; calibration error of the augmented auto, %:")
-    print("  ".join(f"m={m}: {statistics.mean(e):.1f}" for m, e in errors.items()))
+    print("\nmean ± standard deviation over seeds; what the probabilities are worth:")
+    print(table(("calibration error, %", *(f"m={m}" for m in counts)), list(cells(errors, counts))))
+    print(table(("refused at 1 %", *(f"m={m}" for m in counts)), list(cells(alarms, counts))))
+    print("weights of directions and activations: ", end="")
+    print("  ".join(f"m={m}: " + " ".join(f"{w:.2f}" for w in np.mean(both, 0)) for m, both in weights.items()))
     for said, times in sorted(choices.items()):
         print(f"  {said}, {times} times")
     content = setting(a.seeds) | {"model": a.model, "fingerprint": model.fingerprint, "queries": len(test_y)}
-    content |= {"counts": counts, "paper": PAPER, "accuracy": found, "calibration_error": errors, "choices": choices}
+    content |= {"counts": counts, "paper": PAPER, "accuracy": found, "calibration_error": errors}
+    content |= {"refused_at_0.01": alarms, "weights": weights, "choices": choices}
     write_json(a.output, content)
 
 
@@ -221,13 +234,17 @@ def rows(found: dict[str, dict[int, list[float]]], counts: list[int]) -> Iterato
     for name, figures in PAPER.items():
         known = dict(zip(COUNTS, figures, strict=True))
         yield [name, *(f"{known[m]:.1f}" if m in known else "" for m in counts)]
+    yield from cells(found, counts)
+
+
+def cells(found: dict[str, dict[int, list[float]]], counts: list[int]) -> Iterator[list[str]]:
     for name, by_count in found.items():
-        cells = []
+        row = []
         for m in counts:
             values = by_count.get(m, [])
             spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.1f}{spread}" if values else "")
-        yield [name, *cells]
+            row.append(f"{statistics.mean(values):.1f}{spread}" if values else "")
+        yield [name, *row]
 
 
 if __name__ == "__main__":
