@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import FewShotClassifier, augment, evaluation, metrics
+from transflow import Evidence, FewShotClassifier, augment, evaluation, metrics
 from transflow.cli import main
 
 
@@ -261,3 +261,28 @@ def test_a_score_is_compared_with_reference_pictures(folders, model_file, model,
     found = evaluation.compare(model, folders / "support", folders / "support")
     assert (found.by_likelihood > 0).all()
     assert (found.by_typicality <= 1).all()
+
+
+def test_one_class_is_all_there_is(model, task):
+    x, y = task
+    one = FewShotClassifier(model).fit(x[:6], y[:6])
+    assert one.predict(x).tolist() == ["light"] * 12
+    np.testing.assert_array_equal(one.predict_proba(x), 1)
+    told = one.predict(x[6:], reject=0.01)
+    assert told.tolist() == [None] * 6
+
+
+def test_only_what_was_asked_for_is_used(model, task):
+    x, y = task
+    for noise, views in (("0.5m", ["latents"]), ("shared", ["activations"]), ("auto", ["directions", "activations"])):
+        chosen = FewShotClassifier(model, noise=noise).fit(x, y).choice_
+        assert [c.view for c in chosen.candidates] == views
+    paper = FewShotClassifier(model, noise="0.5m").fit(x, y)
+    z = model.encode(x)
+    expected = []
+    for name in ("dark", "light"):
+        evidence = Evidence.of(z[[label == name for label in y]])
+        lam = 0.5 * evidence.count
+        expected.append(model.prior.condition(evidence, lam).predictive(lam).log_prob(z))
+    told = np.array(["dark", "light"])[torch.stack(expected, 1).argmax(1).numpy()]
+    assert paper.predict(x).tolist() == told.tolist()
