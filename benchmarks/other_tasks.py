@@ -5,9 +5,9 @@
 
 scikit-learn's digits always; of each --folder NAME=FOLDER its sub-folders are the classes; of
 photographs with a CSV of file, identity and 0/1 attributes: which of 20 people, and an attribute or
-not, of other people than the evidence's. m pictures of each class are the evidence, drawn anew for
-each seed, at most 30 others of each class are told. Beside it the better of nearest centroid and
-nearest neighbour in pixels.
+not, of other people than the evidence's, all of them people that the model never saw. m pictures of
+each class are the evidence, drawn anew for each seed, at most 30 others of each class are told.
+Beside it the better of nearest centroid and nearest neighbour in pixels.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,24 +23,33 @@ import torch
 from sklearn.datasets import load_digits
 
 from common import mean_and_spread, setting, table, write_json
-from transflow import FewShotClassifier, data, load, metrics
+from transflow import FewShotClassifier, TrainConfig, data, load, metrics
 from transflow.estimator import labelled
 from transflow.evaluation import pixel_baselines
+from transflow.training import split
 from transflow.transfer import Model
 
 Task = tuple[str, torch.Tensor, np.ndarray, np.ndarray]  # name, pictures, labels, groups
 
 
 def photographs(model: Model, photos: str, attributes: str, wanted: list[str]) -> Iterator[Task]:
-    """Which of 20 people; and each attribute, the evidence and the queries being of different people."""
+    """Which of 20 people; and each attribute, the evidence and the queries being of different people.
+
+    Of photographs that a model was trained on, those are left that it never saw, as its card says.
+    """
     channels, size, _ = model.shape
     read = data.read(photos, channels, size)
+    card = model.card
+    if "held_out_share" in card:
+        config = TrainConfig(held_out=float(card["held_out_share"]), seed=int(card["seed"]))
+        _, unseen = split(replace(read, pixels=torch.arange(len(read.names))), config, attributes)
+        read = replace(read, names=tuple(read.names[i] for i in unseen.tolist()), pixels=read.pixels[unseen])
     with open(attributes, newline="") as file:
         lines = {row["file"]: row for row in csv.DictReader(file)}
     rows = [lines[Path(name).name] for name in read.names]
     people = np.array([row["identity"] for row in rows])
     known, counts = np.unique(people, return_counts=True)
-    several = np.random.default_rng(0).permutation(known[counts >= 20])[:20]
+    several = np.random.default_rng(0).permutation(known[counts >= 15])[:20]
     chosen = np.flatnonzero(np.isin(people, several))
     yield "which of 20 people", read.pixels[chosen], people[chosen], np.arange(len(chosen))
     for name in wanted:
