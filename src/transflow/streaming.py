@@ -269,7 +269,7 @@ def write(
         total += len(_good(header))
     if not total:
         raise data.none_in(data.listed(pictures), bool(keys))
-    if before != made | {"finished": True, "count": total, "shards": keys}:
+    if marked or before != made | {"finished": True, "count": total, "shards": keys}:
         if not marked:
             mark(False)
         number = len(keys)
