@@ -44,7 +44,9 @@ def draw(model: Model, folder: Path, count: int, suffix: str, seed: int) -> list
         files.append(folder / f"{i // 10_000:03d}" / f"{i:07d}{suffix}")
         if i % 10_000 == 0:
             files[-1].parent.mkdir()
-        Image.fromarray(pixels.squeeze()).save(files[-1])
+        Image.fromarray(pixels.squeeze()).save(
+            files[-1], **({"compress_level": 1} if suffix == ".png" else {"quality": 90})
+        )
     return files
 
 
@@ -107,14 +109,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = draw(model, Path(folder), a.pictures, a.suffix, a.seed)
         found = rates(model, files, min(a.segment, len(files)), a.segments)
-        share = statistics.median(stream / memory for stream, memory in found)
-        print(
-            table(
-                ("segment", "files/s", "in memory/s", "share"),
-                [(str(i), s, m, s / m) for i, (s, m) in enumerate(found)],
-            )
-        )
-        print(f"share of the model's own rate, median of {len(found)} pairs: {share:.1%}\n", flush=True)
+        share = statistics.median(stream / memory for stream, memory in found) if found else None
+        if found:
+            rows = [(str(i), stream, memory, stream / memory) for i, (stream, memory) in enumerate(found)]
+            print(table(("segment", "files/s", "in memory/s", "share"), rows))
+            print(f"share of the model's own rate, median of {len(found)} pairs: {share:.1%}\n", flush=True)
         memory = []
         queue = context.Queue()
         marks = {round(float(share) * len(files)) for share in a.shares.split(",")}
