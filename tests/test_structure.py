@@ -17,15 +17,16 @@ LEVELS = {
     2: ["gaussian"],
     3: ["generative", "posterior", "data", "likelihoods"],
     4: ["paths", "experts", "checkpoint"],
-    5: ["transfer", "run", "classifier"],
-    6: ["library", "training"],
-    7: ["showcase", "estimator"],
-    8: ["evaluation"],
-    9: ["cli"],
+    5: ["streaming", "run", "classifier"],
+    6: ["transfer"],
+    7: ["library", "training"],
+    8: ["showcase", "estimator", "cluster"],
+    9: ["evaluation"],
+    10: ["cli"],
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 INFERENCE = {"evidence", "covariance", "gaussian", "posterior", "paths", "likelihoods", "experts", "classifier"}
-OUTSIDE = {"argparse": "cli", "tqdm": "cli", "torch.optim": "run", "sklearn": "sklearn_parts"}
+OUTSIDE = {"argparse": "cli", "tqdm": "cli", "torch.optim": "run", "sklearn": "sklearn_parts", "ray": "cluster"}
 
 
 def modules():
@@ -97,8 +98,8 @@ def test_a_file_has_one_idea_and_opens_with_it(path):
 
 def test_the_public_names():
     assert sorted(transflow.__all__) == [
-        "Evidence", "FewShotClassifier", "Gaussian", "Glow", "GlowConfig", "Model", "Posterior", "TrainConfig",
-        "__version__", "demo", "load", "load_posterior", "models", "train",
+        "Encoded", "Evidence", "FewShotClassifier", "Gaussian", "Glow", "GlowConfig", "Latents", "Model", "Posterior",
+        "TrainConfig", "__version__", "demo", "load", "load_posterior", "models", "train",
     ]  # fmt: skip
     for name in transflow.__all__:
         assert getattr(transflow, name) is not None

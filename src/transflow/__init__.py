@@ -24,15 +24,18 @@ if TYPE_CHECKING:
     from transflow.library import load, load_posterior, models
     from transflow.run import TrainConfig
     from transflow.showcase import demo
+    from transflow.streaming import Encoded, Latents
     from transflow.training import train
     from transflow.transfer import Model, Posterior
 
 _HOMES = {
+    "Encoded": "transflow.streaming",
     "Evidence": "transflow.evidence",
     "FewShotClassifier": "transflow.estimator",
     "Gaussian": "transflow.gaussian",
     "Glow": "transflow.generative.glow",
     "GlowConfig": "transflow.generative.glow",
+    "Latents": "transflow.streaming",
     "Model": "transflow.transfer",
     "Posterior": "transflow.transfer",
     "TrainConfig": "transflow.run",
@@ -44,11 +47,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "Encoded",
     "Evidence",
     "FewShotClassifier",
     "Gaussian",
     "Glow",
     "GlowConfig",
+    "Latents",
     "Model",
     "Posterior",
     "TrainConfig",

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from transflow import data, metrics
-from transflow.estimator import Augment, FewShotClassifier, labelled
+from transflow.estimator import CHUNK, Augment, FewShotClassifier, labelled
 from transflow.experts import Choice
 from transflow.posterior import NoiseLike
 from transflow.transfer import Model, Pictures, Scores
@@ -134,20 +134,42 @@ def classify(
     pixels, labels = labelled(support, model, skip_bad=skip_bad)
     classifier = FewShotClassifier(model, noise, augment).fit(pixels, labels)
     channels, size, _ = model.shape
-    read = data.read(query, channels, size, skip_bad=skip_bad)
     classes = tuple(str(c) for c in classifier.classes_)
-    probabilities, p_values = classifier.probabilities_and_p_values(read.pixels)
-    truth = _truth(query, read.names, classes)
+    known = torch.tensor([classes.index(c) for c in labels])
+    names: list[str] = []
+    bad: list[str] = []
+    truth: list[str] | None = []
+    probabilities, p_values = [], []
+    ways: dict[str, list[Tensor]] = {}
+    read = data.batches(query, channels, size, batch=CHUNK, on_bad=bad.append if skip_bad else None)
+    for part in read:
+        names += part.names
+        likely, p = classifier.probabilities_and_p_values(part.pixels)
+        probabilities.append(likely)
+        p_values += [p] if p is not None else []
+        there = _truth(query, part.names, classes)
+        truth = truth + there if truth is not None and there is not None else None
+        if truth is not None:
+            told = {"transflow": likely.argmax(1)} | pixel_baselines(pixels, known, part.pixels, len(classes))
+            for name, numbers in told.items():
+                ways.setdefault(name, []).append(numbers)
+    probability = torch.cat(probabilities)
     accuracies: dict[str, float] = {}
     error = None
     if truth is not None:
-        numbers = torch.tensor([classes.index(t) for t in truth])
-        known = torch.tensor([classes.index(c) for c in labels])
-        ways = {"transflow": probabilities.argmax(1)} | pixel_baselines(pixels, known, read.pixels, len(classes))
-        accuracies = {name: (told == numbers).double().mean().item() for name, told in ways.items()}
-        error = metrics.calibration_error(probabilities, numbers)
+        true = torch.tensor([classes.index(t) for t in truth])
+        accuracies = {name: (torch.cat(told) == true).double().mean().item() for name, told in ways.items()}
+        error = metrics.calibration_error(probability, true)
     return Evaluation(
-        read.names, classes, probabilities, p_values, truth, accuracies, error, classifier.choice_, read.bad
+        tuple(names),
+        classes,
+        probability,
+        torch.cat(p_values) if p_values else None,
+        None if truth is None else tuple(truth),
+        accuracies,
+        error,
+        classifier.choice_,
+        tuple(bad),
     )
 
 
@@ -162,10 +184,10 @@ def pixel_baselines(pixels: Tensor, labels: Tensor, query: Tensor, classes: int)
     }
 
 
-def _truth(query: Any, names: tuple[str, ...], classes: tuple[str, ...]) -> tuple[str, ...] | None:
+def _truth(query: Any, names: tuple[str, ...], classes: tuple[str, ...]) -> list[str] | None:
     if not Path(query).is_dir():
         return None
     parts = [Path(name).relative_to(query).parts for name in names]
     if any(len(part) < 2 or part[0] not in classes for part in parts):
         return None
-    return tuple(part[0] for part in parts)
+    return [part[0] for part in parts]

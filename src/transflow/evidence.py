@@ -47,7 +47,7 @@ class Evidence:
     def none(cls, dim: int, *, full: bool = False, device: torch.device | str = "cpu") -> Evidence:
         """Return the evidence of no latent at all, which changes nothing it is added to."""
         zeros = torch.zeros(dim, dtype=torch.float64, device=device)
-        scatter = zeros.new_zeros(dim, dim) if full else zeros
+        scatter = zeros.new_zeros(dim, dim) if full else zeros.clone()  # no memory shared: a file has both
         return cls(0, zeros, scatter)
 
     @classmethod

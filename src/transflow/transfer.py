@@ -10,29 +10,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias, Union, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from transflow import checkpoint, data, paths
+from transflow import checkpoint, data, paths, streaming
 from transflow import posterior as noises
 from transflow.evidence import Evidence
 from transflow.gaussian import Gaussian
-from transflow.images import PictureLike
 from transflow.metrics import bits_per_dim
 from transflow.posterior import Noise, NoiseLike
+from transflow.streaming import Encoded, Latents
+from transflow.streaming import PathLike as PathLike
+from transflow.streaming import Pictures as Pictures
 
 DEFAULT_NOISE = "typical"
-PathLike: TypeAlias = Union[str, "os.PathLike[str]"]
-Pictures: TypeAlias = Union[PictureLike, PathLike, Sequence[PathLike]]
 
 
 @runtime_checkable
@@ -135,7 +133,7 @@ class Model:
 
     def fit(self, pictures: Pictures) -> Any:
         """Return pictures fitted to the model, uint8 (B, C, H, W); paths are read (see `data`, `images`)."""
-        if _is_paths(pictures):
+        if streaming.is_paths(pictures):
             channels, size, _ = self.shape
             return data.read(pictures, channels, size).pixels  # type: ignore[arg-type]
         return self.source.fit(pictures) if hasattr(self.source, "fit") else pictures
@@ -145,10 +143,39 @@ class Model:
 
         Args:
             pictures: a uint8 tensor (B, C, H, W), a uint8 array (B, H, W) or (B, H, W, C), a list of
-                PIL pictures, or a path or list of paths to folders, tars and picture files.
+                PIL pictures, or a path or list of paths to folders, tars, picture files and folders
+                of `latents`.
         """
-        latents: Tensor = self.source.encode(self.fit(pictures))
-        return latents
+        return torch.cat([part.latents for part in self.stream(pictures)])
+
+    def stream(
+        self,
+        pictures: Pictures,
+        *,
+        batch: int = data.BATCH,
+        on_bad: Callable[[str], None] | None = None,
+        log_prob: bool = False,
+    ) -> Iterator[Encoded]:
+        """Yield pictures as latents, a batch at a time, in constant memory (see `streaming.stream`).
+
+        `condition`, `score`, `Posterior.add` and `Posterior.remove` take pictures in this form too.
+        """
+        return streaming.stream(self, pictures, batch=batch, on_bad=on_bad, log_prob=log_prob)
+
+    def latents(
+        self,
+        pictures: PathLike | Sequence[PathLike],
+        folder: PathLike,
+        *,
+        batch: int = data.BATCH,
+        on_bad: Callable[[str], None] | None = None,
+        report: Callable[[int, bool], None] | None = None,
+    ) -> Latents:
+        """Encode files into a folder of latents, or finish one that was begun (see `streaming.write`).
+
+        The folder may be given wherever pictures are: it conditions and scores without encoding again.
+        """
+        return streaming.write(self, pictures, folder, batch=batch, on_bad=on_bad, report=report)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return pictures, floats in [0, 1], shape (B, C, H, W), of latents (B, D)."""
@@ -157,7 +184,7 @@ class Model:
 
     def log_prob(self, pictures: Pictures) -> Tensor:
         """Return the log density of pictures at their bin centres, in nats, shape (B,)."""
-        return self._encode_and_log_prob(pictures)[1]
+        return self._log_prob_and_radius(pictures)[0]
 
     def pictures(
         self,
@@ -205,16 +232,17 @@ class Model:
 
     def score(self, pictures: Pictures) -> Scores:
         """Return log-likelihood, bits per dimension and latent radius of each picture."""
-        latents, log_prob = self._encode_and_log_prob(pictures)
-        radius = latents.double().norm(dim=1) / math.sqrt(self.dim)
+        log_prob, radius = self._log_prob_and_radius(pictures)
         return Scores(log_prob, bits_per_dim(log_prob, self.dim, self.source.bits), radius)
 
-    def _encode_and_log_prob(self, pictures: Pictures) -> tuple[Tensor, Tensor]:
-        if not hasattr(self.source, "encode_and_log_prob"):
-            got = type(self.source).__name__
-            raise TypeError(f"Expected a model with a likelihood (encode_and_log_prob); got {got} without.")
-        latents, log_prob = self.source.encode_and_log_prob(self.fit(pictures))
-        return latents, log_prob
+    def _log_prob_and_radius(self, pictures: Pictures) -> tuple[Tensor, Tensor]:
+        likely, radii = [], []
+        for part in self.stream(pictures, log_prob=True):
+            if part.log_prob is None:
+                raise ValueError("Expected a stream with log_prob=True to score; got one without.")
+            likely.append(part.log_prob)
+            radii.append(part.latents.double().norm(dim=1) / math.sqrt(self.dim))
+        return torch.cat(likely), torch.cat(radii)
 
     def reconstruct(self, pictures: Pictures) -> Reconstruction:
         """Return pictures after encode and decode beside what they were, with the largest error of each."""
@@ -315,8 +343,8 @@ class Posterior:
 
     def add(self, pictures: Pictures) -> Posterior:
         """Return the posterior with more evidence: the same as if all had come at once."""
-        fitted, evidence = self._evidence(pictures)
-        return self._with(self.evidence + evidence, self.digests + fitted)
+        digests, evidence = self._evidence(pictures)
+        return self._with(self.evidence + evidence, self.digests + digests)
 
     def remove(self, pictures: Pictures) -> Posterior:
         """Return the posterior without these pictures: the same as if they had never been seen.
@@ -355,25 +383,11 @@ class Posterior:
         return changed
 
     def _evidence(self, pictures: Pictures) -> tuple[tuple[str, ...], Evidence]:
-        fitted = self.model.fit(pictures)
-        if not len(fitted):
+        digests: list[str] = []
+        evidence = Evidence.none(self.model.dim, device=self.model.prior.mean.device)
+        for part in self.model.stream(pictures):
+            digests += part.digests
+            evidence += Evidence.of(part.latents)
+        if not digests:
             raise ValueError("Expected at least one picture; got none.")
-        latents = self.model.source.encode(fitted)
-        return _digests(fitted, latents), Evidence.of(latents)
-
-
-def _digests(fitted: Any, latents: Tensor) -> tuple[str, ...]:
-    rows = fitted if isinstance(fitted, Tensor) else latents
-    return tuple(hashlib.sha256(row.cpu().contiguous().numpy().tobytes()).hexdigest()[:32] for row in rows)
-
-
-def _is_paths(pictures: Any) -> bool:
-    def is_path(x: Any) -> bool:
-        return isinstance(x, (str, os.PathLike))
-
-    return is_path(pictures) or (
-        isinstance(pictures, Iterable)
-        and isinstance(pictures, (list, tuple))
-        and len(pictures) > 0
-        and all(map(is_path, pictures))
-    )
+        return tuple(digests), evidence

@@ -83,6 +83,17 @@ def parser() -> Parser:
     )
     out(made, "posterior file to write, .safetensors (default with --add and --remove: the same file)", required=False)
 
+    made = command("encode", "keep the latents of many pictures in a folder, which then stands for them")
+    pictures(made)
+    model(made)
+    made.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FOLDER",
+        help="folder of latents to write, or to finish; condition, sweep and score take it as PICTURES",
+    )
+
     made = command("sample", "draw new pictures from a posterior, or from a model as it is")
     made.add_argument("posterior", metavar="POSTERIOR", help="a posterior file, or a model's name or file")
     model(made, None, "the one named in the file")

@@ -6,6 +6,8 @@ import argparse
 import json
 import random
 import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,11 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from transflow import checkpoint, data, evaluation, figures, hub, library, showcase, training
+from transflow import checkpoint, data, evaluation, figures, hub, library, showcase, streaming, training
 from transflow.data import Pictures
 from transflow.generative.glow import GlowConfig
 from transflow.run import TrainConfig
+from transflow.streaming import Encoded
 from transflow.transfer import DEFAULT_NOISE, Model
 
 
@@ -50,11 +53,11 @@ def condition(a: argparse.Namespace) -> None:
         if a.noise:
             raise ValueError("Expected no --noise with --add or --remove: the posterior keeps the one it was made with")
         before = library.load_posterior(base, library.load(a.model) if a.model else None)
-        read = _read(a, before.model)
-        posterior = before.add(read.pixels) if a.add else before.remove(read.pixels)
+        encoded = _stream(a, before.model)
+        posterior = before.add(encoded) if a.add else before.remove(encoded)
     else:
         model = library.load(a.model or "faces-32")
-        posterior = model.condition(_read(a, model).pixels, a.noise or DEFAULT_NOISE)
+        posterior = model.condition(_stream(a, model), a.noise or DEFAULT_NOISE)
     posterior.save(output)
     print(f"{output}: {posterior.evidence.count} pictures", end="")
     if posterior.evidence.count:
@@ -62,6 +65,22 @@ def condition(a: argparse.Namespace) -> None:
         if posterior.noise.note:
             _say(f"transflow: note: {posterior.noise.note}")
     print()
+
+
+def encode(a: argparse.Namespace) -> None:
+    """Keep the latents of pictures in a folder."""
+    model = library.load(a.model)
+    done = {True: 0, False: 0}
+    begin = time.monotonic()
+    with _bar(a.pictures) as bar:
+
+        def report(count: int, now: bool) -> None:
+            done[now] += count
+            bar.update(count)
+
+        latents = model.latents(a.pictures, a.output, on_bad=_skipping(a), report=report)
+    rate = f", {done[True] / (time.monotonic() - begin):.0f} pictures/s" if done[True] else ""
+    print(f"{a.output}: {len(latents)} pictures, {done[True]} encoded now{rate}, {done[False]} found there")
 
 
 def sample(a: argparse.Namespace) -> None:
@@ -92,7 +111,7 @@ def sweep(a: argparse.Namespace) -> None:
     _writable(a.output)
     model, seed = library.load(a.model), _seed(a)
     noises = a.noise.split(",")
-    rows = model.sweep(_read(a, model).pixels, noises, a.n, seed=seed, temperature=a.temperature)
+    rows = model.sweep(_stream(a, model), noises, a.n, seed=seed, temperature=a.temperature)
     _write_picture(a.output, figures.grid(rows.flatten(0, 1), a.n, rows=noises))
     print(f"{a.output}: one row a noise, {', '.join(noises)} (seed {seed})")
 
@@ -115,17 +134,18 @@ def interpolate(a: argparse.Namespace) -> None:
 def score(a: argparse.Namespace) -> None:
     """Print how likely pictures are."""
     model = library.load(a.model)
-    read = _read(a, model)
+    names: list[str] = []
+    encoded = _stream(a, model, log_prob=True, names=names)
     found: dict[str, list[float]] = {}
     if a.reference:
-        compared = evaluation.compare(model, read.pixels, _read(a, model, a.reference).pixels)
+        compared = evaluation.compare(model, encoded, _stream(a, model, a.reference, log_prob=True))
         scores = compared.scores
         found = {
             "p_likelihood": compared.by_likelihood.tolist(),
             "p_typicality": compared.by_typicality.tolist(),
         }
     else:
-        scores = model.score(read.pixels)
+        scores = model.score(encoded)
     columns = {
         "log_prob": scores.log_prob.tolist(),
         "bits_per_dim": scores.bits_per_dim.tolist(),
@@ -134,13 +154,13 @@ def score(a: argparse.Namespace) -> None:
     }
     if a.json:
         rows = zip(*columns.values(), strict=True)
-        named = zip(read.names, rows, strict=True)
+        named = zip(names, rows, strict=True)
         print(json.dumps([{"picture": n, **dict(zip(columns, row, strict=True))} for n, row in named], indent=2))
         return
-    wide = max(len("picture"), *map(len, read.names))
+    wide = max(len("picture"), *map(len, names))
     head = f"{'picture':<{wide}}  {'log p (nats)':>13}  {'bits/dim':>9}  {'|z|/sqrt(D)':>11}"
     print(head + (f"  {'p likely':>8}  {'p typical':>9}" if found else ""))
-    for name, log_prob, bits, radius, *p in zip(read.names, *columns.values(), strict=True):
+    for name, log_prob, bits, radius, *p in zip(names, *columns.values(), strict=True):
         line = f"{name:<{wide}}  {log_prob:>13.1f}  {bits:>9.3f}  {radius:>11.3f}"
         print(line + (f"  {p[0]:>8.3f}  {p[1]:>9.3f}" if p else ""))
 
@@ -223,11 +243,51 @@ def train(a: argparse.Namespace) -> None:
     )
 
 
-def _read(a: argparse.Namespace, model: Model, sources: str | None = None) -> Pictures:
+def _read(a: argparse.Namespace, model: Model) -> Pictures:
     channels, size, _ = model.shape
-    read = data.read(sources or a.pictures, channels, size, skip_bad=a.skip_bad)
+    read = data.read(a.pictures, channels, size, skip_bad=a.skip_bad)
     _tell_skipped(read.bad)
     return read
+
+
+def _stream(
+    a: argparse.Namespace,
+    model: Model,
+    sources: str | None = None,
+    *,
+    log_prob: bool = False,
+    names: list[str] | None = None,
+) -> Iterator[Encoded]:
+    """The pictures as latents, a batch at a time, beside a bar that shows how many there are by now."""
+    with _bar(sources or a.pictures) as bar:
+        for part in model.stream(sources or a.pictures, on_bad=_skipping(a), log_prob=log_prob):
+            if names is not None:
+                names.extend(part.names)
+            bar.update(len(part))
+            yield part
+
+
+def _bar(sources: Any) -> tqdm[Any]:
+    """A bar on standard error: on a terminal after a second, elsewhere a line a minute."""
+    try:
+        total = streaming.count(sources)
+    except OSError:  # the reading will tell of it
+        total = None
+    seconds = 1.0 if sys.stderr.isatty() else 60.0
+    return tqdm(
+        total=total,
+        unit=" pictures",
+        delay=seconds,
+        mininterval=seconds / 2,
+        maxinterval=seconds,
+        leave=False,
+        dynamic_ncols=True,
+        smoothing=0.1,
+    )
+
+
+def _skipping(a: argparse.Namespace) -> Callable[[str], None] | None:
+    return (lambda message: _tell_skipped((message,))) if a.skip_bad else None
 
 
 def _tell_skipped(bad: tuple[str, ...]) -> None:
