@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -17,7 +18,7 @@ from transflow import checkpoint, data, evaluation, figures, hub, library, showc
 from transflow.data import Pictures
 from transflow.generative.glow import GlowConfig
 from transflow.run import TrainConfig
-from transflow.transfer import DEFAULT_NOISE, Model
+from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 
 
 def demo(a: argparse.Namespace) -> None:
@@ -49,11 +50,11 @@ def condition(a: argparse.Namespace) -> None:
     if base:
         if a.noise:
             raise ValueError("Expected no --noise with --add or --remove: the posterior keeps the one it was made with")
-        before = library.load_posterior(base, library.load(a.model) if a.model else None)
+        before = _posterior(a, base)
         read = _read(a, before.model)
         posterior = before.add(read.pixels) if a.add else before.remove(read.pixels)
     else:
-        model = library.load(a.model or "faces-32")
+        model = _model(a, a.model or "faces-32")
         posterior = model.condition(_read(a, model).pixels, a.noise or DEFAULT_NOISE)
     posterior.save(output)
     print(f"{output}: {posterior.evidence.count} pictures", end="")
@@ -70,10 +71,10 @@ def sample(a: argparse.Namespace) -> None:
     if not folder:
         _writable(a.output)
     if checkpoint.header(hub.find(a.posterior))["kind"] == "model":
-        model = library.load(a.posterior)
+        model = _model(a, a.posterior)
         gaussian = model.prior
     else:
-        posterior = library.load_posterior(a.posterior, library.load(a.model) if a.model else None)
+        posterior = _posterior(a, a.posterior)
         model, gaussian = posterior.model, posterior.gaussian
     seed = _seed(a)
     pictures = model.pictures(gaussian, a.n, seed=seed, temperature=a.temperature)
@@ -90,7 +91,7 @@ def sample(a: argparse.Namespace) -> None:
 def sweep(a: argparse.Namespace) -> None:
     """Show samples for several noises."""
     _writable(a.output)
-    model, seed = library.load(a.model), _seed(a)
+    model, seed = _model(a, a.model), _seed(a)
     noises = a.noise.split(",")
     rows = model.sweep(_read(a, model).pixels, noises, a.n, seed=seed, temperature=a.temperature)
     _write_picture(a.output, figures.grid(rows.flatten(0, 1), a.n, rows=noises))
@@ -100,8 +101,7 @@ def sweep(a: argparse.Namespace) -> None:
 def interpolate(a: argparse.Namespace) -> None:
     """Show the way between two posteriors."""
     _writable(a.output)
-    model = library.load(a.model) if a.model else None
-    begin = library.load_posterior(a.a, model)
+    begin = _posterior(a, a.a)
     end = library.load_posterior(a.b, begin.model)
     seed = _seed(a)
     frames = begin.strip(end, a.steps, a.n, seed=seed, temperature=a.temperature, direct=a.direct)
@@ -114,7 +114,7 @@ def interpolate(a: argparse.Namespace) -> None:
 
 def score(a: argparse.Namespace) -> None:
     """Print how likely pictures are."""
-    model = library.load(a.model)
+    model = _model(a, a.model)
     read = _read(a, model)
     found: dict[str, list[float]] = {}
     if a.reference:
@@ -153,7 +153,7 @@ def classify(a: argparse.Namespace) -> None:
     if not 0 < a.reject < 1:
         raise ValueError(f"Expected a share to reject between 0 and 1; got {a.reject}.")
     found = evaluation.classify(
-        library.load(a.model), a.support, a.query, noise=a.noise, augment=a.augment, skip_bad=a.skip_bad
+        _model(a, a.model), a.support, a.query, noise=a.noise, augment=a.augment, skip_bad=a.skip_bad
     )
     _tell_skipped(found.bad)
     checkpoint.write_bytes(a.output, found.csv(a.reject))
@@ -171,7 +171,7 @@ def classify(a: argparse.Namespace) -> None:
 def reconstruct(a: argparse.Namespace) -> None:
     """Show pictures before and after encode and decode."""
     _writable(a.output)
-    model = library.load(a.model)
+    model = _model(a, a.model)
     result = model.reconstruct(_read(a, model).pixels)
     _write_picture(a.output, figures.pairs(result.pictures, result.decoded))
     print(f"{a.output}: {len(result.errors)} pictures, largest error {result.errors.max():.2e} of the range [0, 1]")
@@ -221,6 +221,17 @@ def train(a: argparse.Namespace) -> None:
     print(
         f"{a.output}: {model.card['bits_per_dim']:.4f} bits/dim on {model.card['held_out_pictures']} held-out pictures"
     )
+
+
+def _model(a: argparse.Namespace, name: str) -> Model:
+    return library.load(name, dtype=getattr(torch, a.dtype or "float32"))
+
+
+def _posterior(a: argparse.Namespace, path: str) -> Posterior:
+    """The posterior in a file, with the model that was said; where none was, its own."""
+    if not a.model and not a.dtype:
+        return library.load_posterior(path)
+    return library.load_posterior(path, _model(a, a.model or checkpoint.read(path, "posterior")[1]["model"]))
 
 
 def _read(a: argparse.Namespace, model: Model, sources: str | None = None) -> Pictures:
