@@ -23,8 +23,12 @@ def comparable(config: GlowConfig, seed: int) -> Glow:
     with torch.no_grad():
         for module in flow.modules():
             if isinstance(module, ChannelAffine):
-                module.permutation_matrix.copy_(torch.eye(len(module.shift)))
+                n = len(module.shift)
+                module.permutation_matrix.copy_(torch.eye(n))
                 module.sign.fill_(1)
+                module.log_s.zero_()  # without pivots, a rotation's factors would be badly conditioned
+                for factor in (module.lower, module.upper):
+                    factor.normal_(std=0.2 / n**0.5)
             if isinstance(module, Coupling):
                 last = module.net[-1]
                 nn.init.normal_(last.weight, std=0.1 / (9 * last.in_channels) ** 0.5)
