@@ -252,3 +252,15 @@ def test_as_a_program(folder, model_file):
     done = subprocess.run([*command[:-1], "nothing"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_dtype_is_the_models_and_a_posterior_keeps_its_own(run, folder, model_file, tmp_path):
+    made = tmp_path / "rounded.safetensors"
+    run("condition", folder, "-m", model_file, "--dtype", "bfloat16", "-o", made)
+    assert load_posterior(made).model.precision == "bfloat16"
+    written = []
+    for dtype in ([], ["--dtype", "bfloat16"], ["--dtype", "float64"]):
+        output = tmp_path / f"{len(written)}.png"
+        run("sample", made, "-n", "4", "--seed", "0", *dtype, "-o", output)
+        written.append(output.read_bytes())
+    assert written[0] == written[1]

@@ -128,9 +128,17 @@ def save_model(path: PathLike, model: PictureFlow, *, half: bool = True) -> None
 def load_model(path: PathLike, dtype: torch.dtype = torch.float32) -> PictureFlow:
     """Return the model in a file, ready for use, without gradients.
 
+    Args:
+        path: the file.
+        dtype: float32 or float64, of all; or bfloat16, of the coupling networks in use, all else being float32.
+
     Raises:
         ValueError: the file is damaged, foreign, or of another kind; the message says which.
     """
+    networks = torch.bfloat16 if dtype == torch.bfloat16 else None
+    dtype = torch.float32 if networks else dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"Expected dtype float32, bfloat16 or float64; got {dtype}.")
     tensors, found = read(path, "model")
     damaged = f"Expected a whole model file; got one whose weights do not fit its architecture: {path}"
     try:
@@ -144,4 +152,5 @@ def load_model(path: PathLike, dtype: torch.dtype = torch.float32) -> PictureFlo
     if not all(torch.isfinite(t).all() for t in weights.values()):
         raise ValueError(f"Expected finite weights; got NaN or infinity: {path}")
     flow.requires_grad_(False).eval()
-    return PictureFlow(flow.to(memory_format=torch.channels_last), pixels, card)  # type: ignore[call-overload]
+    flow.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return PictureFlow(flow, pixels, card, networks)

@@ -328,7 +328,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return None
         folder = Path(self.cache)
         folder.mkdir(parents=True, exist_ok=True)
-        said = repr((model.fingerprint, view, _count(augment), strength, tuple(inputs.shape))).encode()
+        said = repr((model.fingerprint, model.precision, view, _count(augment), strength, tuple(inputs.shape))).encode()
         digest = hashlib.sha256(said + inputs.contiguous().numpy().tobytes())
         return folder / f"{digest.hexdigest()[:40]}.safetensors"
 

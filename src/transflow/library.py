@@ -17,12 +17,13 @@ def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32) -> Model
 
     Args:
         name_or_file: as `models` lists them, or a path.
-        dtype: float64 keeps the round trip exact even on pictures nothing like the model's own, such as
-            noise, at about a third of the speed.
+        dtype: float32; float64, which keeps the round trip exact even on pictures nothing like the model's
+            own, such as noise, but is slower; or bfloat16, for the coupling networks alone, which is
+            faster, while latents and all else are float32 (see docs/speed.md for what it costs).
 
     Raises:
         FileNotFoundError: there is no such model or file.
-        ValueError: the file is damaged, foreign or a pickle.
+        ValueError: the file is damaged, foreign or a pickle, or the dtype is none of those.
     """
     path = hub.find(name_or_file)
     return Model(checkpoint.load_model(path, dtype), str(name_or_file))
@@ -33,7 +34,8 @@ def load_posterior(path: PathLike, model: Model | None = None) -> Posterior:
 
     Args:
         path: a file written by `Posterior.save`.
-        model: the model it belongs to; without it, the one it was made with is loaded by name.
+        model: the model it belongs to, in any precision; without it, the one it was made with is loaded
+            by name, in the precision it was made in, so that what is taken out is what went in.
 
     Raises:
         ValueError: the posterior belongs to a model of other weights, or the file is damaged.
@@ -41,7 +43,7 @@ def load_posterior(path: PathLike, model: Model | None = None) -> Posterior:
     tensors, header = checkpoint.read(path, "posterior")
     if model is None:
         try:
-            model = load(header["model"])
+            model = load(header["model"], dtype=getattr(torch, header.get("precision") or "float32"))
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"Expected the model of {path} at {header['model']}; it is not there. Say the model (-m)."

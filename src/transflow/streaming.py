@@ -238,7 +238,11 @@ def write(
     target = Path(folder)
     channels, side, _ = model.shape
     stand_in = model.source.encode(torch.zeros(1, channels, side, side, dtype=torch.uint8))
-    made = {"model": model.name, "fingerprint": model.fingerprint, "dtype": str(stand_in.dtype).split(".")[1]}
+    made = {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "dtype": model.precision or str(stand_in.dtype).removeprefix("torch."),
+    }
     before = _before(model, target, made)
     size = max(batch, SHARD_BYTES // (stand_in.shape[1] * stand_in.element_size()) // batch * batch)
     keys: list[str] = []

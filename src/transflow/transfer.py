@@ -123,8 +123,13 @@ class Model:
         """A hash of the weights, or "" for a model that has none."""
         return str(getattr(self.source, "fingerprint", ""))
 
+    @property
+    def precision(self) -> str:
+        """The dtype of its arithmetic, such as "float32", or "" for a model that does not say."""
+        return str(getattr(self.source, "precision", ""))
+
     def check_made(self, path: PathLike, header: dict[str, Any]) -> None:
-        """Raise `ValueError` if the file of this header was made with a model of other weights."""
+        """Raise `ValueError` if the file of this header was made with other weights; any precision will do."""
         if header["fingerprint"] != self.fingerprint:
             raise ValueError(
                 f"Expected the model that {path} was made with ({header['model']}, weights "
@@ -370,6 +375,7 @@ class Posterior:
         header = {
             "model": self.model.name,
             "fingerprint": self.model.fingerprint,
+            "precision": self.model.precision,
             "noise": self.said,
             "count": self.evidence.count,
             "digests": list(self.digests),

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -20,7 +21,7 @@ from transflow.data import Pictures
 from transflow.generative.glow import GlowConfig
 from transflow.run import TrainConfig
 from transflow.streaming import Encoded
-from transflow.transfer import DEFAULT_NOISE, Model
+from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 
 
 def demo(a: argparse.Namespace) -> None:
@@ -52,11 +53,11 @@ def condition(a: argparse.Namespace) -> None:
     if base:
         if a.noise:
             raise ValueError("Expected no --noise with --add or --remove: the posterior keeps the one it was made with")
-        before = library.load_posterior(base, library.load(a.model) if a.model else None)
+        before = _posterior(a, base)
         encoded = _stream(a, before.model)
         posterior = before.add(encoded) if a.add else before.remove(encoded)
     else:
-        model = library.load(a.model or "faces-32")
+        model = _model(a, a.model or "faces-32")
         posterior = model.condition(_stream(a, model), a.noise or DEFAULT_NOISE)
     posterior.save(output)
     print(f"{output}: {posterior.evidence.count} pictures", end="")
@@ -69,7 +70,7 @@ def condition(a: argparse.Namespace) -> None:
 
 def encode(a: argparse.Namespace) -> None:
     """Keep the latents of pictures in a folder."""
-    model = library.load(a.model)
+    model = _model(a, a.model)
     done = {True: 0, False: 0}
     begin = time.monotonic()
     with _bar(a.pictures) as bar:
@@ -89,10 +90,10 @@ def sample(a: argparse.Namespace) -> None:
     if not folder:
         _writable(a.output)
     if checkpoint.header(hub.find(a.posterior))["kind"] == "model":
-        model = library.load(a.posterior)
+        model = _model(a, a.posterior)
         gaussian = model.prior
     else:
-        posterior = library.load_posterior(a.posterior, library.load(a.model) if a.model else None)
+        posterior = _posterior(a, a.posterior)
         model, gaussian = posterior.model, posterior.gaussian
     seed = _seed(a)
     pictures = model.pictures(gaussian, a.n, seed=seed, temperature=a.temperature)
@@ -109,7 +110,7 @@ def sample(a: argparse.Namespace) -> None:
 def sweep(a: argparse.Namespace) -> None:
     """Show samples for several noises."""
     _writable(a.output)
-    model, seed = library.load(a.model), _seed(a)
+    model, seed = _model(a, a.model), _seed(a)
     noises = a.noise.split(",")
     rows = model.sweep(_stream(a, model), noises, a.n, seed=seed, temperature=a.temperature)
     _write_picture(a.output, figures.grid(rows.flatten(0, 1), a.n, rows=noises))
@@ -119,8 +120,7 @@ def sweep(a: argparse.Namespace) -> None:
 def interpolate(a: argparse.Namespace) -> None:
     """Show the way between two posteriors."""
     _writable(a.output)
-    model = library.load(a.model) if a.model else None
-    begin = library.load_posterior(a.a, model)
+    begin = _posterior(a, a.a)
     end = library.load_posterior(a.b, begin.model)
     seed = _seed(a)
     frames = begin.strip(end, a.steps, a.n, seed=seed, temperature=a.temperature, direct=a.direct)
@@ -133,7 +133,7 @@ def interpolate(a: argparse.Namespace) -> None:
 
 def score(a: argparse.Namespace) -> None:
     """Print how likely pictures are."""
-    model = library.load(a.model)
+    model = _model(a, a.model)
     names: list[str] = []
     encoded = _stream(a, model, log_prob=True, names=names)
     found: dict[str, list[float]] = {}
@@ -173,7 +173,7 @@ def classify(a: argparse.Namespace) -> None:
     if not 0 < a.reject < 1:
         raise ValueError(f"Expected a share to reject between 0 and 1; got {a.reject}.")
     found = evaluation.classify(
-        library.load(a.model), a.support, a.query, noise=a.noise, augment=a.augment, skip_bad=a.skip_bad
+        _model(a, a.model), a.support, a.query, noise=a.noise, augment=a.augment, skip_bad=a.skip_bad
     )
     _tell_skipped(found.bad)
     checkpoint.write_bytes(a.output, found.csv(a.reject))
@@ -191,7 +191,7 @@ def classify(a: argparse.Namespace) -> None:
 def reconstruct(a: argparse.Namespace) -> None:
     """Show pictures before and after encode and decode."""
     _writable(a.output)
-    model = library.load(a.model)
+    model = _model(a, a.model)
     result = model.reconstruct(_read(a, model).pixels)
     _write_picture(a.output, figures.pairs(result.pictures, result.decoded))
     print(f"{a.output}: {len(result.errors)} pictures, largest error {result.errors.max():.2e} of the range [0, 1]")
@@ -241,6 +241,17 @@ def train(a: argparse.Namespace) -> None:
     print(
         f"{a.output}: {model.card['bits_per_dim']:.4f} bits/dim on {model.card['held_out_pictures']} held-out pictures"
     )
+
+
+def _model(a: argparse.Namespace, name: str) -> Model:
+    return library.load(name, dtype=getattr(torch, a.dtype or "float32"))
+
+
+def _posterior(a: argparse.Namespace, path: str) -> Posterior:
+    """The posterior in a file, with the model that was said; where none was, its own."""
+    if not a.model and not a.dtype:
+        return library.load_posterior(path)
+    return library.load_posterior(path, _model(a, a.model or checkpoint.read(path, "posterior")[1]["model"]))
 
 
 def _read(a: argparse.Namespace, model: Model) -> Pictures:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from transflow import images
 from transflow.gaussian import Gaussian
 from transflow.generative.glow import Glow
+from transflow.generative.inference import fixed
 
 BATCH = 64  # pictures at a time: bounds memory, changes nothing else
 
@@ -66,11 +67,18 @@ class PictureFlow:
         flow: floats to latents and back.
         pixels: the pixel format.
         card: what is known of the model: name, data, licence, figures.
+        networks: dtype of the coupling networks in use; None is the flow's own. Latents, and all else,
+            are of the flow's.
     """
 
     flow: Glow
     pixels: PixelFormat = PixelFormat()
     card: dict[str, Any] = field(default_factory=dict)
+    networks: torch.dtype | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what was made of them is made again in a copy."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -97,9 +105,14 @@ class PictureFlow:
         """N(0, I) over the D latents, exactly."""
         return Gaussian.standard(self.dim, self._like.device)
 
+    @property
+    def precision(self) -> str:
+        """The dtype that latents are as exact as, such as "float32"."""
+        return str(self.networks or self._like.dtype).removeprefix("torch.")
+
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the architecture, the pixel format and the weights: 64 hexadecimal digits."""
+        """Hash of the architecture, the pixel format and the weights, in any precision: 64 hexadecimal digits."""
         digest = hashlib.sha256(repr((self.flow.config, self.pixels)).encode())
         for name, tensor in sorted(self.flow.state_dict().items()):
             digest.update(name.encode())
@@ -156,7 +169,7 @@ class PictureFlow:
 
     @cached_property
     def _fixed(self) -> Glow:
-        return self.flow.fixed()
+        return fixed(self.flow, self.networks)
 
     @property
     def _like(self) -> Tensor:

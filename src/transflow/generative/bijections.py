@@ -10,7 +10,6 @@ References: Dinh et al. 2017 (Real NVP), Kingma and Dhariwal 2018 (Glow, arXiv 1
 
 from __future__ import annotations
 
-import copy
 from typing import Literal
 
 import torch
@@ -107,35 +106,6 @@ class ChannelAffine(nn.Module):
         a, b, _ = self.folded()
         inverse = torch.linalg.inv(a.double()).to(a)
         return F.conv2d(z - b[:, None, None], inverse[:, :, None, None])
-
-
-class FixedAffine(nn.Module):
-    """``z = A x + b`` at every pixel, with A's inverse and ``log |det A|`` computed once, in double.
-
-    Args:
-        trained: the map to fix. Its dtype is kept for A and b.
-    """
-
-    a: Tensor
-    b: Tensor
-    inverse_a: Tensor
-    log_det: Tensor
-
-    def __init__(self, trained: ChannelAffine) -> None:
-        super().__init__()
-        a, b, log_det = copy.deepcopy(trained).double().folded()
-        values = {"a": a[:, :, None, None], "b": b, "inverse_a": torch.linalg.inv(a)[:, :, None, None]}
-        for name, value in {**values, "log_det": log_det}.items():
-            self.register_buffer(name, value.detach().to(trained.shift))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z and the log-determinant, (B,), in nats."""
-        z = F.conv2d(x, self.a, self.b)
-        return z, (self.log_det * (x.shape[-1] * x.shape[-2])).expand(len(x))
-
-    def inverse(self, z: Tensor) -> Tensor:
-        """Return x."""
-        return F.conv2d(z - self.b[:, None, None], self.inverse_a)
 
 
 class ConvNet(nn.Sequential):

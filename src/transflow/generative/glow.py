@@ -24,7 +24,6 @@ from transflow.generative.bijections import (
     ChannelAffine,
     Coupling,
     CouplingKind,
-    FixedAffine,
     PermutationKind,
     soft_bound,
     squeeze,
@@ -166,18 +165,6 @@ class Glow(nn.Module):
                 x = torch.cat([x, parts.pop()], 1)
             x = unsqueeze(cascade.inverse(x))
         return x
-
-    def fixed(self) -> Glow:
-        """Return the same flow made for use: what can be computed once is, and weights are shared.
-
-        Later changes of this flow's weights may or may not show in the other; it is not for training.
-        """
-        made = Glow.__new__(Glow)
-        nn.Module.__init__(made)
-        made.config, made.shapes = self.config, self.shapes
-        levels = [[FixedAffine(f) if isinstance(f, ChannelAffine) else f for f in c] for c, _ in self._cascades()]
-        made.levels = nn.ModuleList(map(Cascade, levels))
-        return made
 
     def activations(self, x: Tensor, grid: int = 4) -> Tensor:
         """Return what the finest level's last two couplings see in pictures, shape (B, F).

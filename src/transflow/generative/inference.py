@@ -1,0 +1,227 @@
+"""A trained flow made for use: the same map, computed faster.
+
+What no picture changes is computed once, in double: each step's channel affine map, its inverse, and
+the sum of their log-determinants. Memory is channels-last throughout; a coupling changes its half in
+place; its network sees slices of the batch whose activations stay in the processor's cache, in a
+precision of its own, while all that is added, multiplied and kept is in the flow's. Which scale and
+shift a coupling makes of the network's numbers is said in `Coupling.scale_and_shift` alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transflow.generative.bijections import ChannelAffine, ConvNet, Coupling
+from transflow.generative.glow import Cascade, Glow
+
+SLICE = 2**22  # bytes of a network's widest activations at a time
+ONES = [1, 1]  # stride, and dilation
+
+
+@cache
+def fused(device: str, dtype: torch.dtype) -> tuple[Callable[..., Tensor], Callable[..., Tensor]] | None:
+    """Return torch's operators that lay weights out and convolve with them, or None where they do not work.
+
+    They are what `torch.compile` emits for processors, and no public interface; so they are tried on
+    an example once, and without them all works as before, but slower.
+    """
+    if device != "cpu" or dtype not in (torch.float32, torch.bfloat16):
+        return None
+    x = torch.linspace(-1, 1, 32, dtype=dtype).view(1, 2, 4, 4)
+    weight, bias = torch.linspace(-1, 1, 36, dtype=dtype).view(2, 2, 3, 3), torch.ones(2, dtype=dtype)
+    try:
+        pack = torch.ops.mkldnn._reorder_convolution_weight.default
+        convolve = torch.ops.mkldnn._convolution_pointwise.default
+        packed = pack(weight, ONES, ONES, ONES, 1, x.shape)
+        made = convolve(x, packed, bias, ONES, ONES, ONES, 1, "relu", [], "")
+    except (AttributeError, RuntimeError, TypeError):
+        return None
+    expected = F.conv2d(x.float(), weight.float(), bias.float(), padding=1).relu()
+    return (pack, convolve) if torch.allclose(made.float(), expected, rtol=0, atol=0.1) else None
+
+
+class FixedConv(nn.Module):
+    """A convolution of stride 1, perhaps with a ReLU after it, by the fastest way that torch has here.
+
+    The fused operators add bias and ReLU in the same pass and take weights laid out for the shape of
+    their input; the layout is kept until another shape comes. The ordinary convolution, where there
+    are none, gives the same but for rounding.
+
+    Args:
+        weight: (outputs, inputs, k, k), k odd.
+        bias: (outputs,).
+        relu: cut the result at 0.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, relu: bool = False) -> None:
+        super().__init__()
+        self.relu, self.padding = relu, [weight.shape[-1] // 2] * 2
+        self.register_buffer("weight", weight.detach().contiguous(memory_format=torch.channels_last))
+        self.register_buffer("bias", bias.detach())
+        self.operators = fused(weight.device.type, weight.dtype)
+        self.layout: tuple[torch.Size, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution, (B, outputs, H, W), of x, (B, inputs, H, W), in the weights' dtype."""
+        x = x.to(self.weight.dtype)
+        if self.operators is None or not len(x):
+            made = F.conv2d(x, self.weight, self.bias, padding=self.padding)
+            return made.relu_() if self.relu else made
+        (pack, convolve), layout = self.operators, self.layout
+        if layout is None or layout[0] != x.shape:
+            layout = self.layout = x.shape, pack(self.weight, self.padding, ONES, ONES, 1, x.shape)
+        after = "relu" if self.relu else "none"
+        return convolve(x, layout[1], self.bias, self.padding, ONES, ONES, 1, after, [], "")
+
+
+class FixedAffine(nn.Module):
+    """``z = A x + b`` at every pixel, with A's inverse and ``log |det A|`` computed once, in double.
+
+    Args:
+        trained: the map to fix. Its dtype is kept.
+    """
+
+    log_det: Tensor
+
+    def __init__(self, trained: ChannelAffine) -> None:
+        super().__init__()
+        a, b, log_det = copy.deepcopy(trained).double().folded()
+        inverse, like = torch.linalg.inv(a), trained.shift
+        self.there = FixedConv(a[:, :, None, None].to(like), b.to(like))
+        self.back = FixedConv(inverse[:, :, None, None].to(like), -(inverse @ b).to(like))
+        self.register_buffer("log_det", log_det.detach())
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant, (B,), in nats."""
+        return self.there(x), (self.log_det * (x.shape[-1] * x.shape[-2])).to(x).expand(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return x."""
+        return self.back(z)
+
+
+class FixedNet(nn.ModuleList):
+    """A coupling's network with fixed weights, slice by slice of the batch.
+
+    Args:
+        net: the trained network.
+        dtype: of its weights and activations.
+    """
+
+    def __init__(self, net: ConvNet, dtype: torch.dtype) -> None:
+        convs = [
+            FixedConv(layer.weight.to(dtype), cast(Tensor, layer.bias).to(dtype), isinstance(after, nn.ReLU))
+            for layer, after in pairwise([*net, None])
+            if isinstance(layer, nn.Conv2d)
+        ]
+        super().__init__(convs)
+        self.bytes: int = max(conv.bias.nbytes for conv in convs)  # of a pixel, where the network is widest
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last layer's numbers, in the network's dtype."""
+        done = []
+        for part in x.split(max(1, SLICE // (self.bytes * x.shape[-1] * x.shape[-2]))):
+            for layer in self:
+                part = layer(part)
+            done.append(part)
+        return done[0] if len(done) == 1 else torch.cat(done)
+
+
+class FixedCoupling(Coupling):
+    """A coupling for use: it writes into what it is given, and has no gradient.
+
+    Args:
+        trained: the coupling to fix.
+        dtype: of its network.
+    """
+
+    def __init__(self, trained: Coupling, dtype: torch.dtype) -> None:
+        nn.Module.__init__(self)
+        self.affine, self.halves = trained.affine, trained.halves
+        self.net = cast(ConvNet, FixedNet(trained.net, dtype))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return what the network's last layer sees of x, in x's dtype."""
+        return super().hidden(x).to(x.dtype)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z, in x's memory, and the log-determinant, (B,), in nats."""
+        x_a, x_b = x.split(self.halves, 1)
+        s, t = self.scale_and_shift(x_a)
+        x_b.add_(t).mul_(s.exp())
+        return x, s.sum((1, 2, 3))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return x, in z's memory."""
+        z_a, z_b = z.split(self.halves, 1)
+        s, t = self.scale_and_shift(z_a)
+        z_b.mul_((-s).exp()).sub_(t)
+        return z
+
+
+class FixedLevel(Cascade):
+    """The steps of one level, channels-last; log-determinants that no picture changes are summed once.
+
+    Args:
+        layers: fixed ones; the first of them makes a new tensor of what comes.
+        pixels: H W of this level.
+    """
+
+    def __init__(self, layers: list[nn.Module], pixels: int) -> None:
+        super().__init__(layers)
+        self.constant = sum(layer.log_det.item() * pixels for layer in self if isinstance(layer, FixedAffine))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant, (B,), in nats."""
+        x, log_det = x.contiguous(memory_format=torch.channels_last), x.new_full((len(x),), self.constant)
+        for layer in self:
+            if isinstance(layer, FixedAffine):
+                x = layer.there(x)
+            else:
+                x, change = layer(x)
+                log_det += change
+        return x, log_det
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return x."""
+        return super().inverse(z.contiguous(memory_format=torch.channels_last))
+
+
+@torch.no_grad()
+def fixed(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
+    """Return the same flow made for use, without gradients; later changes of the flow may not show in it.
+
+    Args:
+        flow: the trained flow; it is left as it is.
+        dtype: of the coupling networks; None is the flow's own. bfloat16 is about twice as fast where
+            the processor knows it, and both directions stay each other's inverse, since they see the
+            same network.
+    """
+    made = Glow.__new__(Glow)
+    nn.Module.__init__(made)
+    made.config, made.shapes = flow.config, flow.shapes
+
+    def fix(layer: nn.Module) -> nn.Module:
+        if isinstance(layer, ChannelAffine):
+            return FixedAffine(layer)
+        if isinstance(layer, Coupling):
+            return FixedCoupling(layer, dtype or next(layer.parameters()).dtype)
+        return copy.deepcopy(layer).requires_grad_(False)
+
+    levels = [
+        FixedLevel([fix(layer) for layer in cast(Cascade, level)], height * width)
+        for level, (_, height, width) in zip(flow.levels, flow.shapes, strict=True)
+    ]
+    made.levels = nn.ModuleList(levels)
+    return made

@@ -1,0 +1,197 @@
+"""Laws of the form made for use: it is the flow it was made of, in every precision and for any batch."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from transflow import Glow, GlowConfig, load, load_posterior
+from transflow.generative import inference
+from transflow.generative.base import PictureFlow, PixelFormat
+from transflow.generative.bijections import Coupling
+from transflow.generative.inference import FixedConv, FixedCoupling, fixed
+
+FLOWS = {
+    "affine, lu": {"size": 8, "steps": (2, 2), "width": (8, 8)},
+    "affine, plain": {"size": 8, "steps": (2, 2), "width": (8, 8), "permutation": "plain"},
+    "additive, lu": {"size": 8, "steps": (2, 2), "width": (8, 8), "coupling": "additive"},
+    "additive, plain": {"size": 16, "steps": (1, 2, 1), "width": (8, 12, 16), "coupling": "additive"},
+    "grey": {"channels": 1, "size": 8, "steps": (2, 1), "width": (8, 8)},
+    "grey, one level": {"channels": 1, "size": 8, "steps": (2,), "width": (8,)},
+    "down to a pixel": {"channels": 1, "size": 2, "steps": (2,), "width": (8,)},
+}
+CLOSE = {torch.float32: 2e-5, torch.float64: 1e-11}
+
+
+def made(name, dtype=torch.float32):
+    """A flow that is not the one it starts as, with the last convolutions away from zero."""
+    torch.manual_seed(0)
+    flow = Glow(GlowConfig(**FLOWS[name]))
+    x = pictures(flow, 16, torch.float32)
+    with torch.no_grad():
+        flow.initialise(x)
+        for parameter in flow.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return flow.to(dtype)
+
+
+def pictures(flow, batch, dtype):
+    return (
+        torch.rand(batch, *flow.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype) - 0.5
+    )
+
+
+def packed(monkeypatch, by_us):
+    """With torch's fused operators, or as where it has none."""
+    if not by_us:
+        monkeypatch.setattr(inference, "fused", lambda *_: None)
+
+
+@pytest.mark.parametrize("by_us", [True, False], ids=["fused", "plain"])
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("name", FLOWS)
+def test_it_is_the_same_flow(name, dtype, by_us, monkeypatch):
+    packed(monkeypatch, by_us)
+    flow = made(name, dtype)
+    x, fast = pictures(flow, 5, dtype), fixed(flow)
+    kept = x.clone()
+    with torch.no_grad():
+        z, log_det = flow(x)
+        for _ in range(2):  # the second time with weights laid out
+            z_fast, log_det_fast = fast(x)
+            assert z_fast.dtype == log_det_fast.dtype == dtype
+            scale = z.abs().max().item()
+            torch.testing.assert_close(z_fast, z, rtol=0, atol=CLOSE[dtype] * scale)
+            torch.testing.assert_close(log_det_fast, log_det, rtol=CLOSE[dtype], atol=CLOSE[dtype] * scale)
+            kept_z = z.clone()
+            torch.testing.assert_close(fast.inverse(z), flow.inverse(z), rtol=0, atol=10 * CLOSE[dtype])
+            torch.testing.assert_close(fast.inverse(z_fast), x, rtol=0, atol=10 * CLOSE[dtype])
+            assert torch.equal(x, kept)
+            assert torch.equal(z, kept_z)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_networks_in_bfloat16_are_close_and_as_invertible(name):
+    flow = made(name)
+    x, fast = pictures(flow, 5, torch.float32), fixed(flow, torch.bfloat16)
+    with torch.no_grad():
+        z, log_det = flow(x)
+        z_fast, log_det_fast = fast(x)
+        assert z_fast.dtype == log_det_fast.dtype == torch.float32
+        assert 0 < (z_fast - z).norm() < 0.05 * z.norm()
+        assert (log_det_fast - log_det).abs().max() < 0.02 * x[0].numel()
+        torch.testing.assert_close(fast.inverse(z_fast), x, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [4, 5, 7])
+@pytest.mark.parametrize("kind", ["affine", "additive"])
+def test_a_fixed_coupling_is_the_coupling_for_odd_channels_too(kind, channels):
+    torch.manual_seed(0)
+    coupling = Coupling(channels, 8, kind)
+    torch.nn.init.normal_(coupling.net[-1].weight, std=0.2)
+    x = 3 * torch.randn(4, channels, 6, 6)  # beyond REACH and STEEPEST
+    with torch.no_grad():
+        fast = FixedCoupling(coupling, torch.float32)
+        for a, b in zip(fast(x.clone()), coupling(x), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(fast.inverse(x.clone()), coupling.inverse(x), rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(fast.hidden(x), coupling.hidden(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("relu", [True, False])
+def test_a_fixed_convolution_is_one_whatever_comes_after_what(dtype, relu):
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(12, 6, 3, 3, generator=generator), torch.randn(12, generator=generator)
+    conv = FixedConv(weight.to(dtype), bias.to(dtype), relu)
+    for batch, size in ((1, 4), (3, 8), (1, 4), (0, 4), (2, 4)):
+        x = torch.randn(batch, 6, size, size, generator=generator)
+        expected = F.conv2d(x.to(dtype).double(), conv.weight.double(), conv.bias.double(), padding=1)
+        expected = expected.relu() if relu else expected
+        tolerance = 0.1 if dtype == torch.bfloat16 else 1e-4
+        torch.testing.assert_close(conv(x).double(), expected, rtol=tolerance / 10, atol=tolerance)
+
+
+def test_where_torch_has_no_fused_operators_there_are_none():
+    assert inference.fused("cpu", torch.float64) is None
+    assert inference.fused("cuda", torch.float32) is None
+
+
+@pytest.mark.parametrize("networks", [None, torch.bfloat16])
+def test_a_picture_does_not_see_its_batch(networks, monkeypatch):
+    monkeypatch.setattr(inference, "SLICE", 2**14)  # many slices, and a smaller last one
+    model = PictureFlow(made("affine, lu").requires_grad_(False), PixelFormat(5), networks=networks)
+    x = torch.randint(0, 256, (64, *model.shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    together, log_prob = model.encode_and_log_prob(x)
+    alone = torch.cat([model.encode(one[None]) for one in x])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5 if networks is None else 0.05)
+    torch.testing.assert_close(log_prob[:5], model.log_prob(x[:5]), rtol=1e-5 if networks is None else 1e-2, atol=1e-3)
+    torch.testing.assert_close(
+        model.decode(together)[3:4], model.decode(together[3:4]), rtol=0, atol=1e-4 if networks is None else 0.05
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_pictures_like_no_photograph_stay_finite(dtype):
+    model = load("faces-32", dtype=dtype)
+    board = torch.zeros(32, 32, dtype=torch.uint8)
+    board[::2, ::2] = board[1::2, 1::2] = 255
+    noise = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    x = torch.stack([torch.zeros_like(noise), torch.full_like(noise, 255), board.expand(3, 32, 32), noise])
+    latents, log_prob = model.source.encode_and_log_prob(x)
+    assert torch.isfinite(latents).all()
+    assert torch.isfinite(log_prob).all()
+    far = 30 * torch.randn(4, model.dim, generator=torch.Generator().manual_seed(0))
+    assert torch.isfinite(model.decode(torch.cat([latents.float(), far]))).all()
+
+
+def test_the_flow_it_was_made_of_is_left_as_it_is():
+    flow = made("affine, lu")
+    before = copy.deepcopy(flow.state_dict())
+    for dtype in (None, torch.bfloat16):
+        fast = fixed(flow, dtype)
+        z = fast(pictures(flow, 3, torch.float32))[0]
+        fast.inverse(z)
+    after = flow.state_dict()
+    assert list(before) == list(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(parameter.requires_grad for parameter in flow.parameters())
+
+
+@pytest.mark.parametrize("name", ["affine, lu", "grey"])
+def test_activations_are_those_of_the_flow(name):
+    flow = made(name)
+    x = pictures(flow, 5, torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(fixed(flow).activations(x), flow.activations(x), rtol=1e-4, atol=1e-4)
+        rounded = fixed(flow, torch.bfloat16).activations(x)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, flow.activations(x), rtol=0.05, atol=0.1)
+
+
+def test_a_model_that_was_used_can_be_copied_and_pickled(model, pixels):
+    expected = model.encode(pixels)
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(again.encode(pixels), expected)
+
+
+def test_a_posterior_is_opened_in_the_precision_it_was_made_in(model_file, pixels, tmp_path):
+    rounded = load(model_file, dtype=torch.bfloat16)
+    assert rounded.fingerprint == load(model_file).fingerprint
+    assert rounded.encode(pixels).dtype == torch.float32
+    rounded.condition(pixels).save(tmp_path / "p.safetensors")
+    again = load_posterior(tmp_path / "p.safetensors")
+    assert again.model.precision == "bfloat16"
+    left = again.remove(pixels[:6]).evidence
+    expected = rounded.condition(pixels[6:]).evidence
+    torch.testing.assert_close(left.total, expected.total, rtol=0, atol=1e-3)
+    other = load_posterior(tmp_path / "p.safetensors", load(model_file))
+    assert other.model.precision == "float32"
+    assert torch.equal(other.evidence.total, again.evidence.total)
+
+
+def test_other_dtypes_are_refused(model_file):
+    with pytest.raises(ValueError, match="Expected dtype float32, bfloat16 or float64; got"):
+        load(model_file, dtype=torch.float16)
