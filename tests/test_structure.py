@@ -13,7 +13,8 @@ import transflow
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "transflow"
 LEVELS = {
-    1: ["evidence", "covariance", "images", "metrics", "figures", "hub", "augment", "sklearn_parts", "calibration"],
+    1: ["evidence", "covariance", "images", "metrics", "figures", "hub", "augment", "calibration", "sklearn_parts"]
+    + ["parallel"],
     2: ["gaussian"],
     3: ["generative", "posterior", "data", "likelihoods"],
     4: ["paths", "classifier", "checkpoint"],
@@ -25,7 +26,9 @@ LEVELS = {
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 INFERENCE = {"evidence", "covariance", "gaussian", "posterior", "paths", "likelihoods", "classifier"}
-OUTSIDE = {"argparse": "cli", "tqdm": "cli", "torch.optim": "run", "sklearn": "sklearn_parts"}
+OUTSIDE = {
+    "argparse": "cli", "tqdm": "cli", "torch.optim": "run", "torch.distributed": "parallel", "sklearn": "sklearn_parts",
+}  # fmt: skip
 
 
 def modules():

@@ -14,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from transflow import checkpoint, data, evaluation, figures, hub, library, showcase, training
+from transflow.cli import speaks
 from transflow.data import Pictures
 from transflow.generative.glow import GlowConfig
 from transflow.run import TrainConfig
@@ -187,7 +188,8 @@ def train(a: argparse.Namespace) -> None:
     if a.resume and (shape or a.bits):
         raise ValueError("Expected no architecture with --resume: a run goes on with the one it was begun with")
     rest = said(
-        "bits", "minutes", "batch", "learning_rate", "interval", "held_out", "flip", "precision", "compile", "seed"
+        *("bits", "minutes", "batch", "learning_rate", "interval", "held_out", "flip", "precision"),
+        *("compile", "reversible", "seed"),
     )
     config = replace(TrainConfig(), glow=replace(GlowConfig(), **shape), **rest)
     _writable(a.output, ".safetensors")
@@ -209,6 +211,7 @@ def train(a: argparse.Namespace) -> None:
             a.output,
             config,
             resume=a.resume,
+            stop_after=a.stop_after,
             groups=a.groups,
             card=card,
             skip_bad=a.skip_bad,
@@ -218,9 +221,9 @@ def train(a: argparse.Namespace) -> None:
     finally:
         for bar in bars:
             bar.close()
-    print(
-        f"{a.output}: {model.card['bits_per_dim']:.4f} bits/dim on {model.card['held_out_pictures']} held-out pictures"
-    )
+    if speaks():
+        bits, count = model.card["bits_per_dim"], model.card["held_out_pictures"]
+        print(f"{a.output}: {bits:.4f} bits/dim on {count} held-out pictures")
 
 
 def _read(a: argparse.Namespace, model: Model, sources: str | None = None) -> Pictures:
