@@ -13,8 +13,10 @@ import transflow
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "transflow"
 LEVELS = {
-    1: ["evidence", "covariance", "images", "metrics", "figures", "hub", "augment", "calibration", "sklearn_parts"]
-    + ["parallel"],
+    1: [
+        "evidence", "covariance", "images", "metrics", "figures", "hub", "augment", "calibration", "sklearn_parts",
+        "parallel",
+    ],
     2: ["gaussian"],
     3: ["generative", "posterior", "data", "likelihoods"],
     4: ["paths", "classifier", "checkpoint"],
@@ -23,7 +25,7 @@ LEVELS = {
     7: ["showcase", "estimator"],
     8: ["evaluation"],
     9: ["cli"],
-}
+}  # fmt: skip
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 INFERENCE = {"evidence", "covariance", "gaussian", "posterior", "paths", "likelihoods", "classifier"}
 OUTSIDE = {

@@ -50,7 +50,7 @@ class ReversibleCascade(Cascade):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, (B,), in nats."""
         weights = [p for p in self.parameters() if p.requires_grad]
-        z, log_det = _Reversed.apply(self, x, *weights)
+        z, log_det = _Reversed.apply(self, x, *weights)  # type: ignore[no-untyped-call]
         return z, log_det
 
 
