@@ -48,6 +48,7 @@ def main() -> None:
     for name, pixels in (("unseen", held_out), ("training", training)):
         pixels = model.source.quantised(pixels[torch.randperm(len(pixels), generator=generator)[: a.n]])
         photos[name] = features(figures.to_uint8(pixels))
+        print(f"{name} photographs done", flush=True)
     n = min(map(len, photos.values()))
     unseen, seen = photos["unseen"][:n], photos["training"][:n]
     rows = [

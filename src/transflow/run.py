@@ -83,7 +83,7 @@ class Run:
             flow = Glow(config.glow)
         self.flow = flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.flow).requires_grad_(False)
-        self.optimiser = torch.optim.Adam(self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        self.optimiser = torch.optim.Adam(self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99), fused=True)
         self.step = self.seen = self.skipped = self.skipped_in_a_row = 0
         self.seconds = 0.0
         self.held_out: float | None = None
@@ -130,8 +130,7 @@ class Run:
         self.optimiser.step()
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for ours, theirs in zip(self.average.parameters(), self.flow.parameters(), strict=True):
-                ours.lerp_(theirs, 1 - decay)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.flow.parameters()), 1 - decay)
         return True
 
     @property
@@ -161,10 +160,12 @@ class Run:
                 {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             )
         states: dict[int, dict[str, Tensor]] = {}
+        weights = list(run.flow.parameters())
         for key, value in tensors.items():
             if key.startswith("optimiser."):
                 _, i, name = key.split(".")
-                states.setdefault(int(i), {})[name] = value
+                like = weights[int(i)]  # in memory, too: the fused Adam goes by places
+                states.setdefault(int(i), {})[name] = torch.empty_like(like).copy_(value) if value.ndim else value
         groups = run.optimiser.state_dict()["param_groups"]
         run.optimiser.load_state_dict({"state": states, "param_groups": groups})
         for name in ("step", "seen", "skipped", "seconds", "held_out", "card"):
