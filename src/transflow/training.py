@@ -163,7 +163,7 @@ def train(
             if ranks.first and report:
                 left, rate = config.minutes - run.seconds / 60, config.batch / took
                 report(Progress(run.step, run.seen, run.share, bits, rate, left, run.skipped, run.held_out))
-        if ranks.first:
+        if ranks.first and run.share >= 1:
             model = checkpoint.load_model(output)
             measured = {"bits_per_dim": held_out_bits(model, held_out), "round_trip": round_trip(model, held_out[:256])}
             checkpoint.save_model(output, replace(model, card=run.model.card | measured))

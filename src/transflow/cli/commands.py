@@ -194,8 +194,11 @@ def train(a: argparse.Namespace) -> None:
     config = replace(TrainConfig(), glow=replace(GlowConfig(), **shape), **rest)
     _writable(a.output, ".safetensors")
     bars: list[tqdm[Any]] = []
+    share = 1.0
 
     def report(p: training.Progress) -> None:
+        nonlocal share
+        share = p.share
         if not bars:  # the first step is done: from here on there is something to show
             bars.append(tqdm(total=100.0, bar_format="{percentage:3.0f}% |{bar:20}| {postfix}"))
         held_out = f", held out {p.held_out:.3f}" if p.held_out is not None else ""
@@ -223,7 +226,8 @@ def train(a: argparse.Namespace) -> None:
             bar.close()
     if speaks():
         bits, count = model.card["bits_per_dim"], model.card["held_out_pictures"]
-        print(f"{a.output}: {bits:.4f} bits/dim on {count} held-out pictures")
+        on = f"on {count} held-out pictures" if share >= 1 else f"at {share:.0%} of the time; go on with --resume"
+        print(f"{a.output}: {bits:.4f} bits/dim {on}")
 
 
 def _read(a: argparse.Namespace, model: Model, sources: str | None = None) -> Pictures:
