@@ -70,7 +70,7 @@ def main() -> None:
     batches = Run(base, device)
 
     def their_step() -> float:
-        x = batches.batch(pixels).to(device)
+        x = batches.batch(pixels)
         batches.seen += a.batch
         optimiser.zero_grad()
         loss = theirs.forward_kld(x)

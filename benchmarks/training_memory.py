@@ -99,10 +99,10 @@ def main() -> None:
         run = Run(TrainConfig(glow=glow, batch=a.batch, seed=a.seed, warmup=a.train), device)
         run.start(pixels)
         for _ in range(a.train):
-            run.update(mean_nll(*run.flow(run.batch(pixels).to(device))))
+            run.update(mean_nll(*run.flow(run.batch(pixels))))
             run.seen += a.batch
         run.optimiser.zero_grad(set_to_none=True)
-        x = run.batch(pixels).to(device)
+        x = run.batch(pixels)
         flows = {"plain": run.flow, "reversible": reversible(run.flow)}
         state = sum(5 * p.numel() * p.element_size() for p in run.flow.parameters()) / MIB
         row: dict[str, float] = {"K": depth, "state_mib": state}

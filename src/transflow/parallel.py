@@ -10,6 +10,7 @@ Reference: Li et al. 2020 (PyTorch's DistributedDataParallel, arXiv 2006.15704),
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,7 +51,9 @@ class Ranks:
         """Return a module whose backward pass gives all ranks the average gradient; weights become rank 0's."""
         if self.size == 1:
             return flow
-        return DistributedDataParallel(flow, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 has another word for it, which 2.8 has not
+            return DistributedDataParallel(flow, broadcast_buffers=False)
 
     def mean(self, loss: Tensor) -> Tensor:
         """Return a loss whose value is the mean over ranks, and whose gradient is this rank's own."""

@@ -173,16 +173,22 @@ class Run:
         return run
 
     def batch(self, pixels: Tensor) -> Tensor:
-        """Return the next batch of floats: of seed and pictures seen alone, so that a resumed run goes on alike."""
+        """Return the next batch of floats: of seed and pictures seen alone, so that a resumed run goes on alike.
+
+        It is made, and its noise drawn, on the run's device.
+        """
         count, config = len(pixels), self.config
-        places = range(self.seen, self.seen + config.batch)
-        orders = {epoch: order(count, epoch, config.seed) for epoch in {place // count for place in places}}
-        chosen = torch.stack([orders[place // count][place % count] for place in places])
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step + 1)
-        batch = pixels[chosen]
+        first, last = self.seen, self.seen + config.batch
+        epochs = range(first // count, (last - 1) // count + 1)
+        parts = [order(count, e, config.seed)[max(0, first - e * count) : last - e * count] for e in epochs]
+        seed = config.seed * 1_000_003 + self.step + 1
+        generator = torch.Generator().manual_seed(seed)
+        batch = pixels[torch.cat(parts)]
         if config.flip:
             mirrored = torch.rand(len(batch), generator=generator) < 0.5
             batch = torch.where(mirrored[:, None, None, None], batch.flip(-1), batch)
+        if self.device.type != "cpu":
+            batch, generator = batch.to(self.device), torch.Generator(self.device).manual_seed(seed)
         return self.pixels.dequantise(batch, generator)
 
 

@@ -173,7 +173,7 @@ def train(
 
 def take_step(run: Run, pixels: Tensor, loss_of: Callable[[Tensor], Tensor], ranks: parallel.Ranks) -> float:
     """Take a step with this rank's share of the next batch; return the loss on all of it, in nats per dimension."""
-    x = ranks.share(run.batch(pixels)).to(run.device).contiguous(memory_format=torch.channels_last)
+    x = ranks.share(run.batch(pixels)).contiguous(memory_format=torch.channels_last)
     loss = ranks.mean(loss_of(x))
     run.update(loss)
     run.seen += run.config.batch
