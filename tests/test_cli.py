@@ -148,6 +148,7 @@ BAD = {
     "nothing to resume": (["train", "GOOD", "-o", "x.safetensors", "--resume"], "not there"),
     "nine bits": (["train", "GOOD", "-o", "x.safetensors", "--bits", "9"], "1 to 8 bits"),
     "no time": (["train", "GOOD", "-o", "x.safetensors", "--minutes", "nan"], "minutes above 0"),
+    "no time at a time": (["train", "GOOD", "-o", "x.safetensors", "--stop-after", "0"], "more than 0 minutes"),
     "nothing held out": (["train", "GOOD", "-o", "x.safetensors", "--held-out", "0"], "between 0 and 1"),
     "an unknown device": (["train", "GOOD", "-o", "x.safetensors", "--device", "toaster"], "device"),
     "one picture to train on": (["train", "ONE", "-o", "x.safetensors"], "train on"),
