@@ -203,7 +203,20 @@ def test_bad_pictures_can_be_skipped(run, folder, model_file):
 
 
 def test_train_then_use(run, folder):
-    words = ["--size", 8, "--steps", "1,1", "--width", "4,4", "--minutes", 0.02, "--no-compile", "--batch", 4]
+    words = [
+        "--size",
+        8,
+        "--steps",
+        "1,1",
+        "--width",
+        "4,4",
+        "--minutes",
+        0.02,
+        "--no-compile",
+        "--batch",
+        4,
+        "--reversible",
+    ]
     status, out, _ = run("train", folder, "-o", "m.safetensors", *words, "--data", "blobs", "--licence", "CC0")
     assert status == 0
     assert "bits/dim" in out
