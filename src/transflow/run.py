@@ -40,8 +40,8 @@ class TrainConfig:
         interval: minutes between checkpoints.
         precision: of the coupling networks: "float32", "bfloat16", or "auto", which times both.
         compile: use torch.compile where it works.
-        reversible: keep no activations but compute them back: memory that does not grow with depth, for about a
-            third more time; goes without torch.compile.
+        reversible: keep no activations but compute them back: memory that does not grow with depth, for more
+            time (docs/training.md); goes without torch.compile.
         seed: of weights, split, order and noise.
     """
 

@@ -9,9 +9,9 @@ forgets both. The price is one more pass through the coupling networks.
     dL/dx = g dz/dx + h dlog_det/dx,   dL/dtheta likewise.
 
 Rounding errors of the way back grow exponentially with depth: in single precision, sixty steps can turn
-them into nonsense. So what goes from layer to layer is kept in double, while networks run in the precision
-of their weights (or of autocast). A network's input is then rounded to the number it was rounded to on
-the way forth, and what it says is the same to the bit.
+it into nonsense. So what goes from layer to layer is kept in double, while networks run in the precision of
+their weights (or of autocast). A network's input is then rounded, but for a few of its numbers that lie next
+to a tie, to what it was rounded to on the way forth, and what the network says is the same.
 
 References: Gomez et al. 2017 (reversible residual networks, arXiv 1707.04585); MacKay et al. 2018 (errors
 of the way back, arXiv 1810.10999).
