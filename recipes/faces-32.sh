@@ -8,7 +8,7 @@
 # It took 95 minutes on two processor cores; the same command goes on with a run that was stopped.
 set -eu
 if [ $# -lt 3 ]; then
-    sed -n 's/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 photos=$1 identities=$2 output=$3

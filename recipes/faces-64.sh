@@ -15,7 +15,7 @@
 # and with eight GPUs: TRANSFLOW="torchrun --nproc_per_node 8 -m transflow" recipes/faces-64.sh ...
 set -eu
 if [ $# -lt 3 ]; then
-    sed -n 's/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 photos=$1 identities=$2 output=$3
