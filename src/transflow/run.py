@@ -40,6 +40,8 @@ class TrainConfig:
         interval: minutes between checkpoints.
         precision: of the coupling networks: "float32", "bfloat16", or "auto", which times both.
         compile: use torch.compile where it works.
+        reversible: keep no activations but compute them back: memory that does not grow with depth, for more
+            time (docs/training.md); goes without torch.compile.
         seed: of weights, split, order and noise.
     """
 
@@ -56,6 +58,7 @@ class TrainConfig:
     interval: float = 3.0
     precision: str = "auto"
     compile: bool = True
+    reversible: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -80,7 +83,7 @@ class Run:
             flow = Glow(config.glow)
         self.flow = flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.flow).requires_grad_(False)
-        self.optimiser = torch.optim.Adam(self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        self.optimiser = torch.optim.Adam(self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99), fused=True)
         self.step = self.seen = self.skipped = self.skipped_in_a_row = 0
         self.seconds = 0.0
         self.held_out: float | None = None
@@ -127,8 +130,7 @@ class Run:
         self.optimiser.step()
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for ours, theirs in zip(self.average.parameters(), self.flow.parameters(), strict=True):
-                ours.lerp_(theirs, 1 - decay)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.flow.parameters()), 1 - decay)
         return True
 
     @property
@@ -158,10 +160,12 @@ class Run:
                 {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             )
         states: dict[int, dict[str, Tensor]] = {}
+        weights = list(run.flow.parameters())
         for key, value in tensors.items():
             if key.startswith("optimiser."):
                 _, i, name = key.split(".")
-                states.setdefault(int(i), {})[name] = value
+                like = weights[int(i)]  # in memory, too: the fused Adam goes by places
+                states.setdefault(int(i), {})[name] = torch.empty_like(like).copy_(value) if value.ndim else value
         groups = run.optimiser.state_dict()["param_groups"]
         run.optimiser.load_state_dict({"state": states, "param_groups": groups})
         for name in ("step", "seen", "skipped", "seconds", "held_out", "card"):
@@ -169,16 +173,22 @@ class Run:
         return run
 
     def batch(self, pixels: Tensor) -> Tensor:
-        """Return the next batch of floats: of seed and pictures seen alone, so that a resumed run goes on alike."""
+        """Return the next batch of floats: of seed and pictures seen alone, so that a resumed run goes on alike.
+
+        It is made, and its noise drawn, on the run's device.
+        """
         count, config = len(pixels), self.config
-        places = range(self.seen, self.seen + config.batch)
-        orders = {epoch: order(count, epoch, config.seed) for epoch in {place // count for place in places}}
-        chosen = torch.stack([orders[place // count][place % count] for place in places])
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step + 1)
-        batch = pixels[chosen]
+        first, last = self.seen, self.seen + config.batch
+        epochs = range(first // count, (last - 1) // count + 1)
+        parts = [order(count, e, config.seed)[max(0, first - e * count) : last - e * count] for e in epochs]
+        seed = config.seed * 1_000_003 + self.step + 1
+        generator = torch.Generator().manual_seed(seed)
+        batch = pixels[torch.cat(parts)]
         if config.flip:
             mirrored = torch.rand(len(batch), generator=generator) < 0.5
             batch = torch.where(mirrored[:, None, None, None], batch.flip(-1), batch)
+        if self.device.type != "cpu":
+            batch, generator = batch.to(self.device), torch.Generator(self.device).manual_seed(seed)
         return self.pixels.dequantise(batch, generator)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import time
 import warnings
 from collections import deque
@@ -21,10 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transflow import __version__, checkpoint, data, figures
+from transflow import __version__, checkpoint, data, figures, parallel
 from transflow.gaussian import Gaussian
 from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ConvNet
+from transflow.generative.reversible import reversible
 from transflow.metrics import bits_per_dim
 from transflow.run import Run, TrainConfig, order
 
@@ -44,12 +46,30 @@ class Progress:
 
 
 class Files:
-    """The files of a run, beside the model's."""
+    """The files of a run: the model, and beside it metrics, samples, and all that is needed to go on."""
 
     def __init__(self, output: Path) -> None:
+        self.output = output
         self.state = output.with_suffix(".training.safetensors")
         self.metrics = output.with_suffix(".metrics.jsonl")
         self.samples = output.with_suffix(".samples.png")
+        self.lines: list[str] = []
+
+    def go_on(self, step: int) -> None:
+        """Keep the metrics up to a step: what a killed run wrote after its last checkpoint is dropped."""
+        lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
+        self.lines = [line for line in lines if json.loads(line)["step"] <= step]
+
+    def keep(self, run: Run, held_out: Tensor, bits: float) -> None:
+        """Write a checkpoint."""
+        run.held_out = held_out_bits(run.model, held_out[:1024])
+        line = {"step": run.step, "pictures": run.seen, "minutes": round(run.seconds / 60, 3), "bits_per_dim": bits}
+        line |= {"held_out": run.held_out, "learning_rate": run.learning_rate(), "skipped": run.skipped}
+        self.lines.append(json.dumps(line))
+        run.save(self.state)
+        checkpoint.save_model(self.output, run.model)
+        checkpoint.write_bytes(self.metrics, ("\n".join(self.lines) + "\n").encode())
+        checkpoint.write_bytes(self.samples, sample_sheet(run.model))
 
 
 def train(
@@ -58,6 +78,7 @@ def train(
     config: TrainConfig | None = None,
     *,
     resume: bool = False,
+    stop_after: float | None = None,
     groups: checkpoint.PathLike | None = None,
     card: dict[str, Any] | None = None,
     skip_bad: bool = False,
@@ -67,88 +88,96 @@ def train(
     """Train a Glow on pictures and write it; return it.
 
     Beside ``output`` (say ``m.safetensors``) stand ``m.metrics.jsonl``, one line a checkpoint,
-    ``m.samples.png``, and ``m.training.safetensors``, from which ``resume`` goes on.
+    ``m.samples.png``, and ``m.training.safetensors``, from which ``resume`` goes on. Started by ``torchrun``,
+    all processes train one model together; the folder of ``output`` must be one that all of them see.
 
     Args:
         pictures: a folder, a tar, or files.
         output: the model file to write.
         config: how; the defaults train a small 32x32 model for an hour.
         resume: go on from the last checkpoint, up to ``config.minutes`` in all.
+        stop_after: minutes by the clock after which this call stops, for ``resume`` to go on; the learning rate
+            falls towards ``config.minutes`` all the same.
         groups: a CSV whose first two columns are file name and group; groups are held out whole.
         card: what to write into the model's card: name, data, licence.
         skip_bad: leave out files that are no pictures.
         device: where; the default is CUDA if there is one.
-        report: called after each step.
+        report: called after each step, in the first process.
 
     Raises:
         FileExistsError: a run to this output could be resumed, and ``resume`` was not said.
         FloatingPointError: the loss is not finite, step after step.
     """
+    begun = time.monotonic()
     config = config or TrainConfig()
+    if stop_after is not None and not stop_after > 0:
+        raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
     output = Path(output)
     checkpoint.check_writable(output)
     files = Files(output)
-    where = find_device(device)
-    if resume:
-        run = Run.resume(files.state, config.minutes, where)
-        config = run.config
-    elif files.state.exists():
-        raise FileExistsError(f"Expected a new output, or --resume; got one whose run can go on: {files.state}")
-    read = data.read(pictures, config.glow.channels, config.glow.size, skip_bad=skip_bad)
-    training, held_out = split(read, config, groups)
-    if not resume:
-        run = Run(config, where)
-        run.start(training[order(len(training), 0, config.seed)[:256]])
-    lines = kept_lines(files.metrics, run.step) if resume else []
-    precision = faster_precision(config, where) if config.precision == "auto" else config.precision
-    run.card |= {key: value for key, value in (card or {}).items() if value}
-    run.card |= {
-        "parameters": sum(p.numel() for p in run.flow.parameters()),
-        "precision": precision,
-        "device": where.type,
-        "training_pictures": len(training),
-        "held_out_pictures": len(held_out),
-        "held_out_share": config.held_out,
-        "seed": config.seed,
-        "made_with": f"transflow {__version__}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}",
-    }
+    with parallel.joined(find_device(device)) as (ranks, where):
+        if resume:
+            run = Run.resume(files.state, config.minutes, where)
+            config = run.config
+            files.go_on(run.step)
+        elif files.state.exists():
+            raise FileExistsError(f"Expected a new output, or --resume; got one whose run can go on: {files.state}")
+        ranks.check(config.batch)
+        read = data.read(pictures, config.glow.channels, config.glow.size, skip_bad=skip_bad)
+        training, held_out = split(read, config, groups)
+        if not resume:
+            run = Run(config, where)
+            run.start(training[order(len(training), 0, config.seed)[:256]])
+        precision = config.precision
+        if precision == "auto":
+            (half,) = ranks.told(faster_precision(config, where) == "bfloat16" if ranks.first else 0.0)
+            precision = "bfloat16" if half else "float32"
+        run.card |= {key: value for key, value in (card or {}).items() if value}
+        run.card |= {
+            "parameters": sum(p.numel() for p in run.flow.parameters()),
+            "precision": precision,
+            "device": where.type,
+            "training_pictures": len(training),
+            "held_out_pictures": len(held_out),
+            "held_out_share": config.held_out,
+            "seed": config.seed,
+            "made_with": f"transflow {__version__}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}",
+        }
+        loss_of = loss_function(run, precision, ranks)
+        recent: deque[float] = deque(maxlen=100)
+        saved = time.monotonic()
+        compiling = True
+        over = False
+        while run.share < 1 and not over:
+            begin = time.monotonic()
+            recent.append(bits_per_dim(-take_step(run, training, loss_of, ranks), 1, config.bits))
+            now = time.monotonic()
+            took, past = ranks.told(now - begin, stop_after is not None and now - begun > 60 * stop_after)
+            over = bool(past)
+            run.seconds += 0.0 if compiling else took
+            compiling = False
+            bits = sum(recent) / len(recent)
+            if ranks.first and (time.monotonic() - saved > config.interval * 60 or run.share >= 1 or over):
+                files.keep(run, held_out, bits)
+                saved = time.monotonic()
+            if ranks.first and report:
+                left, rate = config.minutes - run.seconds / 60, config.batch / took
+                report(Progress(run.step, run.seen, run.share, bits, rate, left, run.skipped, run.held_out))
+        if ranks.first and run.share >= 1:
+            model = checkpoint.load_model(output)
+            measured = {"bits_per_dim": held_out_bits(model, held_out), "round_trip": round_trip(model, held_out[:256])}
+            checkpoint.save_model(output, replace(model, card=run.model.card | measured))
+        ranks.wait()
+        return checkpoint.load_model(output)
 
-    def keep(bits: float) -> None:
-        run.held_out = held_out_bits(run.model, held_out[:1024])
-        line = {"step": run.step, "pictures": run.seen, "minutes": round(run.seconds / 60, 3), "bits_per_dim": bits}
-        line |= {"held_out": run.held_out, "learning_rate": run.learning_rate(), "skipped": run.skipped}
-        lines.append(json.dumps(line))
-        run.save(files.state)
-        checkpoint.save_model(output, run.model)
-        checkpoint.write_bytes(files.metrics, ("\n".join(lines) + "\n").encode())
-        checkpoint.write_bytes(files.samples, sample_sheet(run.model))
 
-    loss_of = loss_function(run, precision)
-    recent: deque[float] = deque(maxlen=100)
-    saved = time.monotonic()
-    compiling = True
-    while run.share < 1:
-        begin = time.monotonic()
-        x = run.batch(training).to(where).contiguous(memory_format=torch.channels_last)
-        loss = loss_of(x)
-        run.update(loss)
-        run.seen += len(x)
-        recent.append(bits_per_dim(-loss.item(), 1, config.bits))
-        took = time.monotonic() - begin
-        run.seconds += 0.0 if compiling else took
-        compiling = False
-        bits = sum(recent) / len(recent)
-        if time.monotonic() - saved > config.interval * 60 or run.share >= 1:
-            keep(bits)
-            saved = time.monotonic()
-        if report:
-            left = config.minutes - run.seconds / 60
-            report(Progress(run.step, run.seen, run.share, bits, len(x) / took, left, run.skipped, run.held_out))
-    model = checkpoint.load_model(output)
-    measured = {"bits_per_dim": held_out_bits(model, held_out), "round_trip": round_trip(model, held_out[:256])}
-    model = replace(model, card=run.model.card | measured)
-    checkpoint.save_model(output, model)
-    return model
+def take_step(run: Run, pixels: Tensor, loss_of: Callable[[Tensor], Tensor], ranks: parallel.Ranks) -> float:
+    """Take a step with this rank's share of the next batch; return the loss on all of it, in nats per dimension."""
+    x = ranks.share(run.batch(pixels)).contiguous(memory_format=torch.channels_last)
+    loss = ranks.mean(loss_of(x))
+    run.update(loss)
+    run.seen += run.config.batch
+    return loss.item()
 
 
 def find_device(name: str | None) -> torch.device:
@@ -220,15 +249,20 @@ def faster_precision(config: TrainConfig, device: torch.device) -> str:
     return min(took, key=took.__getitem__)
 
 
-def loss_function(run: Run, precision: str) -> Callable[[Tensor], Tensor]:
-    """Return the function from a batch to the mean negative log-likelihood, in nats per dimension."""
-    half_log_two_pi = 0.9189385332046727
+def mean_nll(z: Tensor, log_det: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood of latents (B, D) and log-determinants (B,), in nats per dimension."""
+    return (z.square().mean(1) / 2 + 0.5 * math.log(2 * math.pi) - log_det / z.shape[1]).mean()
+
+
+def loss_function(run: Run, precision: str, ranks: parallel.Ranks) -> Callable[[Tensor], Tensor]:
+    """Return the function from this rank's share of a batch to its mean negative log-likelihood (see `mean_nll`)."""
+    flow = ranks.averaging(reversible(run.flow) if run.config.reversible else run.flow)
 
     def nll(x: Tensor) -> Tensor:
-        z, log_det = run.flow(x)
-        return (z.square().mean(1) / 2 + half_log_two_pi - log_det / z.shape[1]).mean()
+        return mean_nll(*flow(x))
 
-    compiled: Callable[[Tensor], Tensor] = torch.compile(nll) if run.config.compile else nll
+    compiles = run.config.compile and not run.config.reversible  # it would trace through the way back, and not gain
+    compiled: Callable[[Tensor], Tensor] = torch.compile(nll) if compiles else nll
     state = {"function": compiled}
 
     def loss(x: Tensor) -> Tensor:
@@ -252,9 +286,3 @@ def sample_sheet(model: PictureFlow) -> bytes:
     """Return a PNG of samples at two temperatures, of the same draws each time."""
     rows = [model.decode(model.prior.sample(8, seed=0, temperature=t)) for t in (0.7, 1.0)]
     return figures.encode_image(figures.grid(torch.cat(rows), 8, rows=("T = 0.7", "T = 1")), ".png")
-
-
-def kept_lines(path: Path, step: int) -> list[str]:
-    """Return the metrics up to a step: what a killed run wrote after its last checkpoint is dropped."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [line for line in lines if json.loads(line)["step"] <= step]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -38,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with status 2."""
-        self.exit(2, f"transflow: error: {message}. See: {self.prog} --help\n")
+        self.exit(_failed(f"{message}. See: {self.prog} --help"))
 
 
 def parser() -> Parser:
@@ -151,6 +152,7 @@ def parser() -> Parser:
     pictures(made)
     out(made, "model file to write, .safetensors")
     made.add_argument("--minutes", type=float, help="time budget (default: 60)")
+    made.add_argument("--stop-after", type=float, metavar="MIN", help="stop after this long, for --resume to go on")
     made.add_argument("--resume", action="store_true", help="go on from the last checkpoint; architecture as it was")
     made.add_argument("--size", type=int, help="picture height and width in pixels (default: 32)")
     made.add_argument("--grey", action="store_true", help="one channel instead of three")
@@ -168,6 +170,9 @@ def parser() -> Parser:
     made.add_argument("--precision", choices=["auto", "float32", "bfloat16"], help="of the networks (default: auto)")
     made.add_argument(
         "--no-compile", dest="compile", action="store_false", default=None, help="do not use torch.compile"
+    )
+    made.add_argument(
+        "--reversible", action="store_true", default=None, help="compute activations back: little memory, more time"
     )
     made.add_argument("--seed", type=int, help="of weights, split, order and noise (default: 0)")
     made.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
@@ -189,9 +194,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("transflow: interrupted", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
-        print(f"transflow: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _failed(" ".join(str(error).split()))
     return 0
+
+
+def speaks() -> bool:
+    """Return whether this process is the one that prints: of those that torchrun started, the first."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK") == "0"
+
+
+def _failed(message: str) -> int:
+    if speaks():
+        print(f"transflow: error: {message}", file=sys.stderr)
+    else:
+        time.sleep(2)  # torchrun ends all processes once one has failed: the first is to have spoken by then
+    return 2
 
 
 def _count(text: str) -> int:

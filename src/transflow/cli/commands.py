@@ -17,6 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from transflow import checkpoint, data, evaluation, figures, hub, library, showcase, streaming, training
+from transflow.cli import speaks
 from transflow.data import Pictures
 from transflow.generative.glow import GlowConfig
 from transflow.run import TrainConfig
@@ -207,13 +208,17 @@ def train(a: argparse.Namespace) -> None:
     if a.resume and (shape or a.bits):
         raise ValueError("Expected no architecture with --resume: a run goes on with the one it was begun with")
     rest = said(
-        "bits", "minutes", "batch", "learning_rate", "interval", "held_out", "flip", "precision", "compile", "seed"
+        *("bits", "minutes", "batch", "learning_rate", "interval", "held_out", "flip", "precision"),
+        *("compile", "reversible", "seed"),
     )
     config = replace(TrainConfig(), glow=replace(GlowConfig(), **shape), **rest)
     _writable(a.output, ".safetensors")
     bars: list[tqdm[Any]] = []
+    share = 1.0
 
     def report(p: training.Progress) -> None:
+        nonlocal share
+        share = p.share
         if not bars:  # the first step is done: from here on there is something to show
             bars.append(tqdm(total=100.0, bar_format="{percentage:3.0f}% |{bar:20}| {postfix}"))
         held_out = f", held out {p.held_out:.3f}" if p.held_out is not None else ""
@@ -229,6 +234,7 @@ def train(a: argparse.Namespace) -> None:
             a.output,
             config,
             resume=a.resume,
+            stop_after=a.stop_after,
             groups=a.groups,
             card=card,
             skip_bad=a.skip_bad,
@@ -238,9 +244,10 @@ def train(a: argparse.Namespace) -> None:
     finally:
         for bar in bars:
             bar.close()
-    print(
-        f"{a.output}: {model.card['bits_per_dim']:.4f} bits/dim on {model.card['held_out_pictures']} held-out pictures"
-    )
+    if speaks():
+        bits, count = model.card["bits_per_dim"], model.card["held_out_pictures"]
+        on = f"on {count} held-out pictures" if share >= 1 else f"at {share:.0%} of the time; go on with --resume"
+        print(f"{a.output}: {bits:.4f} bits/dim {on}")
 
 
 def _model(a: argparse.Namespace, name: str) -> Model:

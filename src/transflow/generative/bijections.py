@@ -115,7 +115,7 @@ class ConvNet(nn.Sequential):
         first = nn.Conv2d(inputs, width, 3, padding=1)
         middle = nn.Conv2d(width, width, 1)
         last = nn.Conv2d(width, outputs, 3, padding=1)
-        super().__init__(first, nn.ReLU(), middle, nn.ReLU(), last)
+        super().__init__(first, nn.ReLU(inplace=True), middle, nn.ReLU(inplace=True), last)
         for layer in (first, middle):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(last.weight)
