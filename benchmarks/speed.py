@@ -5,7 +5,8 @@
     python benchmarks/speed.py --sizes 64 --batches 1,16 --steps 32 --levels 4 --width 512 --picture speed.png
 
 Rows: our form for use in float32 and with networks in bfloat16; our training form; a Glow of the parts of
-normflows and of nflows with our weights (the largest difference of its results from ours is printed). The
+normflows and of nflows with our weights (the largest difference of its results from ours is printed), as
+they come, or with our layout of memory (--peers-channels-last). The
 ceiling is the time that the coupling networks' multiplications and additions would take at the best rate of
 a matrix product, measured here at several shapes, between the other timings.
 """
@@ -13,6 +14,7 @@ a matrix product, measured here at several shapes, between the other timings.
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import subprocess
 import sys
@@ -45,10 +47,10 @@ def flat(parts: list[Tensor]) -> Tensor:
     return torch.cat([part.flatten(1) for part in reversed(parts)], 1)
 
 
-def calls(form: str, flow: Glow) -> tuple[Callable, Callable, Callable]:
-    """Functions that encode, decode and give log-densities."""
+def calls(form: str, flow: Glow, layout: torch.memory_format) -> tuple[Callable, Callable, Callable]:
+    """Functions that encode, decode and give log-densities; peers have their weights in this layout."""
     if form == "normflows":
-        theirs = peers.of_normflows(flow).to(memory_format=torch.channels_last)
+        theirs = copy.deepcopy(peers.of_normflows(flow)).to(memory_format=layout)
 
         def decode(z: Tensor) -> Tensor:
             parts = [p.unflatten(1, s) for p, s in zip(z.split(flow.level_sizes, 1), flow.shapes, strict=True)]
@@ -59,7 +61,7 @@ def calls(form: str, flow: Glow) -> tuple[Callable, Callable, Callable]:
         "transflow, bfloat16": lambda: fixed(flow, torch.bfloat16),
         "transflow, float32": lambda: fixed(flow),
         "training form": lambda: flow,
-        "nflows": lambda: peers.OfNflows(flow).to(memory_format=torch.channels_last),
+        "nflows": lambda: copy.deepcopy(peers.OfNflows(flow)).to(memory_format=layout),
     }[form]()
 
     def log_prob(x: Tensor) -> Tensor:
@@ -99,7 +101,7 @@ def peak(form: str, config: GlowConfig, a: argparse.Namespace, batch: int) -> fl
 
 
 def print_peak(form: str, flow: Glow, batch: int) -> None:
-    encode, decode, _ = calls(form, flow)
+    encode, decode, _ = calls(form, flow, torch.contiguous_format)
     x = torch.rand(batch, *flow.shape) - 0.5
     decode(encode(x[:1]))
     before = max_rss()
@@ -147,6 +149,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-memory", dest="memory", action="store_false")
+    parser.add_argument("--peers-channels-last", action="store_true", help="lend the peers our layout of memory")
     parser.add_argument("--picture", help="draw bars into this PNG")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", default="speed.json")
@@ -155,6 +158,7 @@ def main() -> None:
         torch.set_num_threads(a.threads)
     cuda = a.device.startswith("cuda")
     wait = torch.cuda.synchronize if cuda else lambda: None
+    layout = torch.channels_last if a.peers_channels_last else torch.contiguous_format
     widths = tuple(map(int, a.width.split(",")))
     widths = widths * a.levels if len(widths) == 1 else widths
     rows: list[dict[str, Any]] = []
@@ -164,12 +168,12 @@ def main() -> None:
         if a.peak:
             print_peak(a.peak, flow, int(a.batches))
             return
-        forms = {form: calls(form, flow) for form in FORMS}
+        forms = {form: calls(form, flow, layout) for form in FORMS}
         flops = peers.network_flops(flow)
         for batch in map(int, a.batches.split(",")):
             x = torch.rand(batch, *flow.shape, generator=torch.Generator().manual_seed(a.seed)).to(a.device) - 0.5
-            x = x.contiguous(memory_format=torch.channels_last)
-            z = forms["training form"][0](x)
+            ours = x.contiguous(memory_format=torch.channels_last)
+            z = forms["training form"][0](ours)
             gaps = {f: ((c[0](x) - z).abs().max().item(), (c[1](z) - x).abs().max().item()) for f, c in forms.items()}
             print(f"{size} x {size}, batch {batch}, K = {a.steps}, L = {a.levels}, width {a.width}, {a.device}:")
             print(
@@ -186,9 +190,9 @@ def main() -> None:
                 memory = {form: peak(form, config, a, batch) for form in FORMS}
             shown = []
             for i, kind in enumerate(("encode", "decode", "log_prob")):
-                given = z if kind == "decode" else x
+                given = {f: z if kind == "decode" else x if f.endswith("flows") else ours for f in forms}
                 work = {d: products(d, a.device) for d in (torch.float32, torch.bfloat16)}
-                turns: dict[str, Call] = {f: (lambda c=c[i], v=given: c(v)) for f, c in forms.items()}
+                turns: dict[str, Call] = {f: (lambda c=c[i], v=given[f]: c(v)) for f, c in forms.items()}
                 for found in work.values():  # three of each, since one is short
                     turns |= {name: (lambda f=f: [f() for _ in range(3)]) for name, (f, _) in found.items()}
                 seconds = by_turns(turns, a.repeats, wait)
