@@ -1,4 +1,7 @@
-"""What each command does: a handful of lines around the calls that Python users make."""
+"""What each command does: a handful of lines around the calls that Python users make.
+
+What few commands need and takes time to load, such as scikit-learn where it is installed, is imported there.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from transflow import checkpoint, data, evaluation, figures, hub, library, showcase, streaming, training
+from transflow import checkpoint, data, figures, hub, library, streaming
 from transflow.cli import speaks
 from transflow.data import Pictures
 from transflow.generative.glow import GlowConfig
@@ -27,6 +30,8 @@ from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 
 def demo(a: argparse.Namespace) -> None:
     """Show the method with the bundled model."""
+    from transflow import showcase
+
     page = showcase.demo(a.output, seed=a.seed, report=_say)
     print(f"{page} (seed {a.seed})")
 
@@ -139,6 +144,8 @@ def score(a: argparse.Namespace) -> None:
     encoded = _stream(a, model, log_prob=True, names=names)
     found: dict[str, list[float]] = {}
     if a.reference:
+        from transflow import evaluation
+
         compared = evaluation.compare(model, encoded, _stream(a, model, a.reference, log_prob=True))
         scores = compared.scores
         found = {
@@ -173,6 +180,8 @@ def classify(a: argparse.Namespace) -> None:
         _writable(a.confusion)
     if not 0 < a.reject < 1:
         raise ValueError(f"Expected a share to reject between 0 and 1; got {a.reject}.")
+    from transflow import evaluation
+
     found = evaluation.classify(
         _model(a, a.model), a.support, a.query, noise=a.noise, augment=a.augment, skip_bad=a.skip_bad
     )
@@ -200,6 +209,7 @@ def reconstruct(a: argparse.Namespace) -> None:
 
 def train(a: argparse.Namespace) -> None:
     """Train a Glow."""
+    from transflow import training
 
     def said(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(a, name)) is not None}
