@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -96,7 +99,7 @@ def products(dtype: torch.dtype, device: str) -> dict[str, tuple[Call, float]]:
 def peak(form: str, config: GlowConfig, a: argparse.Namespace, batch: int) -> float:
     """MiB that an encode and a decode add to a process of its own, at their most."""
     words = [sys.executable, __file__, "--peak", form, "--sizes", str(config.size), "--batches", str(batch)]
-    words += ["--steps", str(a.steps), "--levels", str(a.levels), "--width", a.width, "--device", a.device]
+    words += ["--steps", a.steps, "--levels", str(a.levels), "--width", a.width, "--device", a.device]
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
@@ -104,15 +107,16 @@ def print_peak(form: str, flow: Glow, batch: int) -> None:
     encode, decode, _ = calls(form, flow, torch.contiguous_format)
     x = torch.rand(batch, *flow.shape) - 0.5
     decode(encode(x[:1]))
-    before = max_rss()
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    highest = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+    if not all(path.exists() for path in highest):
+        print("nan")
+        return
+    highest[0].write_text("5")  # Linux forgets the highest so far, which imports may have set
     decode(encode(x))
-    print(max_rss() - before)
-
-
-def max_rss() -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform != "darwin" else 1024) / 1024
+    found = re.search(r"VmHWM:\s+(\d+) kB", highest[1].read_text())
+    print(int(found.group(1)) / 1024 - before / 2**20 if found else "nan")
 
 
 def draw(rows: list[dict[str, Any]], kind: str) -> Image.Image:
@@ -141,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="32,64")
     parser.add_argument("--batches", default="1,16,64")
-    parser.add_argument("--steps", type=int, default=8, help="K, of each level")
+    parser.add_argument("--steps", default="8", help="K; one, or one a level by commas")
     parser.add_argument("--levels", type=int, default=3, help="L")
     parser.add_argument("--width", default="128", help="of the networks; one, or one a level by commas")
     parser.add_argument("--repeats", type=int, default=5)
@@ -159,11 +163,13 @@ def main() -> None:
     cuda = a.device.startswith("cuda")
     wait = torch.cuda.synchronize if cuda else lambda: None
     layout = torch.channels_last if a.peers_channels_last else torch.contiguous_format
-    widths = tuple(map(int, a.width.split(",")))
-    widths = widths * a.levels if len(widths) == 1 else widths
+    steps, widths = (
+        found * a.levels if len(found := tuple(map(int, said.split(",")))) == 1 else found
+        for said in (a.steps, a.width)
+    )
     rows: list[dict[str, Any]] = []
     for size in map(int, a.sizes.split(",")):
-        config = GlowConfig(size=size, steps=(a.steps,) * a.levels, width=widths)
+        config = GlowConfig(size=size, steps=steps, width=widths)
         flow = peers.comparable(config, a.seed).to(a.device)
         if a.peak:
             print_peak(a.peak, flow, int(a.batches))

@@ -18,8 +18,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from transflow.calibration import upper_t
+from transflow.calibration import unskewed, upper_t
 from transflow.likelihoods import Likelihood
+
+SKEWED = 20  # examples that the skewness of n is shrunk by, n / (n + this)
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ class Fitted:
     def p_values(self, latents: Mapping[str, Tensor]) -> Tensor:
         """Return how often an example of some class lies at least as far out as each input, shape (B,).
 
-        The left-out examples' distances are taken for normal, and a Student t allows for how few they are.
+        The left-out examples' distances are taken for a gamma distribution of their mean, spread and skewness
+        (the skewness shrunk towards 0), and a Student t allows for how few they are.
 
         Raises:
             ValueError: fewer than three examples could be left out.
@@ -167,8 +170,10 @@ class Fitted:
             for e, w in self._weighted()
         ]
         far = -2 * torch.stack(parts).sum(0).amax(1)
+        spread = known.std(correction=0).clamp(min=1e-12)
+        skewness = ((known - known.mean()) / spread).pow(3).mean().clamp(0, 2).item() * n / (n + SKEWED)
         t = (far - known.mean()) / (known.std() * math.sqrt(1 + 1 / n)).clamp(min=1e-12)
-        return torch.tensor([upper_t(x, n - 1) for x in t.tolist()], dtype=torch.float64)
+        return torch.tensor([upper_t(x, n - 1) for x in unskewed(t, skewness).tolist()], dtype=torch.float64)
 
     def _weighted(self) -> Iterator[tuple[Expert, float]]:
         return zip(self.experts, self.choice.weights, strict=True)
