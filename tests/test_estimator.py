@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import Evidence, FewShotClassifier, augment, evaluation, metrics
+from transflow import Evidence, FewShotClassifier, augment, evaluation, load, metrics
 from transflow.cli import main
 
 
@@ -286,3 +286,12 @@ def test_only_what_was_asked_for_is_used(model, task):
         expected.append(model.prior.condition(evidence, lam).predictive(lam).log_prob(z))
     told = np.array(["dark", "light"])[torch.stack(expected, 1).argmax(1).numpy()]
     assert paper.predict(x).tolist() == told.tolist()
+
+
+def test_a_saved_classifier_keeps_its_precision(model_file, task, tmp_path):
+    x, y = task
+    half = load(model_file, dtype=torch.bfloat16)
+    FewShotClassifier(half).fit(x, y).save(tmp_path / "c.safetensors")
+    again = FewShotClassifier.load(tmp_path / "c.safetensors")
+    assert again.model.precision == "bfloat16"
+    same(again, FewShotClassifier(half).fit(x, y), x)

@@ -192,6 +192,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         header = {
             "model": model.name if model else None,
             "fingerprint": model.fingerprint if model else None,
+            "precision": model.precision if model else None,
             "parameters": {"noise": self.noise, "augment": self.augment, "query_copies": self.query_copies},
             "classes": names.tolist(),
             "dtype": names.dtype.str,
@@ -207,13 +208,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             path: a file written by `save`.
-            model: the model it works on; without it, the one it was made with is loaded by name.
+            model: the model it works on; without it, the one it was made with is loaded by name, in the precision
+                it was made in.
 
         Raises:
             ValueError: the model has other weights, or the file is damaged or foreign.
         """
         tensors, header = checkpoint.read(path, "classifier")
-        made = cls(model if model is not None else header["model"], **header["parameters"])
+        name, precision = header["model"], header.get("precision")
+        if model is None and name and precision:
+            model = library.load(name, dtype=getattr(torch, precision))
+        made = cls(model if model is not None else name, **header["parameters"])
         found = made._model()
         if found is not None:
             found.check_made(path, header)
