@@ -227,14 +227,15 @@ def test_bad_files_are_told_each_time(model, many, tmp_path, small_shards):
 
 
 CHILD = """
-import sys, time
+import signal, sys, time
 from transflow import streaming
 from transflow.cli import main
 streaming.SHARD_BYTES = 1
-whole = streaming.encode
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born without
+whole, waits = streaming.encode, iter([0, 60])  # the second batch lasts until the signal comes
 def slowly(*a, **more):
     print("batch", flush=True)
-    time.sleep(0.3)
+    time.sleep(next(waits))
     return whole(*a, **more)
 streaming.encode = slowly
 sys.exit(main(["encode", *sys.argv[1:]]))
