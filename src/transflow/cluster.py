@@ -21,7 +21,6 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,7 @@ def condition(
         if number < 1:
             raise ValueError(f"Expected 1 or more {name}; got {number}.")
     files = data.files(pictures)
-    items = [{"number": n, "files": pickle.dumps(part)} for n, part in enumerate(_blocks(files, block))]
+    items = [{"number": n, "files": pickle.dumps(part)} for n, part in enumerate(data.chunks(files, block))]
     source: Any = model.source
     if is_dataclass(source) and not isinstance(source, type):
         source = replace(source)  # without what it has cached
@@ -163,11 +162,6 @@ class _Encoder:
         texts = {"digests": json.dumps(digests), "bad": json.dumps(bad), "error": error}
         vectors = {"total": total.total.numpy()[None], "scatter": total.scatter.numpy()[None]}
         return {"number": np.array([number]), **vectors, **{name: np.array([text]) for name, text in texts.items()}}
-
-
-def _blocks(files: Iterator[data.File], size: int) -> Iterator[list[data.File]]:
-    while part := list(islice(files, size)):
-        yield part
 
 
 @contextmanager

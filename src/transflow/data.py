@@ -184,13 +184,13 @@ def decoded(given: Iterable[File], channels: int, size: int) -> Iterator[Read]:
         with _quiet:
             return [_decoded(file, channels, size) for file in chunk]
 
-    for found in _ahead(decode, _chunks(given)):
+    for found in _ahead(decode, chunks(given, CHUNK)):
         yield from found
 
 
 def digests(given: Iterable[File]) -> Iterator[str]:
     """Yield the hash of each file's bytes, as `decoded` has it, without decoding."""
-    for found in _ahead(lambda chunk: [digest(file.read()) for file in chunk], _chunks(given)):
+    for found in _ahead(lambda chunk: [digest(file.read()) for file in chunk], chunks(given, CHUNK)):
         yield from found
 
 
@@ -212,6 +212,13 @@ def files(sources: Source | Iterable[Source]) -> Iterator[File]:
             yield from _members(path)
         else:
             yield File(str(path), str(path))
+
+
+def chunks(given: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items ``size`` at a time; the last may be fewer."""
+    rest = iter(given)
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
 def listed(sources: Source | Iterable[Source]) -> list[Source]:
@@ -280,12 +287,6 @@ def _picture(name: str, content: bytes) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         reason = str(error) or type(error).__name__
         raise BadPicture(f"Expected a whole picture; got a damaged one ({reason}): {name}") from None
-
-
-def _chunks(given: Iterable[T]) -> Iterator[list[T]]:
-    rest = iter(given)
-    while chunk := list(islice(rest, CHUNK)):
-        yield chunk
 
 
 def _ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -215,10 +215,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: the model has other weights, or the file is damaged or foreign.
         """
         tensors, header = checkpoint.read(path, "classifier")
-        name, precision = header["model"], header.get("precision")
-        if model is None and name and precision:
-            model = library.load(name, dtype=getattr(torch, precision))
-        made = cls(model if model is not None else name, **header["parameters"])
+        if model is None and header["model"]:
+            model = library.made_with(path, header)
+        made = cls(model, **header["parameters"])
         found = made._model()
         if found is not None:
             found.check_made(path, header)
@@ -319,8 +318,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if entry is not None and entry.exists():
             return load_file(entry)["encoded"]
         parts = []
-        for i in range(0, len(inputs), 64):
-            copies = _copies(inputs[i : i + 64], augment, strength)
+        for i in range(0, len(inputs), data.BATCH):
+            copies = _copies(inputs[i : i + data.BATCH], augment, strength)
             parts.append(encode(copies.flatten(0, 1)).unflatten(0, copies.shape[:2]).cpu())
         encoded = torch.cat(parts)
         if entry is not None:
@@ -390,4 +389,4 @@ def _count(augment: bool | int) -> int:
 
 def _keys(inputs: Any) -> list[str]:
     rows: Iterator[Any] = (row.numpy() if isinstance(row, Tensor) else row for row in inputs)
-    return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest()[:32] for row in rows]
+    return [data.digest(np.ascontiguousarray(row)) for row in rows]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def classify(
     classifier = FewShotClassifier(model, noise, augment).fit(pixels, labels)
     channels, size, _ = model.shape
     classes = tuple(str(c) for c in classifier.classes_)
-    known = torch.tensor([classes.index(c) for c in labels])
+    baselines = pixel_baselines(pixels, torch.tensor([classes.index(c) for c in labels]), len(classes))
     names: list[str] = []
     bad: list[str] = []
     truth: list[str] | None = []
@@ -150,7 +151,7 @@ def classify(
         there = _truth(query, part.names, classes)
         truth = truth + there if truth is not None and there is not None else None
         if truth is not None:
-            told = {"transflow": likely.argmax(1)} | pixel_baselines(pixels, known, part.pixels, len(classes))
+            told = {"transflow": likely.argmax(1)} | baselines(part.pixels)
             for name, numbers in told.items():
                 ways.setdefault(name, []).append(numbers)
     probability = torch.cat(probabilities)
@@ -173,15 +174,20 @@ def classify(
     )
 
 
-def pixel_baselines(pixels: Tensor, labels: Tensor, query: Tensor, classes: int) -> dict[str, Tensor]:
-    """Return what nearest centroid and nearest neighbour in pixels say, (n,) each."""
-    known, asked = pixels.flatten(1).float(), query.flatten(1).float()
+def pixel_baselines(pixels: Tensor, labels: Tensor, classes: int) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Return a function from pictures to what nearest centroid and nearest neighbour in pixels say, (n,) each."""
+    known = pixels.flatten(1).float()
     centroids = torch.stack([known[labels == c].mean(0) for c in range(classes)])
-    nearest = torch.cat([labels[torch.cdist(part, known).argmin(1)] for part in asked.split(1024)])
-    return {
-        "nearest centroid in pixels": torch.cdist(asked, centroids).argmin(1),
-        "nearest neighbour in pixels": nearest,
-    }
+
+    def told(query: Tensor) -> dict[str, Tensor]:
+        asked = query.flatten(1).float()
+        nearest = torch.cat([labels[torch.cdist(part, known).argmin(1)] for part in asked.split(1024)])
+        return {
+            "nearest centroid in pixels": torch.cdist(asked, centroids).argmin(1),
+            "nearest neighbour in pixels": nearest,
+        }
+
+    return told
 
 
 def _truth(query: Any, names: tuple[str, ...], classes: tuple[str, ...]) -> list[str] | None:

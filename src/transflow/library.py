@@ -29,25 +29,40 @@ def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32) -> Model
     return Model(checkpoint.load_model(path, dtype), str(name_or_file))
 
 
-def load_posterior(path: PathLike, model: Model | None = None) -> Posterior:
+def made_with(path: PathLike, header: dict[str, Any], dtype: torch.dtype | None = None) -> Model:
+    """Return the model that a file of this header was made with, by its name.
+
+    Args:
+        path: the file.
+        header: its header: model and, perhaps, precision.
+        dtype: as `load` takes it; without it, the precision the file was made in.
+
+    Raises:
+        FileNotFoundError: the model is not where it was.
+    """
+    try:
+        return load(header["model"], dtype=dtype or getattr(torch, header.get("precision") or "float32"))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"Expected the model of {path} at {header['model']}; it is not there. Say the model (-m)."
+        ) from None
+
+
+def load_posterior(path: PathLike, model: Model | None = None, *, dtype: torch.dtype | None = None) -> Posterior:
     """Return a saved posterior.
 
     Args:
         path: a file written by `Posterior.save`.
         model: the model it belongs to, in any precision; without it, the one it was made with is loaded
             by name, in the precision it was made in, so that what is taken out is what went in.
+        dtype: another precision for the model that is loaded by name.
 
     Raises:
         ValueError: the posterior belongs to a model of other weights, or the file is damaged.
     """
     tensors, header = checkpoint.read(path, "posterior")
     if model is None:
-        try:
-            model = load(header["model"], dtype=getattr(torch, header.get("precision") or "float32"))
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"Expected the model of {path} at {header['model']}; it is not there. Say the model (-m)."
-            ) from None
+        model = made_with(path, header, dtype)
     model.check_made(path, header)
     device = model.prior.mean.device
     evidence = Evidence(int(header["count"]), tensors["total"].to(device), tensors["scatter"].to(device))

@@ -20,7 +20,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
@@ -254,7 +254,7 @@ def write(
         checkpoint.write(target / INDEX, "latents index", {}, index)
         return index
 
-    for number, part in enumerate(_parts(data.files(pictures), size)):
+    for number, part in enumerate(data.chunks(data.files(pictures), size)):
         header = _found(_shard(target, number), part, model)
         if header is None:
             tensors, header = _encoded(model, part, batch, on_bad, report, lone=not number)
@@ -308,11 +308,6 @@ def _header(path: Path) -> dict[str, Any]:
 
 def _shard(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.safetensors"
-
-
-def _parts(files: Iterator[File], size: int) -> Iterator[list[File]]:
-    while part := list(islice(files, size)):
-        yield part
 
 
 def _good(header: dict[str, Any]) -> list[tuple[str, str]]:

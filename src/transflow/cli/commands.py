@@ -261,14 +261,16 @@ def train(a: argparse.Namespace) -> None:
 
 
 def _model(a: argparse.Namespace, name: str) -> Model:
-    return library.load(name, dtype=getattr(torch, a.dtype or "float32"))
+    return library.load(name, dtype=_dtype(a) or torch.float32)
+
+
+def _dtype(a: argparse.Namespace) -> torch.dtype | None:
+    return getattr(torch, a.dtype) if a.dtype else None
 
 
 def _posterior(a: argparse.Namespace, path: str) -> Posterior:
     """The posterior in a file, with the model that was said; where none was, its own."""
-    if not a.model and not a.dtype:
-        return library.load_posterior(path)
-    return library.load_posterior(path, _model(a, a.model or checkpoint.read(path, "posterior")[1]["model"]))
+    return library.load_posterior(path, _model(a, a.model) if a.model else None, dtype=_dtype(a))
 
 
 def _read(a: argparse.Namespace, model: Model) -> Pictures:

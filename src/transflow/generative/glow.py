@@ -13,7 +13,7 @@ arXiv 1807.03039.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -165,6 +165,14 @@ class Glow(nn.Module):
                 x = torch.cat([x, parts.pop()], 1)
             x = unsqueeze(cascade.inverse(x))
         return x
+
+    def with_levels(self, levels: Iterable[nn.Module]) -> Glow:
+        """Return a flow of the same architecture whose levels are these cascades."""
+        made = Glow.__new__(Glow)
+        nn.Module.__init__(made)
+        made.config, made.shapes = self.config, self.shapes
+        made.levels = nn.ModuleList(levels)
+        return made
 
     def activations(self, x: Tensor, grid: int = 4) -> Tensor:
         """Return what the finest level's last two couplings see in pictures, shape (B, F).

@@ -208,9 +208,6 @@ def fixed(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
             the processor knows it, and both directions stay each other's inverse, since they see the
             same network.
     """
-    made = Glow.__new__(Glow)
-    nn.Module.__init__(made)
-    made.config, made.shapes = flow.config, flow.shapes
 
     def fix(layer: nn.Module) -> nn.Module:
         if isinstance(layer, ChannelAffine):
@@ -219,9 +216,7 @@ def fixed(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
             return FixedCoupling(layer, dtype or next(layer.parameters()).dtype)
         return copy.deepcopy(layer).requires_grad_(False)
 
-    levels = [
+    return flow.with_levels(
         FixedLevel([fix(layer) for layer in cast(Cascade, level)], height * width)
         for level, (_, height, width) in zip(flow.levels, flow.shapes, strict=True)
-    ]
-    made.levels = nn.ModuleList(levels)
-    return made
+    )

@@ -42,11 +42,7 @@ def reversible(flow: Glow) -> Glow:
     >>> all(p.grad is not None for p in flow.parameters())
     True
     """
-    made = Glow.__new__(Glow)
-    nn.Module.__init__(made)
-    made.config, made.shapes = flow.config, flow.shapes
-    made.levels = nn.ModuleList(ReversibleCascade(level) for level in flow.levels)  # type: ignore[arg-type]
-    return made
+    return flow.with_levels(ReversibleCascade(level) for level in flow.levels)  # type: ignore[arg-type]
 
 
 class ReversibleCascade(Cascade):
