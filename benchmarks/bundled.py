@@ -15,10 +15,10 @@ from dataclasses import replace
 
 import torch
 
-from common import median_seconds, setting, table, write_json
-from transflow import TrainConfig, data, figures, hub, load
+from common import median_seconds, parted, setting, table, write_json
+from transflow import figures, hub, load
 from transflow.generative.base import PictureFlow
-from transflow.training import held_out_bits, round_trip, split
+from transflow.training import held_out_bits, round_trip
 
 
 def extremes(shape: tuple[int, int, int], seed: int) -> dict[str, torch.Tensor]:
@@ -50,9 +50,7 @@ def main() -> None:
     photos = figures.to_uint8(model.pictures(model.prior, 256, seed=a.seed, temperature=0.7))
     kind, bits = "own samples", float(model.card["bits_per_dim"])
     if a.photos:
-        channels, size, _ = model.shape
-        config = TrainConfig(held_out=float(model.card["held_out_share"]), seed=int(model.card["seed"]))
-        _, photos = split(data.read(a.photos, channels, size), config, a.groups)
+        photos = parted(model, a.photos, a.groups)[1].pixels
         kind, bits = f"{len(photos)} held-out photographs", held_out_bits(flow, photos)
     trips = [
         (name, round_trip(flow, pixels), round_trip(double, pixels), bool(torch.isfinite(model.encode(pixels)).all()))

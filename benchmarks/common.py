@@ -8,6 +8,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import torch
 
 import transflow
+from transflow import TrainConfig, data
 from transflow.checkpoint import write_bytes
+from transflow.training import split
 
 
 def setting(seed: int) -> dict[str, Any]:
@@ -54,6 +57,22 @@ def mean_and_spread(values: Sequence[float]) -> str:
     """Mean and standard deviation, in words."""
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.1f}{spread}"
+
+
+def parted(model: transflow.Model, photos: str, groups: str) -> tuple[data.Pictures, data.Pictures]:
+    """The photographs a model was trained on, and those of the people it never saw, as its card says.
+
+    `groups` is a CSV whose first two columns are file and identity.
+    """
+    channels, size, _ = model.shape
+    read = data.read(photos, channels, size)
+    config = TrainConfig(held_out=float(model.card["held_out_share"]), seed=int(model.card["seed"]))
+    numbered = replace(read, pixels=torch.arange(len(read.names)))
+    training, held_out = (
+        data.Pictures(tuple(read.names[i] for i in part.tolist()), read.pixels[part])
+        for part in split(numbered, config, groups)
+    )
+    return training, held_out
 
 
 def imagenet_features(pictures: torch.Tensor) -> torch.Tensor | None:

@@ -16,10 +16,9 @@ import argparse
 import torch
 from torch import Tensor
 
-from common import imagenet_features, setting, table, write_json
-from transflow import TrainConfig, data, figures, load
+from common import imagenet_features, parted, setting, table, write_json
+from transflow import figures, load
 from transflow.metrics import frechet_distance
-from transflow.training import split
 
 
 def features(pictures: Tensor) -> Tensor:
@@ -40,9 +39,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", default="fidelity.json")
     a = parser.parse_args()
     model = load(a.model)
-    channels, size, _ = model.shape
-    config = TrainConfig(held_out=float(model.card["held_out_share"]), seed=int(model.card["seed"]))
-    training, held_out = split(data.read(a.photos, channels, size), config, a.groups)
+    training, held_out = (part.pixels for part in parted(model, a.photos, a.groups))
     generator = torch.Generator().manual_seed(a.seed)
     photos = {}
     for name, pixels in (("unseen", held_out), ("training", training)):

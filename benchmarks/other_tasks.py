@@ -15,18 +15,16 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from common import mean_and_spread, setting, table, write_json
-from transflow import FewShotClassifier, TrainConfig, data, load, metrics
+from common import mean_and_spread, parted, setting, table, write_json
+from transflow import FewShotClassifier, data, load, metrics
 from transflow.estimator import labelled
 from transflow.evaluation import pixel_baselines
-from transflow.training import split
 from transflow.transfer import Model
 
 Task = tuple[str, torch.Tensor, np.ndarray, np.ndarray]  # name, pictures, labels, groups
@@ -37,13 +35,11 @@ def photographs(model: Model, photos: str, attributes: str, wanted: list[str]) -
 
     Of photographs that a model was trained on, those are left that it never saw, as its card says.
     """
-    channels, size, _ = model.shape
-    read = data.read(photos, channels, size)
-    card = model.card
-    if "held_out_share" in card:
-        config = TrainConfig(held_out=float(card["held_out_share"]), seed=int(card["seed"]))
-        _, unseen = split(replace(read, pixels=torch.arange(len(read.names))), config, attributes)
-        read = replace(read, names=tuple(read.names[i] for i in unseen.tolist()), pixels=read.pixels[unseen])
+    if "held_out_share" in model.card:
+        _, read = parted(model, photos, attributes)
+    else:
+        channels, size, _ = model.shape
+        read = data.read(photos, channels, size)
     with open(attributes, newline="") as file:
         lines = {row["file"]: row for row in csv.DictReader(file)}
     rows = [lines[Path(name).name] for name in read.names]
@@ -105,7 +101,8 @@ def main() -> None:
                 support, query = (torch.from_numpy(part) for part in parts)
                 classes, numbers = np.unique(y, return_inverse=True)
                 truth = torch.from_numpy(numbers)[query]
-                baselines = pixel_baselines(x[support], torch.from_numpy(numbers)[support], x[query], len(classes))
+                known = torch.from_numpy(numbers)[support]
+                baselines = pixel_baselines(x[support], known, len(classes))(x[query])
                 found.setdefault("pixels", []).append(
                     max(100 * (told == truth).double().mean().item() for told in baselines.values())
                 )

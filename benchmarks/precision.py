@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from common import setting, table, write_json
-from transflow import FewShotClassifier, Model, TrainConfig, data, load
+from common import parted, setting, table, write_json
+from transflow import FewShotClassifier, Model, load
 from transflow.gaussian import Gaussian
 from transflow.generative.base import PictureFlow
 from transflow.generative.inference import fixed
 from transflow.metrics import bits_per_dim
-from transflow.training import round_trip, split
+from transflow.training import round_trip
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -64,10 +64,7 @@ def main() -> None:
     a = parser.parse_args()
     models = {name: load(a.model, dtype=DTYPES[name]) for name in a.dtypes.split(",")}
     exact = next(iter(models.values()))
-    channels, size, _ = exact.shape
-    config = TrainConfig(held_out=float(exact.card["held_out_share"]), seed=int(exact.card["seed"]))
-    _, photos = split(data.read(a.photos, channels, size), config, a.groups)
-    photos = photos[: a.pictures]
+    photos = parted(exact, a.photos, a.groups)[1].pixels[: a.pictures]
     reference = exact.encode(photos).double()
     rows, accuracies = [], {}
     for name, model in models.items():

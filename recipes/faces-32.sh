@@ -6,16 +6,6 @@
 # PHOTOS is a tar or folder of photographs aligned by five landmarks so that the eyes are a quarter of the width apart
 # and centred at 45 % of the height; IDENTITIES a CSV of file name and identity: 13 % of the people are held out whole.
 # It took 95 minutes on two processor cores; the same command goes on with a run that was stopped.
-set -eu
-if [ $# -lt 3 ]; then
-    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
-    exit 2
-fi
-photos=$1 identities=$2 output=$3
-shift 3
-if [ -f "${output%.safetensors}.training.safetensors" ]; then
-    set -- --resume "$@"
-else
-    set -- --steps 10,10,10 --width 128,192,256 --batch 32 --held-out 0.13 "$@"
-fi
-exec transflow train "$photos" -o "$output" --groups "$identities" --minutes 95 "$@"
+begin="--steps 10,10,10 --width 128,192,256 --batch 32 --held-out 0.13"
+each="--minutes 95"
+. "$(dirname "$0")/train.sh"

@@ -13,17 +13,6 @@
 #     recipes/faces-64.sh faces-64.tar faces-64.csv faces-64.safetensors --minutes 1440 --stop-after 60 --batch 32
 #
 # and with eight GPUs: TRANSFLOW="torchrun --nproc_per_node 8 -m transflow" recipes/faces-64.sh ...
-set -eu
-if [ $# -lt 3 ]; then
-    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
-    exit 2
-fi
-photos=$1 identities=$2 output=$3
-shift 3
-if [ -f "${output%.safetensors}.training.safetensors" ]; then
-    set -- --resume "$@"
-else
-    set -- --size 64 --steps 16,16,16,12 --width 192,256,320,384 --batch 128 --held-out 0.13 "$@"
-fi
-# shellcheck disable=SC2086  # TRANSFLOW is words
-exec ${TRANSFLOW:-transflow} train "$photos" -o "$output" --groups "$identities" --minutes 24 --stop-after 9 "$@"
+begin="--size 64 --steps 16,16,16,12 --width 192,256,320,384 --batch 128 --held-out 0.13"
+each="--minutes 24 --stop-after 9"
+. "$(dirname "$0")/train.sh"
