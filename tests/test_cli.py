@@ -148,6 +148,8 @@ BAD = {
     "nothing to resume": (["train", "GOOD", "-o", "x.safetensors", "--resume"], "not there"),
     "nine bits": (["train", "GOOD", "-o", "x.safetensors", "--bits", "9"], "1 to 8 bits"),
     "no time": (["train", "GOOD", "-o", "x.safetensors", "--minutes", "nan"], "minutes above 0"),
+    "time and epochs": (["train", "GOOD", "-o", "x.safetensors", "--minutes", "1", "--epochs", "1"], "not allowed"),
+    "no epoch": (["train", "GOOD", "-o", "x.safetensors", "--epochs", "0"], "epochs above 0"),
     "no time at a time": (["train", "GOOD", "-o", "x.safetensors", "--stop-after", "0"], "more than 0 minutes"),
     "nothing held out": (["train", "GOOD", "-o", "x.safetensors", "--held-out", "0"], "between 0 and 1"),
     "an unknown device": (["train", "GOOD", "-o", "x.safetensors", "--device", "toaster"], "device"),
@@ -210,8 +212,8 @@ def test_train_then_use(run, folder):
         "1,1",
         "--width",
         "4,4",
-        "--minutes",
-        0.02,
+        "--epochs",
+        3,
         "--no-compile",
         "--batch",
         4,
@@ -222,11 +224,11 @@ def test_train_then_use(run, folder):
     assert "bits/dim" in out
     card = load("m.safetensors").card
     assert (card["data"], card["licence"]) == ("blobs", "CC0")
-    assert run("train", folder, "-o", "m.safetensors", "--resume", "--minutes", 0.03)[0] == 0
+    assert run("train", folder, "-o", "m.safetensors", "--resume", "--epochs", 5)[0] == 0
     assert load("m.safetensors").card["data"] == "blobs"
     status, _, err = run("train", folder, "-o", "m.safetensors", "--resume", "--size", 16)
     assert status == 2
-    assert "architecture" in err
+    assert "Expected size 8, as the run was begun with; got 16." in err
 
 
 def test_the_defaults_that_help_tells_are_those_of_the_settings():

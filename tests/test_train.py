@@ -11,10 +11,10 @@ import torch
 
 from transflow import GlowConfig, TrainConfig, data, load, train
 from transflow.run import Run
-from transflow.training import held_out_bits, split
+from transflow.training import held_out_bits, settings, split
 
-CONFIG = TrainConfig(
-    glow=GlowConfig(size=8, steps=(2, 2), width=(8, 8)), minutes=0.05, batch=8, warmup=10, interval=0.01, compile=False
+CONFIG = TrainConfig(  # 11 pictures, 28 steps, each with a checkpoint
+    glow=GlowConfig(size=8, steps=(2, 2), width=(8, 8)), epochs=20, batch=8, warmup=10, interval=1e-9, compile=False
 )
 
 
@@ -47,7 +47,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(folder, tmp_path):
     begun.start(pixels)
     steps(begun, 10).save(tmp_path / "t.safetensors")
     whole = steps(begun, 10)
-    resumed = steps(Run.resume(tmp_path / "t.safetensors", CONFIG.minutes, torch.device("cpu")), 10)
+    resumed = steps(Run.resume(tmp_path / "t.safetensors", CONFIG, torch.device("cpu")), 10)
     for a, b in ((whole.flow, resumed.flow), (whole.average, resumed.average)):
         for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
             assert torch.equal(x, y), name
@@ -56,7 +56,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(folder, tmp_path):
 def test_a_killed_run_goes_on(folder, tmp_path):
     output = tmp_path / "m.safetensors"
     words = ["train", folder, "-o", output, "--size", 8, "--steps", "2,2", "--width", "8,8", "--batch", 8]
-    words += ["--minutes", 5, "--interval", 0.005, "--no-compile"]
+    words += ["--minutes", 60, "--interval", 1e-9, "--no-compile"]
     process = subprocess.Popen([sys.executable, "-m", "transflow", *map(str, words)], stderr=subprocess.DEVNULL)
     metrics = tmp_path / "m.metrics.jsonl"
     try:
@@ -68,11 +68,11 @@ def test_a_killed_run_goes_on(folder, tmp_path):
         process.kill()
         process.wait()
     before = [json.loads(line) for line in metrics.read_text().splitlines()]
-    reached = before[-1]["minutes"]
-    model = train(folder, output, replace(CONFIG, minutes=reached + 0.03), resume=True)
+    config = replace(settings(output), epochs=before[-1]["pictures"] / 11 + 3)
+    model = train(folder, output, config, resume=True)
     after = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert after[: len(before) - 1] == before[:-1]
-    assert after[-1]["pictures"] > before[-1]["pictures"]
+    assert after[-1]["pictures"] > before[-1]["pictures"] + 16
     assert model.card["pictures_seen"] == after[-1]["pictures"]
     assert {p.name for p in tmp_path.iterdir()} == {
         "pictures",
@@ -81,6 +81,31 @@ def test_a_killed_run_goes_on(folder, tmp_path):
         "m.samples.png",
         "m.training.safetensors",
     }
+
+
+def test_a_run_by_epochs_is_the_same_run_however_often_it_is_stopped(folder, tmp_path):
+    """Both show each of 11 pictures 4 times, in batches of 8, rounded up; so many steps, and the same weights."""
+    config = replace(CONFIG, epochs=4, precision="float32")
+    whole = train(folder, tmp_path / "whole.safetensors", config)
+    output = tmp_path / "parts.safetensors"
+    train(folder, output, config, stop_after=1e-9)
+    assert settings(output) == config
+    for _ in range(3):
+        train(folder, output, resume=True, stop_after=1e-9)
+    parts = train(folder, output, resume=True)
+    assert whole.card["pictures_seen"] == parts.card["pictures_seen"] == 48
+    assert whole.fingerprint == parts.fingerprint
+
+
+def test_a_run_goes_on_with_what_it_was_begun_with(folder, tmp_path):
+    output = tmp_path / "m.safetensors"
+    train(folder, output, CONFIG, stop_after=1e-9)
+    before = (tmp_path / "m.training.safetensors").read_bytes()
+    other = [replace(CONFIG, batch=4), replace(CONFIG, seed=1), replace(CONFIG, glow=replace(CONFIG.glow, size=16))]
+    for config, told in zip(other, ("batch 8.*got 4", "seed 0.*got 1", "size 8.*got 16"), strict=False):
+        with pytest.raises(ValueError, match=told):
+            train(folder, output, config, resume=True)
+    assert (tmp_path / "m.training.safetensors").read_bytes() == before
 
 
 def test_steps_that_are_not_finite_are_skipped_and_counted(pixels):

@@ -66,11 +66,11 @@ def write(path: PathLike, kind: str, tensors: dict[str, Tensor], header: dict[st
     write_bytes(path, save(plain, {"transflow": text}))
 
 
-def header(path: PathLike) -> dict[str, Any]:
+def header(path: PathLike, kind: str = "") -> dict[str, Any]:
     """Return the JSON header of one of our files, without its tensors.
 
     Raises:
-        ValueError: the file is not one of ours.
+        ValueError: the file is not one of ours, or not of the kind that was said.
     """
     wrong = f"Expected a file written by transflow (.safetensors); got {{}}: {path}"
     try:
@@ -93,14 +93,14 @@ def header(path: PathLike) -> dict[str, Any]:
         raise ValueError(wrong.format("a safetensors file of another program")) from None
     if number != FORMAT:
         raise ValueError(wrong.format(f"format {number}, and this version reads {FORMAT}"))
+    if kind and found["kind"] != kind:
+        raise ValueError(f"Expected a {kind} file; got a {found['kind']}: {path}")
     return dict(found)
 
 
 def read(path: PathLike, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the header of one of our files of this kind."""
-    found = header(path)
-    if found["kind"] != kind:
-        raise ValueError(f"Expected a {kind} file; got a {found['kind']}: {path}")
+    found = header(path, kind)
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, found  # noqa: SIM118

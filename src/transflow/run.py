@@ -20,6 +20,7 @@ from transflow.generative.base import PictureFlow, PixelFormat
 from transflow.generative.glow import Glow, GlowConfig
 
 PATIENCE = 50  # steps skipped in a row before a run is given up
+FREE = {"minutes", "epochs", "interval", "precision", "compile", "reversible"}  # settings a resumed run may change
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class TrainConfig:
         glow: the architecture.
         bits: bits a pixel and channel, 1 to 8.
         minutes: time budget of all runs together; the learning rate falls to zero towards its end.
+        epochs: how often each picture is shown, as the budget in place of minutes: the same run on any machine.
         batch: pictures a step.
         learning_rate: of Adam, after warm-up and before the fall, which begins half way.
         warmup: steps of rising learning rate.
@@ -48,6 +50,7 @@ class TrainConfig:
     glow: GlowConfig = field(default_factory=GlowConfig)
     bits: int = 5
     minutes: float = 60.0
+    epochs: float | None = None
     batch: int = 64
     learning_rate: float = 1e-3
     warmup: int = 200
@@ -63,9 +66,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         PixelFormat(self.bits)
-        for name in ("minutes", "batch", "learning_rate", "clip", "interval"):
+        for name in ("minutes", "epochs", "batch", "learning_rate", "clip", "interval"):
             value = getattr(self, name)
-            if not 0 < value < float("inf"):
+            if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"Expected {name.replace('_', ' ')} above 0; got {value}.")
         if not 0 < self.held_out < 1:
             raise ValueError(f"Expected a held-out share between 0 and 1; got {self.held_out}.")
@@ -74,10 +77,15 @@ class TrainConfig:
 
 
 class Run:
-    """The state of a training run: weights, their average, the optimiser, and counters."""
+    """The state of a training run: weights, their average, the optimiser, and counters.
+
+    Attributes:
+        count: how many pictures an epoch shows; whoever has them says it.
+    """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config, self.device = config, device
+        self.count = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             flow = Glow(config.glow)
@@ -92,7 +100,9 @@ class Run:
 
     @property
     def share(self) -> float:
-        """The part of the time budget that is spent, 0 to 1."""
+        """The part of the budget that is spent, 0 to 1."""
+        if self.config.epochs is not None:
+            return min(1.0, self.seen / (self.config.epochs * max(self.count, 1)))
         return min(1.0, self.seconds / 60 / max(self.config.minutes, 1e-9))
 
     def start(self, pixels: Tensor) -> None:
@@ -150,11 +160,26 @@ class Run:
         checkpoint.write(path, "training", tensors, {"config": asdict(self.config), **numbers})
 
     @classmethod
-    def resume(cls, path: Path, minutes: float, device: torch.device) -> Run:
-        """Return the run in a file, with a new time budget; all else is as it was begun."""
+    def resume(cls, path: Path, config: TrainConfig | None, device: torch.device) -> Run:
+        """Return the run in a file.
+
+        Args:
+            path: the file.
+            config: how to go on; it differs from the run's at most in what its course does not depend on: budget,
+                interval, precision, compile, reversible. None is the run's.
+            device: where.
+
+        Raises:
+            ValueError: the file is none of a run, or was begun with other settings.
+        """
+        was = begun(path)
+        said = _settings(config or was)
+        for name, value in _settings(was).items():
+            if name not in FREE and said[name] != value:
+                word = name.replace("_", " ")
+                raise ValueError(f"Expected {word} {value}, as the run was begun with; got {said[name]}.")
         tensors, header = checkpoint.read(path, "training")
-        settings = header["config"] | {"glow": GlowConfig(**header["config"]["glow"]), "minutes": minutes}
-        run = cls(TrainConfig(**settings), device)
+        run = cls(config or was, device)
         for name, module in (("flow", run.flow), ("average", run.average)):
             module.load_state_dict(
                 {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
@@ -190,6 +215,17 @@ class Run:
         if self.device.type != "cpu":
             batch, generator = batch.to(self.device), torch.Generator(self.device).manual_seed(seed)
         return self.pixels.dequantise(batch, generator)
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    settings = asdict(config)
+    return settings | settings.pop("glow")
+
+
+def begun(path: Path) -> TrainConfig:
+    """Return the settings of the run in a file."""
+    settings = checkpoint.header(path, "training")["config"]
+    return TrainConfig(**settings | {"glow": GlowConfig(**settings["glow"])})
 
 
 def order(count: int, epoch: int, seed: int) -> Tensor:

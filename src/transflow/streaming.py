@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 2**24  # of latents in a shard: a second or two of work
 INDEX = "index.safetensors"
+KIND = "latents index"
 PathLike: TypeAlias = Union[str, "os.PathLike[str]"]
 Bad: TypeAlias = Callable[[str], None]
 
@@ -143,7 +144,7 @@ class Latents(os.PathLike[str]):
         path = Path(folder) / INDEX
         if not path.is_file():
             raise ValueError(f"Expected a folder of latents, with {INDEX}; got one without: {folder}")
-        header = _header(path)
+        header = checkpoint.header(path, KIND)
         if not header["finished"]:
             raise ValueError(
                 f"Expected latents that are all there; got a folder whose encoding was interrupted: {folder}. "
@@ -196,7 +197,7 @@ def count(pictures: PathLike | Sequence[PathLike]) -> int | None:
     total = 0
     for path in map(Path, data.listed(pictures)):
         if is_latents(path):
-            total += _header(path / INDEX)["count"]
+            total += checkpoint.header(path / INDEX, KIND)["count"]
         elif path.is_dir():
             total += sum(1 for _ in data.files(path))
         elif path.suffix.lower() in (".tar", ".gz", ".tgz", ".bz2", ".xz"):
@@ -251,7 +252,7 @@ def write(
     def mark(finished: bool) -> dict[str, Any]:
         index = made | {"finished": finished, "count": total, "shards": keys}
         target.mkdir(parents=True, exist_ok=True)
-        checkpoint.write(target / INDEX, "latents index", {}, index)
+        checkpoint.write(target / INDEX, KIND, {}, index)
         return index
 
     for number, part in enumerate(data.chunks(data.files(pictures), size)):
@@ -292,18 +293,11 @@ def _before(model: Model, target: Path, made: dict[str, Any]) -> dict[str, Any]:
         return {}
     if not (target / INDEX).is_file():
         raise ValueError(f"Expected a new or empty folder for latents, or one of latents; got other files in {target}")
-    header = _header(target / INDEX)
+    header = checkpoint.header(target / INDEX, KIND)
     model.check_made(target, header)
     if header["dtype"] != made["dtype"]:
         raise ValueError(f"Expected a folder of latents in {made['dtype']}; got one in {header['dtype']}: {target}")
     return {key: header[key] for key in (*made, "finished", "count", "shards")} | {"model": made["model"]}
-
-
-def _header(path: Path) -> dict[str, Any]:
-    header = checkpoint.header(path)
-    if header["kind"] != "latents index":
-        raise ValueError(f"Expected the index of a folder of latents; got a {header['kind']}: {path}")
-    return header
 
 
 def _shard(folder: Path, number: int) -> Path:

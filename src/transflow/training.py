@@ -28,7 +28,7 @@ from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ConvNet
 from transflow.generative.reversible import reversible
 from transflow.metrics import bits_per_dim
-from transflow.run import Run, TrainConfig, order
+from transflow.run import Run, TrainConfig, begun, order
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,15 @@ class Files:
         checkpoint.write_bytes(self.samples, sample_sheet(run.model))
 
 
+def settings(output: checkpoint.PathLike) -> TrainConfig:
+    """Return the settings that the run of a model file was begun with.
+
+    Raises:
+        OSError, ValueError: there is no run of this file to go on with.
+    """
+    return begun(Files(Path(output)).state)
+
+
 def train(
     pictures: data.Source | Iterable[data.Source],
     output: checkpoint.PathLike,
@@ -94,10 +103,11 @@ def train(
     Args:
         pictures: a folder, a tar, or files.
         output: the model file to write.
-        config: how; the defaults train a small 32x32 model for an hour.
-        resume: go on from the last checkpoint, up to ``config.minutes`` in all.
+        config: how; the defaults train a small 32x32 model for an hour, or go on as the run was begun.
+        resume: go on from the last checkpoint. A config then has the budget of the whole run, not what is to be
+            added, and is otherwise the one that the run was begun with (see `Run.resume`).
         stop_after: minutes by the clock after which this call stops, for ``resume`` to go on; the learning rate
-            falls towards ``config.minutes`` all the same.
+            falls towards the end of the budget all the same.
         groups: a CSV whose first two columns are file name and group; groups are held out whole.
         card: what to write into the model's card: name, data, licence.
         skip_bad: leave out files that are no pictures.
@@ -109,7 +119,6 @@ def train(
         FloatingPointError: the loss is not finite, step after step.
     """
     begun = time.monotonic()
-    config = config or TrainConfig()
     if stop_after is not None and not stop_after > 0:
         raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
     output = Path(output)
@@ -117,17 +126,19 @@ def train(
     files = Files(output)
     with parallel.joined(find_device(device)) as (ranks, where):
         if resume:
-            run = Run.resume(files.state, config.minutes, where)
-            config = run.config
+            run = Run.resume(files.state, config, where)
             files.go_on(run.step)
         elif files.state.exists():
             raise FileExistsError(f"Expected a new output, or --resume; got one whose run can go on: {files.state}")
+        else:
+            run = Run(config or TrainConfig(), where)
+        config = run.config
         ranks.check(config.batch)
         read = data.read(pictures, config.glow.channels, config.glow.size, skip_bad=skip_bad)
         training, held_out = split(read, config, groups)
+        run.count = len(training)
         if not resume:
-            run = Run(config, where)
-            run.start(training[order(len(training), 0, config.seed)[:256]])
+            run.start(training[order(run.count, 0, config.seed)[:256]])
         precision = config.precision
         if precision == "auto":
             (half,) = ranks.told(faster_precision(config, where) == "bfloat16" if ranks.first else 0.0)
@@ -161,7 +172,8 @@ def train(
                 files.keep(run, held_out, bits)
                 saved = time.monotonic()
             if ranks.first and report:
-                left, rate = config.minutes - run.seconds / 60, config.batch / took
+                left = (run.seconds / 60) * (1 / run.share - 1) if run.share else math.inf
+                rate = config.batch / took
                 report(Progress(run.step, run.seen, run.share, bits, rate, left, run.skipped, run.held_out))
         if ranks.first and run.share >= 1:
             model = checkpoint.load_model(output)

@@ -22,7 +22,6 @@ from tqdm import tqdm
 from transflow import checkpoint, data, figures, hub, library, streaming
 from transflow.cli import speaks
 from transflow.data import Pictures
-from transflow.generative.glow import GlowConfig
 from transflow.run import TrainConfig
 from transflow.streaming import Encoded
 from transflow.transfer import DEFAULT_NOISE, Model, Posterior
@@ -215,13 +214,14 @@ def train(a: argparse.Namespace) -> None:
         return {name: value for name in names if (value := getattr(a, name)) is not None}
 
     shape = said("size", "steps", "width", "coupling", "permutation") | ({"channels": 1} if a.grey else {})
-    if a.resume and (shape or a.bits):
-        raise ValueError("Expected no architecture with --resume: a run goes on with the one it was begun with")
     rest = said(
-        *("bits", "minutes", "batch", "learning_rate", "interval", "held_out", "flip", "precision"),
+        *("bits", "minutes", "epochs", "batch", "learning_rate", "interval", "held_out", "flip", "precision"),
         *("compile", "reversible", "seed"),
     )
-    config = replace(TrainConfig(), glow=replace(GlowConfig(), **shape), **rest)
+    if a.minutes is not None:
+        rest["epochs"] = None
+    base = training.settings(a.output) if a.resume else TrainConfig()
+    config = replace(base, glow=replace(base.glow, **shape), **rest)
     _writable(a.output, ".safetensors")
     bars: list[tqdm[Any]] = []
     share = 1.0
@@ -256,7 +256,7 @@ def train(a: argparse.Namespace) -> None:
             bar.close()
     if speaks():
         bits, count = model.card["bits_per_dim"], model.card["held_out_pictures"]
-        on = f"on {count} held-out pictures" if share >= 1 else f"at {share:.0%} of the time; go on with --resume"
+        on = f"on {count} held-out pictures" if share >= 1 else f"at {share:.0%} of the run; go on with --resume"
         print(f"{a.output}: {bits:.4f} bits/dim {on}")
 
 
