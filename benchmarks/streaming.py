@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 
 from common import setting, table, write_json
-from transflow import Encoded, Glow, GlowConfig, Model, data, figures, load
+from transflow import Encoded, Glow, GlowConfig, Model, figures, images, load
 from transflow.checkpoint import save_model
 from transflow.generative.base import PictureFlow, PixelFormat
 
@@ -63,7 +63,7 @@ def rates(model: Model, files: list[Path], segment: int, segments: int) -> list[
             if way == "stream":
                 count = sum(map(len, model.stream(part)))
             else:
-                count = sum(len(model.source.encode(batch)) for batch in pixels.split(data.BATCH))
+                count = sum(len(model.source.encode(batch)) for batch in pixels.split(images.BATCH))
             times[way] = count / (time.perf_counter() - begin)
         found.append((times["stream"], times["memory"]))
     return found

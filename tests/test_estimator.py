@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import Evidence, FewShotClassifier, augment, evaluation, load, metrics
+from transflow import Evidence, FewShotClassifier, Model, augment, evaluation, load, metrics
 from transflow.cli import main
 
 
@@ -295,3 +295,16 @@ def test_a_saved_classifier_keeps_its_precision(model_file, task, tmp_path):
     again = FewShotClassifier.load(tmp_path / "c.safetensors")
     assert again.model.precision == "bfloat16"
     same(again, FewShotClassifier(half).fit(x, y), x)
+
+
+def test_one_pass_for_both_views_tells_what_two_do(model, task):
+    class TwoPasses:
+        def __getattr__(self, name):
+            if name == "encode_and_activations":
+                raise AttributeError(name)
+            return getattr(model.source, name)
+
+    x, y = task
+    for copies in (False, 3):
+        once, twice = (FewShotClassifier(m, augment=copies).fit(x, y) for m in (model, Model(TwoPasses())))
+        same(once, twice, x)

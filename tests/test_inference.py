@@ -167,6 +167,9 @@ def test_activations_are_those_of_the_flow(name):
     with torch.no_grad():
         torch.testing.assert_close(fixed(flow).activations(x), flow.activations(x), rtol=1e-4, atol=1e-4)
         rounded = fixed(flow, torch.bfloat16).activations(x)
+        z, log_det, seen = fixed(flow).forward_and_activations(x)
+        assert torch.equal(seen, fixed(flow).activations(x))
+        assert all(map(torch.equal, (z, log_det), fixed(flow)(x)))
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, flow.activations(x), rtol=0.05, atol=0.1)
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from transflow import data, streaming
+from transflow import data, images, streaming
 from transflow.evidence import Evidence
 from transflow.posterior import NoiseLike, parse
 from transflow.streaming import Bad, PathLike
@@ -152,9 +152,9 @@ class _Encoder:
         try:
             channels, size, _ = self.model.shape
             reads = data.decoded(files, channels, size)
-            for part in data.grouped(reads, data.BATCH, bad.append if skip_bad else None):
+            for part in data.grouped(reads, images.BATCH, bad.append if skip_bad else None):
                 lone = number == 0 and not digests
-                encoded = streaming.encode(self.model, part.pixels, full=0 if lone else data.BATCH)
+                encoded = streaming.encode(self.model, part.pixels, full=0 if lone else images.BATCH)
                 digests += encoded.digests
                 total += Evidence.of(encoded.latents.cpu())
         except (ValueError, OSError) as wrong:

@@ -35,7 +35,6 @@ from transflow import images
 
 Source: TypeAlias = Union[str, "os.PathLike[str]"]
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
-BATCH = 64  # pictures at a time
 CHUNK = 16  # files that a thread decodes at a time
 AHEAD = 12  # chunks decoded ahead of the consumer: three batches
 THREADS = min(4, os.cpu_count() or 1)
@@ -132,7 +131,7 @@ def batches(
     channels: int,
     size: int,
     *,
-    batch: int = BATCH,
+    batch: int = images.BATCH,
     on_bad: Callable[[str], None] | None = None,
 ) -> Iterator[Pictures]:
     """Yield what `read` returns, ``batch`` pictures at a time; a bad one is told to ``on_bad``, or an error."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from transflow import augment as maps
-from transflow import checkpoint, data, library
+from transflow import checkpoint, data, images, library
 from transflow.classifier import FewShot, View, check_noise
 from transflow.evidence import Evidence
 from transflow.experts import Candidate, Choice
@@ -283,7 +283,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scores, p = [], []
         size = CHUNK if model is not None else max(1, len(inputs))
         for i in range(0, len(inputs), size):
-            rows = {view: self._encoded(view, inputs[i : i + size], copies, 0.5) for view in fitted.views}
+            rows = self._encoded(fitted.views, inputs[i : i + size], copies, 0.5)
             found = fitted.scores({view: r.flatten(0, 1) for view, r in rows.items()}).unflatten(0, (-1, copies))
             if copies > 1:
                 found = found.log_softmax(2)
@@ -298,33 +298,34 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Encodings of the evidence by view, (n, K, D); with inner activations, only these get copies."""
         model = self._model()
         inner = model is not None and self.noise in ("auto", "shared") and hasattr(model.source, "activations")
-        views = {}
-        if not inner or self.noise == "auto":
-            name = "directions" if self.noise == "auto" and self._levels() else "latents"
-            views[name] = self._encoded(name, inputs, 1 if inner else self.augment)
-        if inner:
-            views["activations"] = self._encoded("activations", inputs, self.augment)
-        return views
+        latents = "directions" if self.noise == "auto" and self._levels() else "latents"
+        if not inner:
+            return self._encoded([latents], inputs, self.augment)
+        if self.noise == "shared":
+            return self._encoded(["activations"], inputs, self.augment)
+        if self.augment is False:
+            return self._encoded([latents, "activations"], inputs, 1)
+        return self._encoded([latents], inputs, 1) | self._encoded(["activations"], inputs, self.augment)
 
-    def _encoded(self, view: str, inputs: Any, augment: Augment, strength: float = 1.0) -> Tensor:
-        """One view of inputs and their copies, (n, K, D)."""
+    def _encoded(self, views: Sequence[str], inputs: Any, augment: Augment, strength: float = 1.0) -> dict[str, Tensor]:
+        """Views of inputs and their copies, each (n, K, D); of one pass, where the model has one for both."""
         model = self._model()
         if model is None:
-            return torch.from_numpy(np.array(inputs, order="C"))[:, None]
-        if view == "directions":
-            return directions(self._encoded("latents", inputs, augment, strength))
-        encode = model.source.activations if view == "activations" else model.source.encode
-        entry = self._entry(view, inputs, augment, strength)
-        if entry is not None and entry.exists():
-            return load_file(entry)["encoded"]
-        parts = []
-        for i in range(0, len(inputs), data.BATCH):
-            copies = _copies(inputs[i : i + data.BATCH], augment, strength)
-            parts.append(encode(copies.flatten(0, 1)).unflatten(0, copies.shape[:2]).cpu())
-        encoded = torch.cat(parts)
-        if entry is not None:
-            checkpoint.write_bytes(entry, save({"encoded": encoded}))
-        return encoded
+            return dict.fromkeys(views, torch.from_numpy(np.array(inputs, order="C"))[:, None])
+        kinds = ["latents" if view == "directions" else view for view in views]
+        entries = {kind: self._entry(kind, inputs, augment, strength) for kind in kinds}
+        found = {kind: load_file(entry)["encoded"] for kind, entry in entries.items() if entry and entry.exists()}
+        missing = [kind for kind in kinds if kind not in found]
+        parts: dict[str, list[Tensor]] = {kind: [] for kind in missing}
+        for i in range(0, len(inputs) if missing else 0, images.BATCH):
+            copies = _copies(inputs[i : i + images.BATCH], augment, strength)
+            for kind, encoded in _seen(model.source, missing, copies.flatten(0, 1)).items():
+                parts[kind].append(encoded.unflatten(0, copies.shape[:2]).cpu())
+        for kind, done in parts.items():
+            found[kind] = torch.cat(done)
+            if entry := entries[kind]:
+                checkpoint.write_bytes(entry, save({"encoded": found[kind]}))
+        return {v: directions(found[k]) if v == "directions" else found[k] for v, k in zip(views, kinds, strict=True)}
 
     def _entry(self, view: str, inputs: Any, augment: Augment, strength: float) -> Path | None:
         model = self._model()
@@ -371,6 +372,13 @@ def labelled(folder: Any, model: Model, *, skip_bad: bool = False) -> tuple[Tens
     if loose:
         raise ValueError(f"Expected pictures in sub-folders, one a class; got one outside of them: {loose[0]}")
     return read.pixels, [part[0] for part in parts]
+
+
+def _seen(source: Any, kinds: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
+    """What a source makes of pictures, latents or activations or both, each (B, D)."""
+    if len(kinds) == 2 and hasattr(source, "encode_and_activations"):
+        return dict(zip(("latents", "activations"), source.encode_and_activations(pictures), strict=True))
+    return {kind: (source.encode if kind == "latents" else source.activations)(pictures) for kind in kinds}
 
 
 def _copies(pictures: Tensor, augment: Augment, strength: float) -> Tensor:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 Array: TypeAlias = NDArray[np.generic]
 PictureLike: TypeAlias = Union[Tensor, Array, Image.Image, Sequence[Image.Image]]
+BATCH = 64  # pictures that a model is given at a time: bounds memory, changes nothing else
 
 
 def to_rgb_or_grey(picture: Image.Image) -> Image.Image:

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import torch
 from torch import Tensor
 
-from transflow import checkpoint, data
-from transflow.data import BATCH, File
+from transflow import checkpoint, data, images
+from transflow.data import File
 from transflow.images import PictureLike
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ Pictures: TypeAlias = Union[PictureLike, PathLike, Sequence[PathLike], Iterator[
 
 
 def stream(
-    model: Model, pictures: Pictures, *, batch: int = BATCH, on_bad: Bad | None = None, log_prob: bool = False
+    model: Model, pictures: Pictures, *, batch: int = images.BATCH, on_bad: Bad | None = None, log_prob: bool = False
 ) -> Iterator[Encoded]:
     """Yield pictures as latents, a batch at a time, in memory that does not grow with their number.
 
@@ -173,8 +173,8 @@ class Latents(os.PathLike[str]):
             if header["key"] != key:
                 raise ValueError(f"Expected the latents that {INDEX} lists; got others: {path}. Encode them again.")
             good = _good(header)
-            for i in range(0, len(good), BATCH):
-                rows = slice(i, i + BATCH)
+            for i in range(0, len(good), images.BATCH):
+                rows = slice(i, i + images.BATCH)
                 names, digests = zip(*good[rows], strict=True)
                 likely = tensors["log_prob"][rows] if "log_prob" in tensors else None
                 yield Encoded(names, digests, tensors["latents"][rows].to(device), likely)
@@ -212,7 +212,7 @@ def write(
     pictures: PathLike | Sequence[PathLike],
     folder: PathLike,
     *,
-    batch: int = BATCH,
+    batch: int = images.BATCH,
     on_bad: Bad | None = None,
     report: Callable[[int, bool], None] | None = None,
 ) -> Latents:

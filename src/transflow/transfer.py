@@ -20,7 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from transflow import checkpoint, data, paths, streaming
+from transflow import checkpoint, data, images, paths, streaming
 from transflow import posterior as noises
 from transflow.evidence import Evidence
 from transflow.gaussian import Gaussian
@@ -157,7 +157,7 @@ class Model:
         self,
         pictures: Pictures,
         *,
-        batch: int = data.BATCH,
+        batch: int = images.BATCH,
         on_bad: Callable[[str], None] | None = None,
         log_prob: bool = False,
     ) -> Iterator[Encoded]:
@@ -172,7 +172,7 @@ class Model:
         pictures: PathLike | Sequence[PathLike],
         folder: PathLike,
         *,
-        batch: int = data.BATCH,
+        batch: int = images.BATCH,
         on_bad: Callable[[str], None] | None = None,
         report: Callable[[int, bool], None] | None = None,
     ) -> Latents:

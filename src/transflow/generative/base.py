@@ -20,8 +20,6 @@ from transflow.gaussian import Gaussian
 from transflow.generative.glow import Glow
 from transflow.generative.inference import fixed
 
-BATCH = 64  # pictures at a time: bounds memory, changes nothing else
-
 
 @dataclass(frozen=True)
 class PixelFormat:
@@ -139,10 +137,13 @@ class PictureFlow:
 
     def activations(self, pictures: images.PictureLike) -> Tensor:
         """Return what the flow's finest level sees in pictures (see `Glow.activations`), shape (B, F)."""
-        (seen,) = self._batched(
-            self.fit(pictures), lambda x: (self._fixed.activations(self.pixels.centre(x).to(self._like)),)
-        )
+        (seen,) = self._batched(self.fit(pictures), lambda x: (self._fixed.activations(self._centred(x)),))
         return seen
+
+    def encode_and_activations(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
+        """Return what `encode` and `activations` give, of one pass."""
+        z, _, seen = self._batched(self.fit(pictures), lambda x: self._fixed.forward_and_activations(self._centred(x)))
+        return z, seen
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return pictures, floats in [0, 1], shape (B, C, H, W), of latents (B, D)."""
@@ -164,8 +165,11 @@ class PictureFlow:
         return latents, self.prior.log_prob(latents) + log_det.double()
 
     def _encode(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
-        z, log_det = self._batched(self.fit(pictures), lambda x: self._fixed(self.pixels.centre(x).to(self._like)))
+        z, log_det = self._batched(self.fit(pictures), lambda x: self._fixed(self._centred(x)))
         return z, log_det
+
+    def _centred(self, pixels: Tensor) -> Tensor:
+        return self.pixels.centre(pixels).to(self._like)
 
     @cached_property
     def _fixed(self) -> Glow:
@@ -182,6 +186,6 @@ class PictureFlow:
         like = self._like
         done = [
             function(part.to(like.device) if part.dtype == torch.uint8 else part.to(like))
-            for part in values.split(BATCH)
+            for part in values.split(images.BATCH)
         ]
         return tuple(torch.cat(parts) for parts in zip(*done, strict=True))

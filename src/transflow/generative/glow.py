@@ -13,7 +13,7 @@ arXiv 1807.03039.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,13 +79,18 @@ class TopPrior(nn.Module):
         return eps * (-soft_bound(self.log_scale)).exp() - self.shift
 
 
+Watch = Callable[[nn.Module, Tensor], None]  # is shown each layer and what comes to it
+
+
 class Cascade(nn.ModuleList):
     """Bijections one after the other; log-determinants add."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, (B,), in nats."""
         log_det = x.new_zeros(len(x))
         for layer in self:
+            if watch:
+                watch(layer, x)
             x, change = layer(x)
             log_det = log_det + change
         return x, log_det
@@ -144,12 +149,12 @@ class Glow(nn.Module):
             assert isinstance(level, Cascade)
             yield level, i + 1 == len(self.levels)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
         """Return latents ``z``, (B, D), and ``log |det dz/dx|``, (B,), in nats."""
         log_det = x.new_zeros(len(x))
         parts = []
         for cascade, top in self._cascades():
-            x, change = cascade(squeeze(x))
+            x, change = cascade(squeeze(x), watch)
             log_det = log_det + change
             if not top:
                 x, z = x.chunk(2, 1)
@@ -174,22 +179,35 @@ class Glow(nn.Module):
         made.levels = nn.ModuleList(levels)
         return made
 
-    def activations(self, x: Tensor, grid: int = 4) -> Tensor:
+    def activations(self, x: Tensor) -> Tensor:
         """Return what the finest level's last two couplings see in pictures, shape (B, F).
 
-        Averages of their networks' hidden activations in ``grid x grid`` parts of the picture; the
-        square root of each, since activations of 0 or more spread the more the larger they are.
+        Averages of their networks' hidden activations in 4 x 4 parts of the picture; the square root
+        of each, since activations of 0 or more spread the more the larger they are.
         """
-        layers = list(next(self._cascades())[0])
-        last = [i for i, layer in enumerate(layers) if isinstance(layer, Coupling)][-2:]
+        *_, last = watched = self._watched()
         x, seen = squeeze(x), []
-        for i, layer in enumerate(layers[: last[-1] + 1]):
-            if i in last:
-                assert isinstance(layer, Coupling)
-                seen.append(F.adaptive_avg_pool2d(layer.hidden(x), grid).flatten(1).sqrt())
-            if i < last[-1]:
-                x = layer(x)[0]
+        for layer in next(self._cascades())[0]:
+            if layer in watched:
+                seen.append(_seen(layer, x))
+            if layer is last:
+                break
+            x = layer(x)[0]
         return torch.cat(seen, 1)
+
+    def forward_and_activations(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `forward` and `activations` give, of one pass."""
+        watched, seen = self._watched(), []
+
+        def watch(layer: nn.Module, x: Tensor) -> None:
+            if layer in watched:
+                seen.append(_seen(layer, x))
+
+        z, log_det = self(x, watch)
+        return z, log_det, torch.cat(seen, 1)
+
+    def _watched(self) -> Sequence[nn.Module]:
+        return [layer for layer in next(self._cascades())[0] if isinstance(layer, Coupling)][-2:]
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
@@ -201,3 +219,8 @@ class Glow(nn.Module):
                     layer.initialise(x)
                 x = layer(x)[0]
             x = x.chunk(2, 1)[0]
+
+
+def _seen(layer: nn.Module, x: Tensor) -> Tensor:
+    assert isinstance(layer, Coupling)
+    return F.adaptive_avg_pool2d(layer.hidden(x), 4).flatten(1).sqrt()

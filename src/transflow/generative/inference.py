@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.generative.bijections import ChannelAffine, ConvNet, Coupling
-from transflow.generative.glow import Cascade, Glow
+from transflow.generative.glow import Cascade, Glow, Watch
 
 SLICE = 2**22  # bytes of a network's widest activations at a time
 ONES = [1, 1]  # stride, and dilation
@@ -182,10 +182,12 @@ class FixedLevel(Cascade):
         super().__init__(layers)
         self.constant = sum(layer.log_det.item() * pixels for layer in self if isinstance(layer, FixedAffine))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, (B,), in nats."""
         x, log_det = x.contiguous(memory_format=torch.channels_last), x.new_full((len(x),), self.constant)
         for layer in self:
+            if watch:
+                watch(layer, x)
             if isinstance(layer, FixedAffine):
                 x = layer.there(x)
             else:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from transflow.generative.bijections import ChannelAffine, Coupling
-from transflow.generative.glow import Cascade, Glow
+from transflow.generative.glow import Cascade, Glow, Watch
 
 
 def reversible(flow: Glow) -> Glow:
@@ -48,8 +48,10 @@ def reversible(flow: Glow) -> Glow:
 class ReversibleCascade(Cascade):
     """A cascade that keeps nothing but its output for the way back."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z and the log-determinant, (B,), in nats."""
+    def forward(self, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant, (B,), in nats; watched, it is the plain cascade."""
+        if watch:
+            return super().forward(x, watch)
         weights = [p for p in self.parameters() if p.requires_grad]
         z, log_det = _Reversed.apply(self, x, *weights)  # type: ignore[no-untyped-call]
         return z, log_det
