@@ -152,6 +152,7 @@ BAD = {
     "no epoch": (["train", "GOOD", "-o", "x.safetensors", "--epochs", "0"], "epochs above 0"),
     "no time at a time": (["train", "GOOD", "-o", "x.safetensors", "--stop-after", "0"], "more than 0 minutes"),
     "nothing held out": (["train", "GOOD", "-o", "x.safetensors", "--held-out", "0"], "between 0 and 1"),
+    "a device that is not there": (["sample", "RED", "--device", "toaster", "-o", "x.png"], "cpu or cuda"),
     "an unknown device": (["train", "GOOD", "-o", "x.safetensors", "--device", "toaster"], "device"),
     "one picture to train on": (["train", "ONE", "-o", "x.safetensors"], "train on"),
 }

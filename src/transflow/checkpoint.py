@@ -125,12 +125,13 @@ def save_model(path: PathLike, model: PictureFlow, *, half: bool = True) -> None
     write(path, "model", tensors, extra)
 
 
-def load_model(path: PathLike, dtype: torch.dtype = torch.float32) -> PictureFlow:
+def load_model(path: PathLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> PictureFlow:
     """Return the model in a file, ready for use, without gradients.
 
     Args:
         path: the file.
         dtype: float32 or float64, of all; or bfloat16, of the coupling networks in use, all else being float32.
+        device: where it is to compute.
 
     Raises:
         ValueError: the file is damaged, foreign, or of another kind; the message says which.
@@ -152,5 +153,5 @@ def load_model(path: PathLike, dtype: torch.dtype = torch.float32) -> PictureFlo
     if not all(torch.isfinite(t).all() for t in weights.values()):
         raise ValueError(f"Expected finite weights; got NaN or infinity: {path}")
     flow.requires_grad_(False).eval()
-    flow.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return PictureFlow(flow, pixels, card, networks)

@@ -135,23 +135,29 @@ class Gaussian:
     ) -> Tensor:
         """Return n latents, shape (n, D), single precision; the covariance is scaled by temperature squared.
 
+        They are drawn on the processor, or where the generator is, and moved to where the Gaussian is.
+
         Args:
             n: how many.
             generator: a stream of random numbers to draw from.
             temperature: multiplies the standard deviation; 0 gives the mean.
-            seed: start of a stream of its own, where no generator is given; the same seed gives the same latents.
+            seed: start of a stream of its own, where no generator is given; the same seed gives the same latents,
+                whatever the device.
         """
         if n < 0 or int(n) != n:
             raise ValueError(f"Expected a number of samples of 0 or more; got {n}.")
         if not 0 <= temperature < math.inf:
             raise ValueError(f"Expected a temperature of 0 or more; got {temperature}.")
         if generator is None:
-            generator = torch.Generator(device=self.mean.device)
+            generator = torch.Generator()
             generator.manual_seed(seed) if seed is not None else generator.seed()
-        normal = torch.randn(n, self.dim, dtype=torch.float64, device=self.mean.device, generator=generator)
-        low = None
-        if rank := self.covariance.rank:
-            low = torch.randn(n, rank, dtype=torch.float64, device=self.mean.device, generator=generator)
+
+        def draw(count: int) -> Tensor:
+            drawn = torch.randn(n, count, dtype=torch.float64, device=generator.device, generator=generator)
+            return drawn.to(self.mean.device)
+
+        normal = draw(self.dim)
+        low = draw(rank) if (rank := self.covariance.rank) else None
         return (self.mean + temperature * self.covariance.noise_like(normal, low)).float()
 
     def kl(self, other: Gaussian) -> float:

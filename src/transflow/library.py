@@ -9,10 +9,11 @@ import torch
 
 from transflow import checkpoint, hub
 from transflow.evidence import Evidence
+from transflow.parallel import find_device
 from transflow.transfer import Model, PathLike, Posterior
 
 
-def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32) -> Model:
+def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
     """Return a model: a bundled one by name, or the one in a file.
 
     Args:
@@ -20,35 +21,43 @@ def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32) -> Model
         dtype: float32; float64, which keeps the round trip exact even on pictures nothing like the model's
             own, such as noise, but is slower; or bfloat16, for the coupling networks alone, which is
             faster, while latents and all else are float32 (see docs/speed.md for what it costs).
+        device: where it computes, such as "cuda"; latents and posteriors are there, too. The same seed draws
+            the same latents everywhere.
 
     Raises:
         FileNotFoundError: there is no such model or file.
-        ValueError: the file is damaged, foreign or a pickle, or the dtype is none of those.
+        ValueError: the file is damaged, foreign or a pickle, the dtype is none of those, or the device not there.
     """
     path = hub.find(name_or_file)
-    return Model(checkpoint.load_model(path, dtype), str(name_or_file))
+    return Model(checkpoint.load_model(path, dtype, find_device(device)), str(name_or_file))
 
 
-def made_with(path: PathLike, header: dict[str, Any], dtype: torch.dtype | None = None) -> Model:
+def made_with(
+    path: PathLike, header: dict[str, Any], *, dtype: torch.dtype | None = None, device: str = "cpu"
+) -> Model:
     """Return the model that a file of this header was made with, by its name.
 
     Args:
         path: the file.
         header: its header: model and, perhaps, precision.
         dtype: as `load` takes it; without it, the precision the file was made in.
+        device: as `load` takes it.
 
     Raises:
         FileNotFoundError: the model is not where it was.
     """
     try:
-        return load(header["model"], dtype=dtype or getattr(torch, header.get("precision") or "float32"))
+        dtype = dtype or getattr(torch, header.get("precision") or "float32")
+        return load(header["model"], dtype=dtype, device=device)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"Expected the model of {path} at {header['model']}; it is not there. Say the model (-m)."
         ) from None
 
 
-def load_posterior(path: PathLike, model: Model | None = None, *, dtype: torch.dtype | None = None) -> Posterior:
+def load_posterior(
+    path: PathLike, model: Model | None = None, *, dtype: torch.dtype | None = None, device: str = "cpu"
+) -> Posterior:
     """Return a saved posterior.
 
     Args:
@@ -56,16 +65,17 @@ def load_posterior(path: PathLike, model: Model | None = None, *, dtype: torch.d
         model: the model it belongs to, in any precision; without it, the one it was made with is loaded
             by name, in the precision it was made in, so that what is taken out is what went in.
         dtype: another precision for the model that is loaded by name.
+        device: where it computes.
 
     Raises:
         ValueError: the posterior belongs to a model of other weights, or the file is damaged.
     """
     tensors, header = checkpoint.read(path, "posterior")
     if model is None:
-        model = made_with(path, header, dtype)
+        model = made_with(path, header, dtype=dtype, device=device)
     model.check_made(path, header)
-    device = model.prior.mean.device
-    evidence = Evidence(int(header["count"]), tensors["total"].to(device), tensors["scatter"].to(device))
+    where = model.prior.mean.device
+    evidence = Evidence(int(header["count"]), tensors["total"].to(where), tensors["scatter"].to(where))
     if evidence.dim != model.dim:
         raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
     return Posterior(model, evidence, header["noise"], tuple(header["digests"]))

@@ -1,4 +1,4 @@
-"""One run in several processes, as ``torchrun`` starts them: each takes its share of every batch.
+"""Where to compute, and one run in several processes, as ``torchrun`` starts them: each takes its share of every batch.
 
 Each process (a rank, 0 to W - 1) computes the gradient of its share, and the gradients are averaged, so all
 hold at all times the weights that one process would hold that had seen whole batches. What could differ from
@@ -74,6 +74,18 @@ class Ranks:
     def wait(self) -> None:
         """Return once every rank has come here."""
         self.mean(torch.zeros(()))
+
+
+def find_device(name: str | None) -> torch.device:
+    """Return the device of a name; without one, CUDA if there is one."""
+    cuda = torch.cuda.is_available()
+    try:
+        device = torch.device(name or ("cuda" if cuda else "cpu"))
+    except RuntimeError:
+        raise ValueError(f"Expected a device such as cpu or cuda; got {name}.") from None
+    if device.type == "cuda" and not cuda:
+        raise ValueError(f"Expected a device that is there; got {name}, and this torch sees no CUDA.")
+    return device
 
 
 @contextmanager

@@ -124,7 +124,7 @@ def train(
     output = Path(output)
     checkpoint.check_writable(output)
     files = Files(output)
-    with parallel.joined(find_device(device)) as (ranks, where):
+    with parallel.joined(parallel.find_device(device)) as (ranks, where):
         if resume:
             run = Run.resume(files.state, config, where)
             files.go_on(run.step)
@@ -190,18 +190,6 @@ def take_step(run: Run, pixels: Tensor, loss_of: Callable[[Tensor], Tensor], ran
     run.update(loss)
     run.seen += run.config.batch
     return loss.item()
-
-
-def find_device(name: str | None) -> torch.device:
-    """Return the device of a name; without one, CUDA if there is one."""
-    cuda = torch.cuda.is_available()
-    try:
-        device = torch.device(name or ("cuda" if cuda else "cpu"))
-    except RuntimeError:
-        raise ValueError(f"Expected a device such as cpu or cuda; got {name}.") from None
-    if device.type == "cuda" and not cuda:
-        raise ValueError(f"Expected a device that is there; got {name}, and this torch sees no CUDA.")
-    return device
 
 
 def split(pictures: data.Pictures, config: TrainConfig, groups: checkpoint.PathLike | None) -> tuple[Tensor, Tensor]:

@@ -64,6 +64,7 @@ def parser() -> Parser:
             "-m", "--model", default=default, help=f"a bundled model's name, or a file (default: {words})"
         )
         made.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
+        made.add_argument("--device", default="cpu", help="where it computes, such as cuda (default: cpu)")
 
     def draws(made: argparse.ArgumentParser, n: int) -> None:
         made.add_argument("-n", type=_count, default=n, metavar="N", help=f"how many samples (default: {n})")

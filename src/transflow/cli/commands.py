@@ -261,7 +261,7 @@ def train(a: argparse.Namespace) -> None:
 
 
 def _model(a: argparse.Namespace, name: str) -> Model:
-    return library.load(name, dtype=_dtype(a) or torch.float32)
+    return library.load(name, dtype=_dtype(a) or torch.float32, device=a.device)
 
 
 def _dtype(a: argparse.Namespace) -> torch.dtype | None:
@@ -270,7 +270,8 @@ def _dtype(a: argparse.Namespace) -> torch.dtype | None:
 
 def _posterior(a: argparse.Namespace, path: str) -> Posterior:
     """The posterior in a file, with the model that was said; where none was, its own."""
-    return library.load_posterior(path, _model(a, a.model) if a.model else None, dtype=_dtype(a))
+    model = _model(a, a.model) if a.model else None
+    return library.load_posterior(path, model, dtype=_dtype(a), device=a.device)
 
 
 def _read(a: argparse.Namespace, model: Model) -> Pictures:

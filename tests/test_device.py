@@ -1,0 +1,59 @@
+"""Where a model computes: what is there, and, where there is a GPU, that it tells what the processor tells."""
+
+import pytest
+import torch
+
+from transflow import FewShotClassifier, GlowConfig, TrainConfig, library, load, train
+from transflow.gaussian import Gaussian
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def test_a_device_that_is_not_there_is_refused(model_file):
+    with pytest.raises(ValueError, match="device such as cpu or cuda; got toaster"):
+        load(model_file, device="toaster")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="sees no CUDA"):
+            load(model_file, device="cuda")
+
+
+def test_a_stream_of_numbers_of_the_callers_own_goes_on():
+    gaussian, generator = Gaussian.standard(5), torch.Generator().manual_seed(3)
+    both = torch.cat([gaussian.sample(2, generator), gaussian.sample(2, generator)])
+    assert torch.equal(both[:2], gaussian.sample(2, seed=3))
+    assert not torch.equal(both[:2], both[2:])
+
+
+@cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_cuda_tells_what_the_processor_tells(model_file, pixels, dtype, tmp_path):
+    here, there = (load(model_file, dtype=dtype, device=device) for device in ("cpu", "cuda"))
+    close = {"rtol": 1e-4, "atol": 1e-4} if dtype != torch.bfloat16 else {"rtol": 0.05, "atol": 0.05}
+    z = there.encode(pixels)
+    assert z.is_cuda
+    torch.testing.assert_close(z.cpu(), here.encode(pixels), **close)
+    torch.testing.assert_close(there.score(pixels).log_prob.cpu(), here.score(pixels).log_prob, rtol=1e-2, atol=1e-2)
+    a, b = (model.condition(pixels, "0.5m") for model in (here, there))
+    torch.testing.assert_close(b.pictures(4, seed=0).cpu(), a.pictures(4, seed=0), **close)
+    b.save(tmp_path / "p.safetensors")
+    again = library.load_posterior(tmp_path / "p.safetensors", here)
+    torch.testing.assert_close(again.gaussian.mean, a.gaussian.mean, **close)
+    torch.testing.assert_close(b.remove(pixels[:2]).gaussian.mean.cpu(), a.remove(pixels[:2]).gaussian.mean, **close)
+
+
+@cuda
+def test_cuda_classifies(model_file, pixels):
+    y = ["a", "b"] * (len(pixels) // 2)
+    x = pixels[: len(y)]
+    models = [load(model_file, device=device) for device in ("cpu", "cuda")]
+    told = [FewShotClassifier(model, augment=3).fit(x, y).predict_proba(x) for model in models]
+    assert abs(told[0] - told[1]).max() < 1e-2
+
+
+@cuda
+@pytest.mark.parametrize("reversible", [False, True])
+def test_cuda_trains(folder, tmp_path, reversible):
+    config = TrainConfig(glow=GlowConfig(size=8, steps=(2, 2), width=(8, 8)), epochs=4, batch=8, reversible=reversible)
+    model = train(folder, tmp_path / "m.safetensors", config, device="cuda")
+    assert model.card["device"] == "cuda"
+    assert model.card["bits_per_dim"] < 6
