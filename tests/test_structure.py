@@ -22,7 +22,7 @@ LEVELS = {
     4: ["paths", "experts", "checkpoint"],
     5: ["streaming", "run", "classifier"],
     6: ["transfer"],
-    7: ["library", "training"],
+    7: ["library", "training", "views"],
     8: ["showcase", "estimator", "cluster"],
     9: ["evaluation"],
     10: ["cli"],

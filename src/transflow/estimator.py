@@ -7,30 +7,25 @@ are taken as they are. The evidence, the choice of likelihood and the calibratio
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save
 from torch import Tensor
 
-from transflow import augment as maps
-from transflow import checkpoint, data, images, library
+from transflow import checkpoint, data, library
 from transflow.classifier import FewShot, View, check_noise
 from transflow.evidence import Evidence
 from transflow.experts import Candidate, Choice
-from transflow.likelihoods import directions
 from transflow.posterior import NoiseLike
 from transflow.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
 from transflow.transfer import Model, PathLike
+from transflow.views import Augment, encoded, labelled
 
 CHUNK = 512  # pictures at a time: bounds memory, changes nothing else
-Augment = bool | int | Callable[[Tensor], Tensor]
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -308,34 +303,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._encoded([latents], inputs, 1) | self._encoded(["activations"], inputs, self.augment)
 
     def _encoded(self, views: Sequence[str], inputs: Any, augment: Augment, strength: float = 1.0) -> dict[str, Tensor]:
-        """Views of inputs and their copies, each (n, K, D); of one pass, where the model has one for both."""
+        """Views of inputs and their copies, each (n, K, D); without a model, the vectors as they are."""
         model = self._model()
         if model is None:
             return dict.fromkeys(views, torch.from_numpy(np.array(inputs, order="C"))[:, None])
-        kinds = ["latents" if view == "directions" else view for view in views]
-        entries = {kind: self._entry(kind, inputs, augment, strength) for kind in kinds}
-        found = {kind: load_file(entry)["encoded"] for kind, entry in entries.items() if entry and entry.exists()}
-        missing = [kind for kind in kinds if kind not in found]
-        parts: dict[str, list[Tensor]] = {kind: [] for kind in missing}
-        for i in range(0, len(inputs) if missing else 0, images.BATCH):
-            copies = _copies(inputs[i : i + images.BATCH], augment, strength)
-            for kind, encoded in _seen(model.source, missing, copies.flatten(0, 1)).items():
-                parts[kind].append(encoded.unflatten(0, copies.shape[:2]).cpu())
-        for kind, done in parts.items():
-            found[kind] = torch.cat(done)
-            if entry := entries[kind]:
-                checkpoint.write_bytes(entry, save({"encoded": found[kind]}))
-        return {v: directions(found[k]) if v == "directions" else found[k] for v, k in zip(views, kinds, strict=True)}
-
-    def _entry(self, view: str, inputs: Any, augment: Augment, strength: float) -> Path | None:
-        model = self._model()
-        if self.cache is None or model is None or not model.fingerprint or not isinstance(augment, (bool, int)):
-            return None
-        folder = Path(self.cache)
-        folder.mkdir(parents=True, exist_ok=True)
-        said = repr((model.fingerprint, model.precision, view, _count(augment), strength, tuple(inputs.shape))).encode()
-        digest = hashlib.sha256(said + inputs.contiguous().numpy().tobytes())
-        return folder / f"{digest.hexdigest()[:40]}.safetensors"
+        return encoded(model, views, inputs, augment, strength, self.cache)
 
     def _levels(self) -> tuple[int, ...] | None:
         """Sizes of the levels of a model whose prior is N(0, I)."""
@@ -359,40 +331,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_fitted(self) -> None:
         if not self._is_fitted():
             raise NotFittedError("Expected a classifier that was given evidence; call fit first.")
-
-
-def labelled(folder: Any, model: Model, *, skip_bad: bool = False) -> tuple[Tensor, list[str]]:
-    """Return the pictures of a folder with a sub-folder for each class, fitted to the model, and their classes."""
-    if not isinstance(folder, (str, os.PathLike)) or not Path(folder).is_dir():
-        raise ValueError("Expected labels, or a folder with a sub-folder for each class; got neither.")
-    channels, size, _ = model.shape
-    read = data.read(folder, channels, size, skip_bad=skip_bad)
-    parts = [Path(name).relative_to(folder).parts for name in read.names]
-    loose = [name for name, part in zip(read.names, parts, strict=True) if len(part) < 2]
-    if loose:
-        raise ValueError(f"Expected pictures in sub-folders, one a class; got one outside of them: {loose[0]}")
-    return read.pixels, [part[0] for part in parts]
-
-
-def _seen(source: Any, kinds: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
-    """What a source makes of pictures, latents or activations or both, each (B, D)."""
-    if len(kinds) == 2 and hasattr(source, "encode_and_activations"):
-        return dict(zip(("latents", "activations"), source.encode_and_activations(pictures), strict=True))
-    return {kind: (source.encode if kind == "latents" else source.activations)(pictures) for kind in kinds}
-
-
-def _copies(pictures: Tensor, augment: Augment, strength: float) -> Tensor:
-    if callable(augment):
-        copies = augment(pictures)
-        if not isinstance(copies, Tensor) or copies.ndim != 5 or copies.shape[0] != len(pictures):
-            got = tuple(copies.shape) if isinstance(copies, Tensor) else type(copies).__name__
-            raise ValueError(f"Expected augment to return pictures (B, K, C, H, W), B = {len(pictures)}; got {got}.")
-        return copies
-    return maps.affine(pictures, _count(augment), strength=strength)
-
-
-def _count(augment: bool | int) -> int:
-    return (maps.COPIES if augment else 1) if isinstance(augment, bool) else int(augment)
 
 
 def _keys(inputs: Any) -> list[str]:

@@ -24,10 +24,11 @@ import torch
 from torch import Tensor
 
 from transflow import data, metrics
-from transflow.estimator import CHUNK, Augment, FewShotClassifier, labelled
+from transflow.estimator import CHUNK, FewShotClassifier
 from transflow.experts import Choice
 from transflow.posterior import NoiseLike
 from transflow.transfer import Model, Pictures, Scores
+from transflow.views import Augment, labelled
 
 
 @dataclass(frozen=True)
