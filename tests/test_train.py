@@ -105,6 +105,10 @@ def test_a_run_goes_on_with_what_it_was_begun_with(folder, tmp_path):
     for config, told in zip(other, ("batch 8.*got 4", "seed 0.*got 1", "size 8.*got 16"), strict=False):
         with pytest.raises(ValueError, match=told):
             train(folder, output, config, resume=True)
+    table = tmp_path / "groups.csv"
+    table.write_text("file,person\n" + "".join(f"{i:02d}.png,{i // 3}\n" for i in range(12)))
+    with pytest.raises(ValueError, match="pictures, and the groups, that the run was begun with"):
+        train(folder, output, resume=True, groups=table)
     assert (tmp_path / "m.training.safetensors").read_bytes() == before
 
 

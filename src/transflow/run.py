@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transflow import checkpoint
+from transflow import checkpoint, data
 from transflow.generative.base import PictureFlow, PixelFormat
 from transflow.generative.glow import Glow, GlowConfig
 
 PATIENCE = 50  # steps skipped in a row before a run is given up
+NUMBERS = ("step", "seen", "skipped", "seconds", "held_out", "pictures", "card")
 FREE = {"minutes", "epochs", "interval", "precision", "compile", "reversible"}  # settings a resumed run may change
 
 
@@ -77,15 +78,10 @@ class TrainConfig:
 
 
 class Run:
-    """The state of a training run: weights, their average, the optimiser, and counters.
-
-    Attributes:
-        count: how many pictures an epoch shows; whoever has them says it.
-    """
+    """The state of a training run: weights, their average, the optimiser, and counters."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.count = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             flow = Glow(config.glow)
@@ -94,6 +90,8 @@ class Run:
         self.optimiser = torch.optim.Adam(self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99), fused=True)
         self.step = self.seen = self.skipped = self.skipped_in_a_row = 0
         self.seconds = 0.0
+        self.count = 0  # pictures an epoch shows
+        self.pictures = ""  # hash of their pixels
         self.held_out: float | None = None
         self.pixels = PixelFormat(config.bits)
         self.card: dict[str, Any] = {}
@@ -104,6 +102,17 @@ class Run:
         if self.config.epochs is not None:
             return min(1.0, self.seen / (self.config.epochs * max(self.count, 1)))
         return min(1.0, self.seconds / 60 / max(self.config.minutes, 1e-9))
+
+    def take(self, pixels: Tensor) -> None:
+        """Say what it trains on, uint8 (B, C, H, W): always the same, or held-out pictures would slip in.
+
+        Raises:
+            ValueError: the run was begun with others.
+        """
+        digest = data.digest(pixels.contiguous().numpy())
+        if self.pictures not in ("", digest):
+            raise ValueError("Expected the pictures, and the groups, that the run was begun with; got others.")
+        self.count, self.pictures = len(pixels), digest
 
     def start(self, pixels: Tensor) -> None:
         """Data-dependent start of the channel affine maps."""
@@ -156,7 +165,7 @@ class Run:
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for i, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{k}": v for k, v in state.items()}
-        numbers = {k: getattr(self, k) for k in ("step", "seen", "skipped", "seconds", "held_out", "card")}
+        numbers = {k: getattr(self, k) for k in NUMBERS}
         checkpoint.write(path, "training", tensors, {"config": asdict(self.config), **numbers})
 
     @classmethod
@@ -193,8 +202,8 @@ class Run:
                 states.setdefault(int(i), {})[name] = torch.empty_like(like).copy_(value) if value.ndim else value
         groups = run.optimiser.state_dict()["param_groups"]
         run.optimiser.load_state_dict({"state": states, "param_groups": groups})
-        for name in ("step", "seen", "skipped", "seconds", "held_out", "card"):
-            setattr(run, name, header[name])
+        for name in NUMBERS:
+            setattr(run, name, header.get(name, getattr(run, name)))
         return run
 
     def batch(self, pixels: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ def train(
         ranks.check(config.batch)
         read = data.read(pictures, config.glow.channels, config.glow.size, skip_bad=skip_bad)
         training, held_out = split(read, config, groups)
-        run.count = len(training)
+        run.take(training)
         if not resume:
             run.start(training[order(run.count, 0, config.seed)[:256]])
         precision = config.precision
