@@ -24,13 +24,12 @@ def write(name: str, content: bytes) -> None:
 def main() -> None:
     model = load("faces-32")
     own = figures.to_uint8(model.pictures(model.prior, EVIDENCE, seed=0, temperature=0.7))
+    drawn = evidence("drawn", own, 0)
+    new = figures.to_uint8(model.condition(drawn).pictures(SHOWN, seed=1))
+    sheet = figures.grid(torch.cat([drawn[:SHOWN], new]), SHOWN, rows=("evidence", "new"), zoom=3)
+    write("drawn.png", figures.encode_image(sheet, ".png"))
     for kind in ("grey", "drawn"):
         pictures = evidence(kind, own, 0)
-        posterior = model.condition(pictures)
-        new = figures.to_uint8(posterior.pictures(SHOWN, seed=1))
-        rows = ("evidence", "new")
-        sheet = figures.grid(torch.cat([pictures[:SHOWN], new]), SHOWN, rows=rows, zoom=3)
-        write(f"{kind}.png", figures.encode_image(sheet, ".png"))
         sweep = model.sweep(pictures, NOISES, SHOWN, seed=3)
         words = [f"{said} ({model.condition(pictures, said).noise.per_count:.2f}m)" for said in NOISES]
         write(
