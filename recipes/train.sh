@@ -13,4 +13,5 @@ if [ -f "${output%.safetensors}.training.safetensors" ]; then
 else
     set -- $begin "$@"
 fi
+case " $* " in *" --epochs "*) each=$(echo "$each" | sed 's/--minutes [0-9]*//') ;; esac
 exec ${TRANSFLOW:-transflow} train "$photos" -o "$output" --groups "$identities" $each "$@"

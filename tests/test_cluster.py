@@ -90,5 +90,5 @@ def test_blocks_count_once_however_they_come():
 
 def test_a_missing_extra_is_named(model, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ImportError, match=r"transflow\[ray\]"):
+    with pytest.raises(ImportError, match=r"pip install .ray\[data\]"):
         cluster.condition(model, folder)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import Latents, data, load, streaming
+from transflow import FewShotClassifier, Latents, data, load, streaming
 from transflow.checkpoint import header, save_model
 from transflow.cli import main
 
@@ -209,6 +209,15 @@ def test_other_folders_and_precisions_are_refused(model, model_file, many, tmp_p
     model.latents(many, tmp_path / "kept")
     with pytest.raises(ValueError, match="float64"):
         load(model_file, dtype=torch.float64).latents(many, tmp_path / "kept")
+    with pytest.raises(ValueError, match="got float32 latents, by a model in float64"):
+        load(model_file, dtype=torch.float64).condition(tmp_path / "kept")
+
+
+def test_what_needs_pixels_says_so_of_a_folder_of_latents(model, many, tmp_path):
+    latents = model.latents(many, tmp_path / "kept")
+    for use in (model.reconstruct, lambda latents: FewShotClassifier(model).fit(latents, ["a"] * COUNT)):
+        with pytest.raises(ValueError, match="Expected pictures; got a folder of latents"):
+            use(latents)
 
 
 def test_bad_files_are_told_each_time(model, many, tmp_path, small_shards):

@@ -44,10 +44,12 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(folder, tmp_path):
         return run
 
     begun = Run(CONFIG, torch.device("cpu"))
+    begun.take(pixels)
     begun.start(pixels)
     steps(begun, 10).save(tmp_path / "t.safetensors")
     whole = steps(begun, 10)
     resumed = steps(Run.resume(tmp_path / "t.safetensors", CONFIG, torch.device("cpu")), 10)
+    assert 0.5 < resumed.share == whole.share < 1  # where the learning rate falls
     for a, b in ((whole.flow, resumed.flow), (whole.average, resumed.average)):
         for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
             assert torch.equal(x, y), name

@@ -1,7 +1,7 @@
 """Models and posteriors on disk: one safetensors file each, nothing pickled.
 
 The file's metadata has one entry, ``transflow``: JSON with the format's number, the kind
-("model" or "posterior") and what that kind needs beside its tensors.
+(such as "model" or "posterior") and what that kind needs beside its tensors.
 """
 
 from __future__ import annotations

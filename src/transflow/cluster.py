@@ -10,7 +10,7 @@ the number of the block: one that comes twice counts once, and the end tells if 
 Blocks are added in their order, and latents do not depend on how a set was cut (see `streaming`),
 so the result is that of one process up to rounding in double.
 
-It needs Ray: ``pip install "transflow[ray]"``.
+It needs Ray, the extra ``ray`` of this package.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def condition(
     try:
         import ray.data
     except ImportError:
-        raise ImportError('Expected Ray for work on a cluster; got none. Say: pip install "transflow[ray]"') from None
+        raise ImportError('Expected Ray for work on a cluster; got none. Say: pip install "ray[data]>=2.60"') from None
     parse(noise)
     for name, number in (("workers", workers), ("files a block", block)):
         if number < 1:

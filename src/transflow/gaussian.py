@@ -186,6 +186,8 @@ class Gaussian:
         return LowRankMultivariateNormal(self.mean, empty, c.diagonal.expand(self.dim), validate_args=False)
 
     def _noise(self, noise: float | Tensor | Covariance) -> Covariance:
+        if isinstance(noise, (int, float)):
+            noise = torch.as_tensor(noise, dtype=torch.float64, device=self.mean.device)
         sigma = cov.covariance(noise, self.dim)
         if sigma.variances().device != self.mean.device:
             raise ValueError(f"Expected the noise on {self.mean.device}; got it elsewhere.")

@@ -7,7 +7,7 @@ The rule, for a model of C channels and size S x S (`fit`):
 2. a picture that is not square and larger than S is cropped to its central square;
 3. larger pictures are resized by area averaging (Pillow's BOX, an antialiasing filter, as in the
    downsampled ImageNet of Chrabaszcz et al. 2017, arXiv 1707.08819); pictures with both sides
-   under S/2 are enlarged (bicubic) until the longer side is S;
+   at most S/2 are enlarged (bicubic) until the longer side is S;
 4. what is still smaller is padded with black, centred (28x28 in 32x32: two pixels each side);
 5. grey becomes RGB by repeating it, RGB becomes grey by luma (ITU-R 601).
 """

@@ -83,8 +83,11 @@ def find_device(name: str | None) -> torch.device:
         device = torch.device(name or ("cuda" if cuda else "cpu"))
     except RuntimeError:
         raise ValueError(f"Expected a device such as cpu or cuda; got {name}.") from None
-    if device.type == "cuda" and not cuda:
-        raise ValueError(f"Expected a device that is there; got {name}, and this torch sees no CUDA.")
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"Expected a device such as cpu or cuda; got {name}.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        seen = torch.cuda.device_count() or "no"
+        raise ValueError(f"Expected a device that is there; got {name}, and torch sees {seen} CUDA devices.")
     return device
 
 

@@ -20,8 +20,8 @@ from transflow.generative.base import PictureFlow, PixelFormat
 from transflow.generative.glow import Glow, GlowConfig
 
 PATIENCE = 50  # steps skipped in a row before a run is given up
-NUMBERS = ("step", "seen", "skipped", "seconds", "held_out", "pictures", "card")
-FREE = {"minutes", "epochs", "interval", "precision", "compile", "reversible"}  # settings a resumed run may change
+NUMBERS = ("step", "seen", "skipped", "seconds", "held_out", "count", "pictures", "card")
+FREE = {"minutes", "epochs", "learning_rate", "interval", "precision", "compile", "reversible"}  # may change on the way
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class TrainConfig:
     Attributes:
         glow: the architecture.
         bits: bits a pixel and channel, 1 to 8.
-        minutes: time budget of all runs together; the learning rate falls to zero towards its end.
-        epochs: how often each picture is shown, as the budget in place of minutes: the same run on any machine.
+        minutes: time budget of all runs together; the learning rate falls to a hundredth towards its end.
+        epochs: how often each picture is shown, as the budget in place of minutes: as many steps on any machine.
         batch: pictures a step.
         learning_rate: of Adam, after warm-up and before the fall, which begins half way.
         warmup: steps of rising learning rate.
@@ -69,7 +69,7 @@ class TrainConfig:
         PixelFormat(self.bits)
         for name in ("minutes", "epochs", "batch", "learning_rate", "clip", "interval"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
+            if not (name == "epochs" and value is None) and not 0 < value < float("inf"):
                 raise ValueError(f"Expected {name.replace('_', ' ')} above 0; got {value}.")
         if not 0 < self.held_out < 1:
             raise ValueError(f"Expected a held-out share between 0 and 1; got {self.held_out}.")
@@ -174,8 +174,8 @@ class Run:
 
         Args:
             path: the file.
-            config: how to go on; it differs from the run's at most in what its course does not depend on: budget,
-                interval, precision, compile, reversible. None is the run's.
+            config: how to go on; it differs from the run's at most in budget, learning rate, interval, precision,
+                compile and reversible. None is the run's.
             device: where.
 
         Raises:

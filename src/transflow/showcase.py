@@ -38,7 +38,9 @@ class Kind:
 
 KINDS = (
     Kind(
-        "grey", "Without colour", "The evidence is grey, so the new faces are grey: other people, same lack of colour."
+        "grey",
+        "Without colour",
+        "The evidence is grey, so the new faces have little colour left. They are other people.",
     ),
     Kind("tinted", "Tinted red", "A tint is a direction in pixel space, and one the posterior mean follows at once."),
     Kind(

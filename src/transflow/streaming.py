@@ -124,7 +124,7 @@ def encode(model: Model, pixels: Any, names: tuple[str, ...] = (), *, full: int 
 
 @dataclass(frozen=True)
 class Latents(os.PathLike[str]):
-    """A folder of latents, finished; it goes wherever a path of pictures goes.
+    """A folder of latents, finished; a path of pictures for what needs no pixels (see `Model.latents`).
 
     Attributes:
         folder: where it is.
@@ -166,6 +166,9 @@ class Latents(os.PathLike[str]):
         """
         if model is not None:
             model.check_made(self.folder, self.header)
+            if model.precision not in ("", self.header["dtype"]):
+                said = f"{self.header['dtype']} latents, by a model in {model.precision}"
+                raise ValueError(f"Expected latents in the model's precision; got {said}: {self.folder}")
         device = "cpu" if model is None else model.prior.mean.device
         for number, key in enumerate(self.header["shards"]):
             path = _shard(self.folder, number)
@@ -176,7 +179,7 @@ class Latents(os.PathLike[str]):
             for i in range(0, len(good), images.BATCH):
                 rows = slice(i, i + images.BATCH)
                 names, digests = zip(*good[rows], strict=True)
-                likely = tensors["log_prob"][rows] if "log_prob" in tensors else None
+                likely = tensors["log_prob"][rows].to(device) if "log_prob" in tensors else None
                 yield Encoded(names, digests, tensors["latents"][rows].to(device), likely)
 
 

@@ -22,10 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transflow import __version__, checkpoint, data, figures, parallel
+from transflow import __version__, checkpoint, data, figures, images, parallel
 from transflow.gaussian import Gaussian
 from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ConvNet
+from transflow.generative.inference import full_float32
 from transflow.generative.reversible import reversible
 from transflow.metrics import bits_per_dim
 from transflow.run import Run, TrainConfig, begun, order
@@ -140,6 +141,8 @@ def train(
         if not resume:
             run.start(training[order(run.count, 0, config.seed)[:256]])
         precision = config.precision
+        if precision == "auto" and run.card.get("device") == where.type:
+            precision = run.card["precision"]  # what it was begun in
         if precision == "auto":
             (half,) = ranks.told(faster_precision(config, where) == "bfloat16" if ranks.first else 0.0)
             precision = "bfloat16" if half else "float32"
@@ -172,8 +175,10 @@ def train(
                 files.keep(run, held_out, bits)
                 saved = time.monotonic()
             if ranks.first and report:
-                left = (run.seconds / 60) * (1 / run.share - 1) if run.share else math.inf
                 rate = config.batch / took
+                left = config.minutes - run.seconds / 60
+                if config.epochs is not None:
+                    left = (config.epochs * run.count - run.seen) / rate / 60
                 report(Progress(run.step, run.seen, run.share, bits, rate, left, run.skipped, run.held_out))
         if ranks.first and run.share >= 1:
             model = checkpoint.load_model(output)
@@ -218,8 +223,8 @@ def held_out_bits(model: PictureFlow, pixels: Tensor, seed: int = 0) -> float:
     generator = torch.Generator().manual_seed(seed)
     prior, like = Gaussian.standard(model.dim), next(model.flow.parameters())
     total = 0.0
-    with torch.no_grad():
-        for part in pixels.split(64):
+    with torch.no_grad(), full_float32(like.device):
+        for part in pixels.split(images.BATCH):
             z, log_det = model.flow(model.pixels.dequantise(part, generator).to(like))
             total += (prior.log_prob(z.cpu()) + log_det.cpu()).sum().item()
     return float(bits_per_dim(total / len(pixels), model.dim, model.bits))

@@ -139,6 +139,9 @@ class Model:
     def fit(self, pictures: Pictures) -> Any:
         """Return pictures fitted to the model, uint8 (B, C, H, W); paths are read (see `data`, `images`)."""
         if streaming.is_paths(pictures):
+            for path in data.listed(pictures):  # type: ignore[arg-type]
+                if streaming.is_latents(path):
+                    raise ValueError(f"Expected pictures; got a folder of latents: {path}")
             channels, size, _ = self.shape
             return data.read(pictures, channels, size).pixels  # type: ignore[arg-type]
         return self.source.fit(pictures) if hasattr(self.source, "fit") else pictures
@@ -178,7 +181,8 @@ class Model:
     ) -> Latents:
         """Encode files into a folder of latents, or finish one that was begun (see `streaming.write`).
 
-        The folder may be given wherever pictures are: it conditions and scores without encoding again.
+        The folder may be given wherever pictures are, but for what needs pixels (`reconstruct`, classifiers):
+        it conditions and scores without encoding again.
         """
         return streaming.write(self, pictures, folder, batch=batch, on_bad=on_bad, report=report)
 
@@ -230,7 +234,7 @@ class Model:
             raise ValueError("Expected at least one noise; got none.")
         for said in noise:
             noises.parse(said)
-        seed = torch.seed() % 2**31 if seed is None else seed
+        seed = torch.Generator().seed() % 2**31 if seed is None else seed
         first = self.condition(pictures, noise[0])
         posteriors = [replace(first, said=said) for said in noise]
         return torch.stack([p.pictures(n, seed=seed, temperature=temperature) for p in posteriors])
@@ -338,7 +342,7 @@ class Posterior:
             direct: go on straight lines between samples of both ends, instead of through the
                 Gaussians' parameters.
         """
-        seed = torch.seed() % 2**31 if seed is None else seed
+        seed = torch.Generator().seed() % 2**31 if seed is None else seed
         stops = self.interpolate(other, steps)
         latents = torch.stack([stop.sample(n, seed=seed, temperature=temperature) for stop in stops])
         if direct:

@@ -156,7 +156,9 @@ def parser() -> Parser:
     budget.add_argument("--minutes", type=float, help="time budget (default: 60)")
     budget.add_argument("--epochs", type=float, metavar="N", help="show each picture N times, in place of minutes")
     made.add_argument("--stop-after", type=float, metavar="MIN", help="stop after this long, for --resume to go on")
-    made.add_argument("--resume", action="store_true", help="go on from the last checkpoint, as it was begun")
+    made.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint; say PICTURES and --groups again"
+    )
     made.add_argument("--size", type=int, help="picture height and width in pixels (default: 32)")
     made.add_argument("--grey", action="store_true", help="one channel instead of three")
     made.add_argument("--bits", type=int, help="bits a pixel, 1 to 8 (default: 5)")

@@ -220,9 +220,9 @@ def train(a: argparse.Namespace) -> None:
     )
     if a.minutes is not None:
         rest["epochs"] = None
+    _writable(a.output, ".safetensors")
     base = training.settings(a.output) if a.resume else TrainConfig()
     config = replace(base, glow=replace(base.glow, **shape), **rest)
-    _writable(a.output, ".safetensors")
     bars: list[tqdm[Any]] = []
     share = 1.0
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from transflow import images
 from transflow.gaussian import Gaussian
 from transflow.generative.glow import Glow
-from transflow.generative.inference import fixed
+from transflow.generative.inference import fixed, full_float32
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,9 @@ class PictureFlow:
         if not len(values):  # one stand-in goes through, so that the results have the right shapes
             return tuple(part[:0] for part in self._batched(values.new_zeros(1, *values.shape[1:]), function))
         like = self._like
-        done = [
-            function(part.to(like.device) if part.dtype == torch.uint8 else part.to(like))
-            for part in values.split(images.BATCH)
-        ]
+        with full_float32(like.device):
+            done = [
+                function(part.to(like.device) if part.dtype == torch.uint8 else part.to(like))
+                for part in values.split(images.BATCH)
+            ]
         return tuple(torch.cat(parts) for parts in zip(*done, strict=True))
