@@ -31,7 +31,7 @@ def steps(folder, reversible, pause=None):
     """A few steps of a run by the processes there are; pause after so many to save and resume."""
     pixels = data.read(folder, 3, 8).pixels
     with joined(torch.device("cpu")) as (ranks, where):
-        run = Run(replace(CONFIG, reversible=reversible, epochs=None, minutes=1e6), where)
+        run = Run(replace(CONFIG, reversible=reversible, batch=16, strange=0.01, epochs=None, minutes=1e6), where)
         run.start(pixels)
         loss_of = loss_function(run, "float32", ranks)
         losses = [take_step(run, pixels, loss_of, ranks) for _ in range(STEPS)]

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from transflow import checkpoint, data
 from transflow.generative.base import PictureFlow, PixelFormat
 from transflow.generative.glow import Glow, GlowConfig
+from transflow.strange import strange
 
 PATIENCE = 50  # steps skipped in a row before a run is given up
 NUMBERS = ("step", "seen", "skipped", "seconds", "held_out", "count", "pictures", "card")
-FREE = {"minutes", "epochs", "learning_rate", "interval", "precision", "compile", "reversible"}  # may change on the way
+EVERY = 8  # a strange picture for so many others
+FREE = {"minutes", "epochs", "learning_rate", "strange", "interval", "precision", "compile", "reversible"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class TrainConfig:
         clip: largest norm of the gradient.
         ema: decay of the weights' moving average, a step.
         flip: show half of the pictures mirrored.
+        strange: weight of a penalty on how unlikely pictures unlike any photograph are (see `strange`), of which one
+            is shown with every eight; 0 shows none.
         held_out: share of the pictures (of the groups, where there are any) kept for validation.
         interval: minutes between checkpoints.
         precision: of the coupling networks: "float32", "bfloat16", or "auto", which times both.
@@ -58,6 +62,7 @@ class TrainConfig:
     clip: float = 1.0
     ema: float = 0.999
     flip: bool = True
+    strange: float = 0.0
     held_out: float = 0.1
     interval: float = 3.0
     precision: str = "auto"
@@ -71,6 +76,10 @@ class TrainConfig:
             value = getattr(self, name)
             if not (name == "epochs" and value is None) and not 0 < value < float("inf"):
                 raise ValueError(f"Expected {name.replace('_', ' ')} above 0; got {value}.")
+        if not 0 <= self.strange < float("inf"):
+            raise ValueError(f"Expected a weight of strange pictures of 0 or more; got {self.strange}.")
+        if self.strange and self.batch < EVERY:
+            raise ValueError(f"Expected batches of {EVERY} or more with strange pictures; got {self.batch}.")
         if not 0 < self.held_out < 1:
             raise ValueError(f"Expected a held-out share between 0 and 1; got {self.held_out}.")
         if self.precision not in ("auto", "float32", "bfloat16"):
@@ -174,8 +183,8 @@ class Run:
 
         Args:
             path: the file.
-            config: how to go on; it differs from the run's at most in budget, learning rate, interval, precision,
-                compile and reversible. None is the run's.
+            config: how to go on; it differs from the run's at most in budget, learning rate, strange, interval,
+                precision, compile and reversible. None is the run's.
             device: where.
 
         Raises:
@@ -224,6 +233,13 @@ class Run:
         if self.device.type != "cpu":
             batch, generator = batch.to(self.device), torch.Generator(self.device).manual_seed(seed)
         return self.pixels.dequantise(batch, generator)
+
+    def strange(self, batch: Tensor) -> Tensor:
+        """Return the strange pictures that go with a batch, a function of the same; none where none are asked for."""
+        if not self.config.strange:
+            return batch[:0]
+        generator = torch.Generator(batch.device).manual_seed(self.config.seed * 1_000_003 + self.step + 1)
+        return strange(batch, len(batch) // EVERY, generator)
 
 
 def _settings(config: TrainConfig) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -29,7 +29,8 @@ from transflow.generative.bijections import ConvNet
 from transflow.generative.inference import full_float32
 from transflow.generative.reversible import reversible
 from transflow.metrics import bits_per_dim
-from transflow.run import Run, TrainConfig, begun, order
+from transflow.run import EVERY, Run, TrainConfig, begun, order
+from transflow.strange import penalty
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ def train(
             run = Run(config or TrainConfig(), where)
         config = run.config
         ranks.check(config.batch)
+        if config.strange:
+            ranks.check(config.batch // EVERY)
         read = data.read(pictures, config.glow.channels, config.glow.size, skip_bad=skip_bad)
         training, held_out = split(read, config, groups)
         run.take(training)
@@ -188,13 +191,17 @@ def train(
         return checkpoint.load_model(output)
 
 
-def take_step(run: Run, pixels: Tensor, loss_of: Callable[[Tensor], Tensor], ranks: parallel.Ranks) -> float:
-    """Take a step with this rank's share of the next batch; return the loss on all of it, in nats per dimension."""
-    x = ranks.share(run.batch(pixels)).contiguous(memory_format=torch.channels_last)
-    loss = ranks.mean(loss_of(x))
+Loss: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]  # what is made small, and the negative log-likelihood
+
+
+def take_step(run: Run, pixels: Tensor, loss_of: Loss, ranks: parallel.Ranks) -> float:
+    """Take a step with this rank's share of the next batch; return the mean -log p of all of it, nats per dimension."""
+    batch = run.batch(pixels)
+    x = torch.cat([ranks.share(batch), ranks.share(run.strange(batch))]).contiguous(memory_format=torch.channels_last)
+    loss, nll = map(ranks.mean, loss_of(x))
     run.update(loss)
     run.seen += run.config.batch
-    return loss.item()
+    return nll.item()
 
 
 def split(pictures: data.Pictures, config: TrainConfig, groups: checkpoint.PathLike | None) -> tuple[Tensor, Tensor]:
@@ -254,23 +261,33 @@ def faster_precision(config: TrainConfig, device: torch.device) -> str:
     return min(took, key=took.__getitem__)
 
 
+def each_nll(z: Tensor, log_det: Tensor) -> Tensor:
+    """Return negative log-likelihoods, (B,), of latents (B, D) and log-determinants (B,), in nats per dimension."""
+    return z.square().mean(1) / 2 + 0.5 * math.log(2 * math.pi) - log_det / z.shape[1]
+
+
 def mean_nll(z: Tensor, log_det: Tensor) -> Tensor:
-    """Return the mean negative log-likelihood of latents (B, D) and log-determinants (B,), in nats per dimension."""
-    return (z.square().mean(1) / 2 + 0.5 * math.log(2 * math.pi) - log_det / z.shape[1]).mean()
+    """Return the mean of `each_nll`."""
+    return each_nll(z, log_det).mean()
 
 
-def loss_function(run: Run, precision: str, ranks: parallel.Ranks) -> Callable[[Tensor], Tensor]:
-    """Return the function from this rank's share of a batch to its mean negative log-likelihood (see `mean_nll`)."""
+def loss_function(run: Run, precision: str, ranks: parallel.Ranks) -> Loss:
+    """Return the function from this rank's share of a batch, strange pictures last, to its loss and `mean_nll`."""
     flow = ranks.averaging(reversible(run.flow) if run.config.reversible else run.flow)
 
-    def nll(x: Tensor) -> Tensor:
-        return mean_nll(*flow(x))
+    count, weight = run.config.batch // ranks.size, run.config.strange
+
+    def losses(x: Tensor) -> tuple[Tensor, Tensor]:
+        z, log_det = flow(x)
+        likely, strange = each_nll(z, log_det).split([count, len(x) - count])
+        nll = likely.mean()
+        return nll + weight * penalty(strange) if weight else nll, nll.detach()
 
     compiles = run.config.compile and not run.config.reversible  # it would trace through the way back, and not gain
-    compiled: Callable[[Tensor], Tensor] = torch.compile(nll) if compiles else nll
+    compiled: Loss = torch.compile(losses) if compiles else losses
     state = {"function": compiled}
 
-    def loss(x: Tensor) -> Tensor:
+    def loss(x: Tensor) -> tuple[Tensor, Tensor]:
         with (
             torch.autocast(run.device.type, torch.bfloat16, enabled=precision == "bfloat16"),
             warnings.catch_warnings(),
@@ -279,10 +296,10 @@ def loss_function(run: Run, precision: str, ranks: parallel.Ranks) -> Callable[[
             try:
                 return state["function"](x)
             except Exception:
-                if state["function"] is nll:
+                if state["function"] is losses:
                     raise
-                state["function"] = nll  # no compiler on this machine: the plain path is as exact
-                return nll(x)
+                state["function"] = losses  # no compiler on this machine: the plain path is as exact
+                return losses(x)
 
     return loss
 

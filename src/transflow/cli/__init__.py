@@ -172,6 +172,12 @@ def parser() -> Parser:
     made.add_argument("--held-out", type=float, help="share kept for validation (default: 0.1)")
     made.add_argument("--groups", metavar="CSV", help="file name, group a line: groups are held out whole")
     made.add_argument("--no-flip", dest="flip", action="store_false", default=None, help="show no picture mirrored")
+    made.add_argument(
+        "--strange",
+        type=float,
+        metavar="WEIGHT",
+        help="0.01 keeps pictures unlike any photograph from blowing up (default: 0)",
+    )
     made.add_argument("--precision", choices=["auto", "float32", "bfloat16"], help="of the networks (default: auto)")
     made.add_argument(
         "--no-compile", dest="compile", action="store_false", default=None, help="do not use torch.compile"

@@ -214,10 +214,8 @@ def train(a: argparse.Namespace) -> None:
         return {name: value for name in names if (value := getattr(a, name)) is not None}
 
     shape = said("size", "steps", "width", "coupling", "permutation") | ({"channels": 1} if a.grey else {})
-    rest = said(
-        *("bits", "minutes", "epochs", "batch", "learning_rate", "interval", "held_out", "flip", "precision"),
-        *("compile", "reversible", "seed"),
-    )
+    run = said("minutes", "epochs", "batch", "learning_rate", "interval", "held_out", "flip", "strange", "seed")
+    rest = run | said("bits", "precision", "compile", "reversible")
     if a.minutes is not None:
         rest["epochs"] = None
     _writable(a.output, ".safetensors")
