@@ -13,6 +13,6 @@
 #     recipes/faces-64.sh faces-64.tar faces-64.csv faces-64.safetensors --minutes 1440 --stop-after 60 --batch 32
 #
 # and with eight GPUs: TRANSFLOW="torchrun --nproc_per_node 8 -m transflow" recipes/faces-64.sh ...
-begin="--size 64 --steps 16,16,16,12 --width 192,256,320,384 --batch 128 --held-out 0.13"
+begin="--size 64 --steps 16,16,16,12 --width 192,256,320,384 --batch 128 --held-out 0.13 --strange 0.01"
 each="--minutes 24 --stop-after 9"
 . "$(dirname "$0")/train.sh"
