@@ -38,7 +38,8 @@ def test_closed_forms_stay_on_the_device(monkeypatch):
         prior = Gaussian.standard(8, "cuda")
         z = torch.empty(4, 8, device="cuda", dtype=torch.float64)
         posterior = prior.condition(Evidence(4, z.sum(0), z.square().sum(0)), 2.0)
-        found = [posterior.mean, posterior.predictive(2.0).covariance.variances(), posterior.sample(3, seed=0)]
+        found = [Gaussian.of(prior.mean, 2.0).covariance.variances()]
+        found += [posterior.mean, posterior.predictive(2.0).covariance.variances(), posterior.sample(3, seed=0)]
         found += [posterior.distribution().log_prob(z), *(g.mean for g in between(prior, posterior, 3))]
         assert {tensor.device.type for tensor in found} == {"cuda"}
 

@@ -170,13 +170,19 @@ class Dense:
 Covariance = Union[Structured, Dense]
 
 
-def covariance(value: float | Tensor | Covariance, dim: int, factor: Tensor | None = None) -> Covariance:
+def covariance(
+    value: float | Tensor | Covariance,
+    dim: int,
+    factor: Tensor | None = None,
+    device: torch.device | str = "cpu",
+) -> Covariance:
     """Return a covariance of size D x D from what says it.
 
     Args:
         value: a number lambda for ``lambda I``; shape (D,) for a diagonal; (D, D) for a full matrix.
         dim: D.
         factor: U, shape (D, r), to add ``U U^T`` to a number or a diagonal.
+        device: where a number is put; a tensor stays where it is.
     """
     if isinstance(value, (Structured, Dense)):
         if value.dim != dim:
@@ -184,7 +190,7 @@ def covariance(value: float | Tensor | Covariance, dim: int, factor: Tensor | No
         return value
     if isinstance(value, str):
         raise ValueError(f'Expected a covariance as a number or a tensor; got "{value}", which model.condition takes.')
-    tensor = torch.as_tensor(value, dtype=torch.float64)
+    tensor = value.double() if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float64, device=device)
     if tensor.ndim == 2:
         if tensor.shape != (dim, dim) or factor is not None:
             raise ValueError(f"Expected a full covariance of shape ({dim}, {dim}) alone; got {tuple(tensor.shape)}.")

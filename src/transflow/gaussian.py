@@ -61,7 +61,7 @@ class Gaussian:
         """
         if mean.ndim != 1:
             raise ValueError(f"Expected a mean of shape (D,); got {tuple(mean.shape)}.")
-        return cls(mean.double(), cov.covariance(covariance, len(mean), factor))
+        return cls(mean.double(), cov.covariance(covariance, len(mean), factor, mean.device))
 
     @property
     def dim(self) -> int:
@@ -186,9 +186,7 @@ class Gaussian:
         return LowRankMultivariateNormal(self.mean, empty, c.diagonal.expand(self.dim), validate_args=False)
 
     def _noise(self, noise: float | Tensor | Covariance) -> Covariance:
-        if isinstance(noise, (int, float)):
-            noise = torch.as_tensor(noise, dtype=torch.float64, device=self.mean.device)
-        sigma = cov.covariance(noise, self.dim)
+        sigma = cov.covariance(noise, self.dim, device=self.mean.device)
         if sigma.variances().device != self.mean.device:
             raise ValueError(f"Expected the noise on {self.mean.device}; got it elsewhere.")
         return sigma

@@ -78,12 +78,11 @@ class Ranks:
 
 def find_device(name: str | None) -> torch.device:
     """Return the device of a name; without one, CUDA if there is one."""
-    cuda = torch.cuda.is_available()
     try:
-        device = torch.device(name or ("cuda" if cuda else "cpu"))
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError:
-        raise ValueError(f"Expected a device such as cpu or cuda; got {name}.") from None
-    if device.type not in ("cpu", "cuda"):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
         raise ValueError(f"Expected a device such as cpu or cuda; got {name}.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         seen = torch.cuda.device_count() or "no"
