@@ -18,7 +18,7 @@ import torch
 import transflow
 from transflow import TrainConfig, data
 from transflow.checkpoint import write_bytes
-from transflow.training import split
+from transflow.training import read_groups, split
 
 
 def setting(seed: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def parted(model: transflow.Model, photos: str, groups: str) -> tuple[data.Pictu
     numbered = replace(read, pixels=torch.arange(len(read.names)))
     training, held_out = (
         data.Pictures(tuple(read.names[i] for i in part.tolist()), read.pixels[part])
-        for part in split(numbered, config, groups)
+        for part in split(numbered, config, read_groups(groups))
     )
     return training, held_out
 

@@ -155,6 +155,22 @@ BAD = {
     "nothing held out": (["train", "GOOD", "-o", "x.safetensors", "--held-out", "0"], "between 0 and 1"),
     "a device that is not there": (["sample", "RED", "--device", "toaster", "-o", "x.png"], "cpu or cuda"),
     "an unknown device": (["train", "GOOD", "-o", "x.safetensors", "--device", "toaster"], "device"),
+    "the model as output": (["condition", "GOOD", "-m", "MODEL", "-o", "MODEL"], "apart from what is read"),
+    "an output among the pictures": (["reconstruct", "GOOD", "-m", "MODEL", "-o", "INSIDE"], "apart from what is read"),
+    "a table over a picture": (["classify", "GOOD", "GOOD", "-m", "MODEL", "-o", "TABLE"], "apart from what is read"),
+    "an empty noise": (["condition", "GOOD", "-m", "MODEL", "--noise", "", "-o", "x.safetensors"], "value for noise"),
+    "an empty reference": (["score", "GOOD", "-m", "MODEL", "--reference", ""], "value for reference"),
+    "an empty output": (["sample", "RED", "-o", ""], "value for output"),
+    "a picture format that Pillow writes, but not in colour": (["sample", "RED", "-o", "x.xbm"], "picture file"),
+    "samples into a file as a folder": (["sample", "RED", "-o", "FILE/"], "got a file"),
+    "more samples than memory": (["sample", "RED", "-n", "1000000000", "-o", "x.png"], "fits into memory"),
+    "more samples than can be counted": (["sample", "RED", "-n", "1" + "0" * 20, "-o", "x.png"], "whole number"),
+    "a negative seed": (["sample", "RED", "--seed", "-1", "-o", "x.png"], "whole number"),
+    "a folder as posterior": (["condition", "GOOD", "--add", "GOOD", "-o", "x.safetensors"], "got a folder"),
+    "latents where pixels are needed": (["reconstruct", "LATENTS", "-m", "MODEL", "-o", "x.png"], "folder of latents"),
+    "no groups": (["train", "GOOD", "-o", "x.safetensors", "--groups", "no.csv"], "CSV of file names"),
+    "a picture as groups": (["train", "GOOD", "-o", "x.safetensors", "--groups", "PICTURE"], "CSV of file names"),
+    "a posterior to train over": (["train", "GOOD", "-o", "RED"], "new output"),
     "one picture to train on": (["train", "ONE", "-o", "x.safetensors"], "train on"),
 }
 
@@ -187,7 +203,13 @@ def test_bad_input_gets_one_line_and_leaves_nothing(case, run, red, folder, mode
         "RED": red,
         "PICKLE": tmp_path / "pickle.pt",
         "FOREIGN": tmp_path / "foreign.safetensors",
+        "INSIDE": folder / "pairs.png",
+        "TABLE": folder / "table.csv",
+        "PICTURE": good,
+        "FILE/": f"{good}/",
+        "LATENTS": load(model_file).latents(folder, tmp_path / "latents").folder,
     }
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     status, out, err = run(*[names.get(word, word) for word in words])
     assert status == 2
     assert out == ""
@@ -195,6 +217,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(case, run, red, folder, mode
     assert err.startswith("transflow: error: ")
     assert len(err.splitlines()) == 1
     assert list((tmp_path / "work").iterdir()) == []
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_bad_pictures_can_be_skipped(run, folder, model_file):

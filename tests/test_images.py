@@ -166,10 +166,96 @@ def test_a_bad_file_is_named_and_can_be_skipped(tmp_path, name):
     (tmp_path / name).write_bytes(bad_files(tmp_path)[name])
     with pytest.raises(data.BadPicture, match=name):
         data.read(tmp_path, 3, 32)
-    read = data.read(tmp_path, 3, 32, skip_bad=True)
+    bad = []
+    read = data.read(tmp_path, 3, 32, on_bad=bad.append)
     assert len(read.pixels) == 1
-    assert len(read.bad) == 1
-    assert name in read.bad[0]
+    assert len(bad) == 1
+    assert name in bad[0]
+
+
+def test_damaged_exif_makes_a_bad_file(tmp_path):
+    """Pillow reads the picture, and fails only when it is to be turned upright."""
+    picture().save(tmp_path / "turned.png", exif=b"neither of the two orders of bytes")
+    save(picture(), tmp_path / "whole.png")
+    bad = []
+    assert data.read(tmp_path, 3, 32, on_bad=bad.append).names == (str(tmp_path / "whole.png"),)
+    assert "turned.png" in bad[0]
+
+
+def test_a_file_that_cannot_be_read_is_named_and_can_be_skipped(tmp_path):
+    save(picture(), tmp_path / "good.png")
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(data.BadPicture, match=r"cannot be read.*lost\.png"):
+        data.read(tmp_path, 3, 32)
+    bad = []
+    assert len(data.read(tmp_path, 3, 32, on_bad=bad.append).names) == 1
+    assert list(data.digests(data.files(tmp_path)))[1] == ""
+
+
+def test_linked_folders_are_read_and_loops_are_not_followed(tmp_path):
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
+    elsewhere.mkdir()
+    here.mkdir()
+    save(picture(), elsewhere / "a.png")
+    (here / "link").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(here)
+    assert data.read(here, 3, 32).names == (str(here / "link" / "a.png"),)
+
+
+def tar_of(path, mode, count=6):
+    with tarfile.open(path, mode) as tar:
+        for i in range(count):
+            buffer = io.BytesIO()
+            Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(buffer, "PNG")
+            member = tarfile.TarInfo(f"{i}.png")
+            member.size = len(buffer.getvalue())
+            tar.addfile(member, io.BytesIO(buffer.getvalue()))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz", "w:bz2"])
+def test_a_tar_is_read_whole_or_is_an_error(tmp_path, mode):
+    """However a tar is cut or damaged, its pictures are all there, or it is refused; a shorter set never comes."""
+    path = tmp_path / "p.tar"
+    whole = tar_of(path, mode)
+    pixels = data.read(path, 3, 32).pixels
+    assert len(pixels) == 6
+    rng = np.random.default_rng(0)
+    cuts = [whole[: len(whole) * i // 20] for i in range(1, 20)]
+    flips = [whole[:i] + bytes([whole[i] ^ 0x55]) + whole[i + 1 :] for i in rng.integers(0, len(whole), 60).tolist()]
+    told = []
+    for content in cuts + flips:
+        path.write_bytes(content)
+        try:
+            told.append(torch.equal(data.read(path, 3, 32).pixels, pixels))
+        except ValueError:
+            continue
+    assert all(told) or mode == "w"  # a plain tar has no checksum of a picture's bytes, but of its headers
+
+
+def test_a_plain_tar_cut_or_damaged_in_a_header_is_refused(tmp_path):
+    whole = tar_of(tmp_path / "p.tar", "w")
+    with tarfile.open(tmp_path / "p.tar") as tar:
+        offset = tar.getmembers()[3].offset
+    for content in (whole[:offset], whole[: offset + 200], whole[: offset + 5] + b"?" + whole[offset + 6 :]):
+        (tmp_path / "p.tar").write_bytes(content)
+        with pytest.raises(data.BadPicture, match=r"whole tar.*p\.tar"):
+            data.read(tmp_path / "p.tar", 3, 32)
+
+
+def test_a_lone_colour_array_is_not_taken_for_rows_of_grey_pictures():
+    with pytest.raises(ValueError, match=r"picture\[None\]"):
+        images.fit(np.zeros((16, 16, 3), dtype=np.uint8), 3, 32)
+
+
+def test_grey_in_floats_and_32_bits_keeps_its_shades(tmp_path):
+    ramp = np.linspace(0, 1, 32 * 32).reshape(32, 32)
+    for values in (ramp.astype(np.float32), (ramp * 2**30).astype(np.int32), (ramp * 60_000).astype(np.int32)):
+        fitted = images.fit_one(Image.fromarray(values), 1, 32)[0]
+        top = 255 if values.dtype == np.float32 else 255 * int(values.max()) / 2 ** int(values.max()).bit_length()
+        assert np.abs(fitted - ramp * top).max() <= 1.5
+    ramp[0, 0] = np.nan
+    assert images.fit_one(Image.fromarray(ramp.astype(np.float32)), 1, 32)[0].std() > 50
 
 
 def test_no_picture_is_told(tmp_path):
@@ -177,7 +263,7 @@ def test_no_picture_is_told(tmp_path):
         data.read(tmp_path, 3, 32)
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(ValueError, match="only bad ones"):
-        data.read(tmp_path, 3, 32, skip_bad=True)
+        data.read(tmp_path, 3, 32, on_bad=lambda _: None)
     with pytest.raises(FileNotFoundError, match="not there"):
         data.read(tmp_path / "nowhere", 3, 32)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from transflow.metrics import frechet_distance
+from transflow.metrics import frechet_distance, p_values
 
 
 def normal(mean, covariance, n=50, seed=0):
@@ -52,3 +52,12 @@ def test_fewer_pictures_than_features_are_enough():
 def test_sets_that_have_no_covariance_are_refused(shapes):
     with pytest.raises(ValueError, match="Expected features"):
         frechet_distance(*map(torch.zeros, shapes))
+
+
+def test_p_values_count_references_as_small():
+    generator = torch.Generator().manual_seed(0)
+    values, reference = (torch.randint(0, 9, (n,), generator=generator).double() for n in (40, 30))
+    expected = (1 + (reference <= values[:, None]).sum(1)) / 31
+    assert torch.equal(p_values(values, reference), expected)
+    odd = torch.tensor([float("nan"), -float("inf"), float("inf")])
+    assert p_values(odd, reference).tolist() == pytest.approx([1 / 31, 1 / 31, 1])

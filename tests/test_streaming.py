@@ -200,8 +200,10 @@ def test_other_weights_are_refused(model, many, tmp_path):
 
 
 def test_other_folders_and_precisions_are_refused(model, model_file, many, tmp_path):
+    with pytest.raises(ValueError, match="apart from what is read"):
+        model.latents(many, many / "kept")
     with pytest.raises(ValueError, match="other files"):
-        model.latents(many, many)
+        model.latents(many / "0", many / "1")
     with pytest.raises(OSError, match="got a file"):
         model.latents(many, model_file)
     with pytest.raises(ValueError, match="without"):
@@ -211,6 +213,32 @@ def test_other_folders_and_precisions_are_refused(model, model_file, many, tmp_p
         load(model_file, dtype=torch.float64).latents(many, tmp_path / "kept")
     with pytest.raises(ValueError, match="got float32 latents, by a model in float64"):
         load(model_file, dtype=torch.float64).condition(tmp_path / "kept")
+
+
+def test_paths_may_come_one_by_one(model, many):
+    assert model.condition(many.glob("0/*.png")).evidence.count == COUNT // 2
+
+
+def test_files_held_in_memory_end_a_shard(model, many, tmp_path, monkeypatch):
+    """Members of a compressed tar have no place on disk: their bytes bound a shard too, and change no latent."""
+    with tarfile.open(tmp_path / "many.tgz", "w:gz") as tar:
+        tar.add(many, ".")
+    monkeypatch.setattr(streaming, "SHARD_FILES", 20_000)
+    kept = model.latents(tmp_path / "many.tgz", tmp_path / "kept")
+    assert len(kept.header["shards"]) > 2
+    torch.testing.assert_close(model.encode(kept), model.encode(many), rtol=0, atol=1e-5)
+
+
+def test_shards_of_a_larger_set_go_even_past_a_gap(model, many, tmp_path, small_shards):
+    kept = model.latents(many, tmp_path / "kept", batch=16)
+    assert len(kept.header["shards"]) == 10
+    (tmp_path / "kept" / "000006.safetensors").unlink()
+    less = sorted(many.rglob("*.png"))[:40]
+    model.latents(less, tmp_path / "kept", batch=16)
+    assert {p.name for p in (tmp_path / "kept").iterdir()} == {
+        streaming.INDEX,
+        *(f"{i:06d}.safetensors" for i in range(3)),
+    }
 
 
 def test_what_needs_pixels_says_so_of_a_folder_of_latents(model, many, tmp_path):

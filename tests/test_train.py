@@ -11,7 +11,7 @@ import torch
 
 from transflow import GlowConfig, TrainConfig, data, load, train
 from transflow.run import Run
-from transflow.training import held_out_bits, settings, split
+from transflow.training import held_out_bits, read_groups, settings, split
 
 CONFIG = TrainConfig(  # 11 pictures, 28 steps, each with a checkpoint
     glow=GlowConfig(size=8, steps=(2, 2), width=(8, 8)), epochs=20, batch=8, warmup=10, interval=1e-9, compile=False
@@ -131,15 +131,45 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(pixels):
 
 def test_groups_are_held_out_whole(folder, tmp_path):
     read = data.read(folder, 3, 8)
-    table = tmp_path / "groups.csv"
-    table.write_text("file,person\n" + "".join(f"{i:02d}.png,{i // 3}\n" for i in range(12)))
+    path = tmp_path / "groups.csv"
+    path.write_text("file,person\n" + "".join(f"{i:02d}.png,{i // 3}\n" for i in range(12)))
+    table = read_groups(path)
     training, held_out = split(read, replace(CONFIG, held_out=0.25), table)
     assert (len(training), len(held_out)) == (9, 3)
     where = [i for i in range(12) if any(torch.equal(read.pixels[i], h) for h in held_out)]
     assert len({i // 3 for i in where}) == 1
-    table.write_text("file,person\n00.png,1\n")
-    with pytest.raises(ValueError, match="no line for"):
-        split(read, CONFIG, table)
+    with pytest.raises(ValueError, match=r"got none for 01\.png"):
+        split(read, CONFIG, {"00.png": "1"})
+    path.write_text("00.png,1\n00.png,2\n")
+    with pytest.raises(ValueError, match="in one group"):
+        read_groups(path)
+
+
+def test_a_run_killed_before_its_last_model_was_written_ends_with_it(folder, tmp_path):
+    """The state is written before the model; a kill between both leaves an older model, or none."""
+    output = tmp_path / "m.safetensors"
+    config = replace(CONFIG, epochs=4, precision="float32")
+    train(folder, output, config, stop_after=1e-9)
+    old = output.read_bytes()
+    whole = train(folder, output, resume=True)
+    fingerprint = whole.fingerprint
+    for before in (old, None):
+        output.unlink()
+        if before:
+            output.write_bytes(before)
+        again = train(folder, output, resume=True)
+        assert again.fingerprint == fingerprint
+        assert again.card["bits_per_dim"] == whole.card["bits_per_dim"]
+
+
+def test_a_run_is_apart_from_its_pictures_and_names_what_it_leaves_out(folder, tmp_path):
+    with pytest.raises(ValueError, match="apart from what is read"):
+        train(folder, folder / "m.safetensors", CONFIG)
+    (folder / "bad.png").write_bytes(b"")
+    told = []
+    train(folder, tmp_path / "m.safetensors", CONFIG, on_bad=told.append, stop_after=1e-9)
+    assert len(told) == 1
+    assert "bad.png" in told[0]
 
 
 def test_every_picture_is_shown_once_an_epoch(folder):

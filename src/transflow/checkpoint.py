@@ -22,6 +22,13 @@ from transflow.generative.base import PictureFlow, PixelFormat
 from transflow.generative.glow import Glow, GlowConfig
 
 FORMAT = 1
+NEEDED = {  # in the header of each kind
+    "model": {"config", "bits", "card"},
+    "training": {"config"},
+    "posterior": {"model", "fingerprint", "precision", "noise", "count"},
+    "latents": {"fingerprint", "key", "files", "bad"},
+    "latents index": {"model", "fingerprint", "dtype", "finished", "count", "shards"},
+}
 PathLike = str | os.PathLike[str]
 
 
@@ -36,6 +43,16 @@ def check_writable(path: PathLike) -> None:
         raise OSError(f"Expected an output in a folder that is there; got: {target}")
     if not os.access(target.parent, os.W_OK):
         raise OSError(f"Expected an output that can be written; got one in a folder that cannot: {target}")
+
+
+def check_folder(path: PathLike) -> None:
+    """Raise `OSError` now if no files could be written into a folder, there or to be made with all above it."""
+    target = Path(path)
+    there = next(folder for folder in (target, *target.absolute().parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise OSError(f"Expected a folder to write into; got a file: {there}")
+    if not os.access(there, os.W_OK):
+        raise OSError(f"Expected a folder that can be written; got one that cannot: {target}")
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:
@@ -63,7 +80,11 @@ def write(path: PathLike, kind: str, tensors: dict[str, Tensor], header: dict[st
     """Write tensors and a JSON header as one safetensors file, whole or not at all."""
     text = json.dumps({"format": FORMAT, "kind": kind, **header})
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(plain, {"transflow": text}))
+    try:
+        content = save(plain, {"transflow": text})
+    except SafetensorError as error:
+        raise OSError(f"Expected what a safetensors file can hold; got more ({error}): {path}") from None
+    write_bytes(path, content)
 
 
 def header(path: PathLike, kind: str = "") -> dict[str, Any]:
@@ -79,6 +100,8 @@ def header(path: PathLike, kind: str = "") -> dict[str, Any]:
     except FileNotFoundError:
         raise FileNotFoundError(f"Expected a file written by transflow; got a path that is not there: {path}") from None
     except (SafetensorError, OSError):
+        if Path(path).is_dir():
+            raise ValueError(wrong.format("a folder")) from None
         with open(path, "rb") as raw:
             start = raw.read(4)
         pickled = start[:2] == b"PK" or start[:1] == b"\x80"
@@ -95,6 +118,8 @@ def header(path: PathLike, kind: str = "") -> dict[str, Any]:
         raise ValueError(wrong.format(f"format {number}, and this version reads {FORMAT}"))
     if kind and found["kind"] != kind:
         raise ValueError(f"Expected a {kind} file; got a {found['kind']}: {path}")
+    if missing := NEEDED.get(found["kind"], set()) - found.keys():
+        raise ValueError(wrong.format(f"a damaged one, without {', '.join(sorted(missing))}"))
     return dict(found)
 
 

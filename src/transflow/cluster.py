@@ -33,6 +33,7 @@ from transflow.streaming import Bad, PathLike
 from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 
 BLOCK = 512  # files that a worker takes at a time
+HELD = 128 * 2**20  # bytes of pictures that are sent, those of compressed tars; others are read where they are
 OBJECT_STORE = 256 * 2**20  # bytes, of a cluster that is started here
 
 
@@ -77,8 +78,16 @@ def condition(
     for name, number in (("workers", workers), ("files a block", block)):
         if number < 1:
             raise ValueError(f"Expected 1 or more {name}; got {number}.")
-    files = data.files(pictures)
-    items = [{"number": n, "files": pickle.dumps(part)} for n, part in enumerate(data.chunks(files, block))]
+    items: list[dict[str, Any]] = []
+    held = 0
+    for part in data.chunks(data.files(pictures), block):
+        held += sum(file.held for file in part)
+        if held > HELD:
+            raise ValueError(
+                f"Expected folders, files and plain tars, or compressed tars of at most {HELD // 2**20} MiB in all, "
+                "which are sent to the workers; got more. Unpack them."
+            )
+        items.append({"number": len(items), "files": pickle.dumps(part)})
     source: Any = model.source
     if is_dataclass(source) and not isinstance(source, type):
         source = replace(source)  # without what it has cached

@@ -1,8 +1,8 @@
 """Named pictures from folders, files and tars, decoded by threads ahead of whoever asks; bad ones are named.
 
-A folder is read with its sub-folders, in the order of names. Hidden files and the litter of
-file managers are passed over; anything else in it that is no picture is an error, unless the
-caller says what to do with bad ones.
+A folder is read with its sub-folders, linked ones too, in the order of names. Hidden files and the
+litter of file managers are passed over; anything else in it that is no picture is an error, unless
+the caller says what to do with bad ones.
 
 Files are listed lazily and decoded a few at a time ahead of the consumer (Pillow lets go of the
 interpreter while it decodes), so memory does not grow with the number of pictures, but for the
@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
+import math
 import os
 import tarfile
 import threading
 import warnings
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, Union
 
@@ -35,6 +37,7 @@ from transflow import images
 
 Source: TypeAlias = Union[str, "os.PathLike[str]"]
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+LATENTS = "index.safetensors"  # a folder that has it is one of latents (see `streaming`), not of pictures
 CHUNK = 16  # files that a thread decodes at a time
 AHEAD = 12  # chunks decoded ahead of the consumer: three batches
 THREADS = min(4, os.cpu_count() or 1)
@@ -63,6 +66,11 @@ class File:
     place: tuple[int, int] | None = None
     content: bytes | None = None
 
+    @property
+    def held(self) -> int:
+        """How many of its bytes are in memory."""
+        return 0 if self.content is None else len(self.content)
+
     def read(self) -> bytes:
         """Return the bytes."""
         if self.content is not None:
@@ -80,7 +88,7 @@ class Read:
 
     Attributes:
         name: of the file.
-        digest: a hash of its bytes, 32 hexadecimal digits.
+        digest: a hash of its bytes, 32 hexadecimal digits; empty for a file that cannot be read.
         pixels: fitted to the model, uint8, (C, S, S); None for a bad picture.
         error: why it is bad.
     """
@@ -98,32 +106,31 @@ class Pictures:
     Attributes:
         names: where each came from, B of them.
         pixels: uint8, shape (B, C, S, S).
-        bad: messages on those left out.
     """
 
     names: tuple[str, ...]
     pixels: Tensor
-    bad: tuple[str, ...] = ()
 
 
-def read(sources: Source | Iterable[Source], channels: int, size: int, *, skip_bad: bool = False) -> Pictures:
+def read(
+    sources: Source | Iterable[Source], channels: int, size: int, *, on_bad: Callable[[str], None] | None = None
+) -> Pictures:
     """Read pictures and fit each to a model of C channels and S x S pixels (see `images`).
 
     Args:
         sources: a folder, a tar, a picture file, or several of these.
         channels: C.
         size: S.
-        skip_bad: leave out what cannot be read, and list it in ``bad``; without it, that is an error.
+        on_bad: is told of each file that is no picture, which is left out; without it, that is an error.
 
     Raises:
         FileNotFoundError: a source is not there.
-        BadPicture: a file is no picture, and ``skip_bad`` was not said.
-        ValueError: no picture at all.
+        BadPicture: a file is no picture, and there is no ``on_bad``; or a tar is damaged.
+        ValueError: no picture at all, or a folder of latents.
     """
-    bad: list[str] = []
-    parts = list(batches(sources, channels, size, on_bad=bad.append if skip_bad else None))
+    parts = list(batches(sources, channels, size, on_bad=on_bad))
     names = tuple(name for part in parts for name in part.names)
-    return Pictures(names, torch.cat([part.pixels for part in parts]), tuple(bad))
+    return Pictures(names, torch.cat([part.pixels for part in parts]))
 
 
 def batches(
@@ -189,7 +196,14 @@ def decoded(given: Iterable[File], channels: int, size: int) -> Iterator[Read]:
 
 def digests(given: Iterable[File]) -> Iterator[str]:
     """Yield the hash of each file's bytes, as `decoded` has it, without decoding."""
-    for found in _ahead(lambda chunk: [digest(file.read()) for file in chunk], chunks(given, CHUNK)):
+
+    def told(file: File) -> str:
+        try:
+            return digest(file.read())
+        except OSError:
+            return ""
+
+    for found in _ahead(lambda chunk: [told(file) for file in chunk], chunks(given, CHUNK)):
         yield from found
 
 
@@ -204,19 +218,43 @@ def files(sources: Source | Iterable[Source]) -> Iterator[File]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"Expected a folder, a tar or picture files; got a path that is not there: {path}")
+        if (path / LATENTS).is_file():
+            raise ValueError(f"Expected pictures; got a folder of latents: {path}")
     for path in paths:
         if path.is_dir():
             yield from (File(name, name) for name in _walk(str(path)))
-        elif tarfile.is_tarfile(path):
+        elif _is_tar(path):
             yield from _members(path)
         else:
             yield File(str(path), str(path))
 
 
-def chunks(given: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield the items ``size`` at a time; the last may be fewer."""
-    rest = iter(given)
-    while chunk := list(islice(rest, size)):
+def check_apart(output: Source, sources: Source | Iterable[Source]) -> None:
+    """Raise `ValueError` if writing a file or folder would change pictures, or join them.
+
+    Args:
+        output: what is to be written.
+        sources: folders, tars and picture files.
+    """
+    target = Path(output).resolve()
+    for source in listed(sources):
+        path = Path(source).resolve()
+        if target == path or (path.is_dir() and target.is_relative_to(path)):
+            what = "one that is read" if target == path else f"one in a folder that is read, {source}"
+            raise ValueError(f"Expected an output apart from what is read; got {what}: {output}")
+
+
+def chunks(given: Iterable[File], size: int, most: float = math.inf) -> Iterator[list[File]]:
+    """Yield files ``size`` at a time, or fewer, once they hold ``most`` bytes in memory; the last may be fewer."""
+    chunk: list[File] = []
+    held = 0
+    for file in given:
+        chunk.append(file)
+        held += file.held
+        if len(chunk) == size or held >= most:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
         yield chunk
 
 
@@ -225,24 +263,54 @@ def listed(sources: Source | Iterable[Source]) -> list[Source]:
     return [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
 
 
-def _walk(folder: str) -> Iterator[str]:
+def _walk(folder: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+    above = (*above, os.path.realpath(folder))
     with os.scandir(folder) as entries:
-        found = sorted(
-            (entry.name, entry.is_dir(follow_symlinks=False))
-            for entry in entries
-            if not _is_litter((entry.name,)) and (entry.is_dir(follow_symlinks=False) or entry.is_file())
-        )
-    for name, is_folder in found:
+        kinds = {entry.name: _kind(entry) for entry in entries if not _is_litter((entry.name,))}
+    for name, kind in sorted(kinds.items()):
         path = str(Path(folder, name))
-        if is_folder:
-            yield from _walk(path)
-        else:
+        if kind == "file":
             yield path
+        elif kind == "folder" and os.path.realpath(path) not in above:  # else a link that leads back here
+            yield from _walk(path, above)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """A folder or a file, links followed; a link that leads nowhere is a file, a pipe or a device neither."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        lost = entry.is_symlink() and not Path(entry.path).exists()
+        return "file" if entry.is_file() or lost else ""
+    except OSError:
+        return "file"  # which the reading will name
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar. A damaged or missing header is an error, where `tarfile` takes it for the end."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> _Member:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the end of a whole one
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
+
+
+def _is_tar(path: Path) -> bool:
+    """Whether a file begins as a tar does."""
+    try:
+        tarfile.open(path).close()
+        return True
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError):
+        return False
 
 
 def _members(path: Path) -> Iterator[File]:
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, tarinfo=_Member) as tar:
             compressed = not isinstance(tar.fileobj, io.BufferedReader)
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
@@ -254,7 +322,9 @@ def _members(path: Path) -> Iterator[File]:
                     yield File(member.name, str(path), content=file.read())
                 else:
                     yield File(member.name, str(path), (member.offset_data, member.size))
-    except (tarfile.TarError, EOFError) as error:
+            while compressed and tar.fileobj and tar.fileobj.read(2**16):
+                pass  # to the end, where its checksum is
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise BadPicture(f"Expected a whole tar; got a damaged one ({error}): {path}") from None
 
 
@@ -263,21 +333,24 @@ def _is_litter(parts: tuple[str, ...]) -> bool:
 
 
 def _decoded(file: File, channels: int, size: int) -> Read:
-    content = file.read()
+    try:
+        content = file.read()
+    except OSError as error:
+        return Read(file.name, "", None, f"Expected a picture; got a file that cannot be read ({error}): {file.name}")
     told = digest(content)
     try:
-        return Read(file.name, told, images.fit_one(_picture(file.name, content), channels, size))
+        return Read(file.name, told, _fitted(file.name, content, channels, size))
     except BadPicture as error:
         return Read(file.name, told, None, str(error))
 
 
-def _picture(name: str, content: bytes) -> Image.Image:
+def _fitted(name: str, content: bytes, channels: int, size: int) -> NDArray[np.uint8]:
     if not content:
         raise BadPicture(f"Expected a picture; got an empty file (0 bytes): {name}")
     try:
         picture = Image.open(io.BytesIO(content))
         picture.load()
-        return picture
+        return images.fit_one(picture, channels, size)
     except UnidentifiedImageError:
         raise BadPicture(f"Expected a picture; got a file that is none: {name}") from None
     except Image.DecompressionBombError:

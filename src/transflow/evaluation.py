@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from transflow import data, metrics
 from transflow.estimator import CHUNK, FewShotClassifier
 from transflow.experts import Choice
 from transflow.posterior import NoiseLike
-from transflow.transfer import Model, Pictures, Scores
+from transflow.transfer import Model, PathLike, Pictures, Scores
 from transflow.views import Augment, labelled
 
 
@@ -70,7 +71,6 @@ class Evaluation:
         accuracies: share told rightly, by method, where the truth is known.
         calibration_error: see `metrics.calibration_error`; None where the truth is not known.
         choice: the likelihoods in use.
-        bad: messages on files left out.
     """
 
     names: tuple[str, ...]
@@ -81,7 +81,6 @@ class Evaluation:
     accuracies: dict[str, float]
     calibration_error: float | None
     choice: Choice
-    bad: tuple[str, ...] = ()
 
     @property
     def told(self) -> list[str]:
@@ -111,39 +110,38 @@ class Evaluation:
         rows = zip(self.names, self.told, self.rejected(rate), p, truth, self.probabilities.tolist(), strict=True)
         for name, told, rejected, p_value, true, probabilities in rows:
             table.writerow([name, told, int(rejected), p_value, true, *(f"{x:.6f}" for x in probabilities)])
-        return out.getvalue().encode()
+        return out.getvalue().encode(errors="surrogateescape")  # names that are not UTF-8 stay what they are
 
 
 def classify(
     model: Model,
-    support: str,
-    query: str,
+    support: PathLike,
+    query: PathLike | Sequence[PathLike],
     *,
     noise: NoiseLike = "auto",
     augment: Augment = True,
-    skip_bad: bool = False,
+    on_bad: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Classify the pictures of a folder by the evidence of another.
 
     Args:
         model: what encodes.
         support: a folder with a sub-folder for each class.
-        query: a folder or files; where all its sub-folders are classes of ``support``, accuracy is told.
+        query: a folder, a tar, or files; accuracy is told of a folder whose sub-folders all are classes of ``support``.
         noise: as `FewShotClassifier` takes it.
         augment: likewise.
-        skip_bad: leave out what cannot be read, and list it.
+        on_bad: is told of each file that is no picture, which is left out; without it, that is an error.
     """
-    pixels, labels = labelled(support, model, skip_bad=skip_bad)
+    pixels, labels = labelled(support, model, on_bad=on_bad)
     classifier = FewShotClassifier(model, noise, augment).fit(pixels, labels)
     channels, size, _ = model.shape
     classes = tuple(str(c) for c in classifier.classes_)
     baselines = pixel_baselines(pixels, torch.tensor([classes.index(c) for c in labels]), len(classes))
     names: list[str] = []
-    bad: list[str] = []
     truth: list[str] | None = []
     probabilities, p_values = [], []
     ways: dict[str, list[Tensor]] = {}
-    read = data.batches(query, channels, size, batch=CHUNK, on_bad=bad.append if skip_bad else None)
+    read = data.batches(query, channels, size, batch=CHUNK, on_bad=on_bad)
     for part in read:
         names += part.names
         likely, p = classifier.probabilities_and_p_values(part.pixels)
@@ -171,7 +169,6 @@ def classify(
         accuracies,
         error,
         classifier.choice_,
-        tuple(bad),
     )
 
 
@@ -192,7 +189,7 @@ def pixel_baselines(pixels: Tensor, labels: Tensor, classes: int) -> Callable[[T
 
 
 def _truth(query: Any, names: tuple[str, ...], classes: tuple[str, ...]) -> list[str] | None:
-    if not Path(query).is_dir():
+    if not isinstance(query, (str, os.PathLike)) or not Path(query).is_dir():
         return None
     parts = [Path(name).relative_to(query).parts for name in names]
     if any(len(part) < 2 or part[0] not in classes for part in parts):

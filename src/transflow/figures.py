@@ -118,12 +118,16 @@ def encode_image(picture: Image.Image, suffix: str) -> bytes:
 def check_picture_file(path: str) -> None:
     """Raise `ValueError` now if no picture could be written to a file of this name."""
     suffix = Path(path).suffix.lower()
-    if Image.registered_extensions().get(suffix) not in Image.SAVE:
-        raise ValueError(f"Expected a picture file to write, such as grid.png; got: {path}")
+    try:
+        encode_image(Image.new("RGB", (8, 8)), suffix)
+    except (KeyError, OSError, ValueError):
+        raise ValueError(f"Expected a picture file to write, such as grid.png; got: {path}") from None
 
 
 def animation(frames: Sequence[Image.Image], milliseconds: int = 90) -> bytes:
     """Return a GIF that plays the frames forth and back, for ever."""
+    if max(frames[0].size) >= 2**16:
+        raise ValueError(f"Expected frames of at most 65,535 pixels a side for a GIF; got {frames[0].size}.")
     there_and_back = [*frames, *reversed(frames[1:-1])]
     first, *rest = [frame.quantize(128, dither=Image.Dither.NONE) for frame in there_and_back]
     buffer = io.BytesIO()

@@ -2,7 +2,7 @@
 
 The rule, for a model of C channels and size S x S (`fit`):
 
-1. transparency is laid over white; 16-bit grey keeps its upper 8 bits; a GIF gives its first
+1. transparency is laid over white; 16-bit and 32-bit grey keep their upper 8 bits; a GIF gives its first
    frame; EXIF rotation is applied;
 2. a picture that is not square and larger than S is cropped to its central square;
 3. larger pictures are resized by area averaging (Pillow's BOX, an antialiasing filter, as in the
@@ -34,9 +34,10 @@ def to_rgb_or_grey(picture: Image.Image) -> Image.Image:
     if picture.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
         values = np.asarray(picture, dtype=np.float64)
         if picture.mode == "F":
+            values = np.nan_to_num(values)
             values = values * (255 if values.size and values.max() <= 1 else 1)
         elif picture.mode.startswith("I;16") or (values.size and values.max() > 255):
-            values = np.floor(values / 256)
+            values = np.floor(values / 2 ** max(8, int(values.max(initial=0)).bit_length() - 8))
         return Image.fromarray(values.clip(0, 255).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         grey = picture.mode in ("LA", "La")
@@ -98,6 +99,8 @@ def fit(pictures: PictureLike, channels: int, size: int) -> Tensor:
             return torch.from_numpy(batch).clone()
         batch = batch.transpose(0, 2, 3, 1)
     elif isinstance(pictures, np.ndarray):
+        if pictures.ndim == 3 and pictures.shape[2] in (3, 4) and pictures.shape[1] > 4:
+            raise ValueError(f"Expected pictures (B, H, W, C); got one alone, {pictures.shape}. Say picture[None].")
         fine = pictures.ndim == 3 or pictures.ndim == 4
         batch = _checked(pictures, "array", "(B, H, W) or (B, H, W, C)", fine, pictures.shape[3:4])
     elif isinstance(pictures, Sequence) and not isinstance(pictures, str):

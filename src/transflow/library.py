@@ -12,6 +12,8 @@ from transflow.evidence import Evidence
 from transflow.parallel import find_device
 from transflow.transfer import Model, PathLike, Posterior
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
 
 def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
     """Return a model: a bundled one by name, or the one in a file.
@@ -46,8 +48,11 @@ def made_with(
     Raises:
         FileNotFoundError: the model is not where it was.
     """
+    said = header.get("precision") or "float32"
+    if dtype is None and said not in PRECISIONS:
+        raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {said}: {path}")
     try:
-        dtype = dtype or getattr(torch, header.get("precision") or "float32")
+        dtype = dtype or PRECISIONS[said]
         return load(header["model"], dtype=dtype, device=device)
     except FileNotFoundError:
         raise FileNotFoundError(
@@ -71,6 +76,8 @@ def load_posterior(
         ValueError: the posterior belongs to a model of other weights, or the file is damaged.
     """
     tensors, header = checkpoint.read(path, "posterior")
+    if missing := {"total", "scatter", "digests"} - tensors.keys():
+        raise ValueError(f"Expected a whole posterior file; got one without {', '.join(sorted(missing))}: {path}")
     if model is None:
         model = made_with(path, header, dtype=dtype, device=device)
     model.check_made(path, header)
@@ -78,7 +85,9 @@ def load_posterior(
     evidence = Evidence(int(header["count"]), tensors["total"].to(where), tensors["scatter"].to(where))
     if evidence.dim != model.dim:
         raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
-    return Posterior(model, evidence, header["noise"], tuple(header["digests"]))
+    told = tensors["digests"].numpy().tobytes().hex()
+    digests = tuple(told[i : i + 32] for i in range(0, len(told), 32))
+    return Posterior(model, evidence, header["noise"], digests)
 
 
 def models() -> dict[str, dict[str, Any]]:

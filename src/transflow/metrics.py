@@ -63,7 +63,8 @@ def p_values(values: Tensor, reference: Tensor, *, two_sided: bool = False) -> T
     if two_sided:
         middle = reference.median()
         values, reference = -(values - middle).abs(), -(reference - middle).abs()
-    return (1 + (reference <= values[:, None]).sum(1)) / (1 + len(reference))
+    values = values.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
+    return (1 + torch.searchsorted(reference.sort().values, values, right=True)) / (1 + len(reference))
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:

@@ -215,6 +215,11 @@ class Run:
             setattr(run, name, header.get(name, getattr(run, name)))
         return run
 
+    @property
+    def step_seed(self) -> int:
+        """The seed of what is random in the next step."""
+        return (self.config.seed * 1_000_003 + self.step + 1) % 2**63
+
     def batch(self, pixels: Tensor) -> Tensor:
         """Return the next batch of floats: of seed and pictures seen alone, so that a resumed run goes on alike.
 
@@ -224,7 +229,7 @@ class Run:
         first, last = self.seen, self.seen + config.batch
         epochs = range(first // count, (last - 1) // count + 1)
         parts = [order(count, e, config.seed)[max(0, first - e * count) : last - e * count] for e in epochs]
-        seed = config.seed * 1_000_003 + self.step + 1
+        seed = self.step_seed
         generator = torch.Generator().manual_seed(seed)
         batch = pixels[torch.cat(parts)]
         if config.flip:
@@ -238,7 +243,7 @@ class Run:
         """Return the strange pictures that go with a batch, a function of the same; none where none are asked for."""
         if not self.config.strange:
             return batch[:0]
-        generator = torch.Generator(batch.device).manual_seed(self.config.seed * 1_000_003 + self.step + 1)
+        generator = torch.Generator(batch.device).manual_seed(self.step_seed)
         return strange(batch, len(batch) // EVERY, generator)
 
 
@@ -255,4 +260,4 @@ def begun(path: Path) -> TrainConfig:
 
 def order(count: int, epoch: int, seed: int) -> Tensor:
     """Return the order in which an epoch shows its pictures, a permutation of count."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+    return torch.randperm(count, generator=torch.Generator().manual_seed((seed * 100_003 + epoch) % 2**63))

@@ -70,8 +70,7 @@ def demo(
         OSError: the folder cannot be made or written.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise OSError(f"Expected a folder to write to; got a file: {folder}")
+    checkpoint.check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
     def write(name: str, content: bytes) -> None:

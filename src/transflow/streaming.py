@@ -20,7 +20,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from transflow.transfer import Model
 
 SHARD_BYTES = 2**24  # of latents in a shard: a second or two of work
-INDEX = "index.safetensors"
+SHARD_FILES = 2**28  # bytes of the files of a shard, where they are held in memory: those of a compressed tar
+INDEX = data.LATENTS
 KIND = "latents index"
 PathLike: TypeAlias = Union[str, "os.PathLike[str]"]
 Bad: TypeAlias = Callable[[str], None]
@@ -86,8 +87,12 @@ def stream(
         got = type(model.source).__name__
         raise TypeError(f"Expected a model with a likelihood (encode_and_log_prob); got {got} without.")
     if isinstance(pictures, Iterator):
-        yield from pictures
-    elif is_paths(pictures):
+        some = next(pictures, None)
+        if some is None or isinstance(some, Encoded):
+            yield from chain([] if some is None else [some], pictures)
+            return
+        pictures = [some, *pictures]  # paths one by one, such as Path.glob returns
+    if is_paths(pictures):
         for encoded, group in groupby(data.listed(pictures), is_latents):  # type: ignore[arg-type]
             if encoded:
                 for folder in group:
@@ -227,7 +232,7 @@ def write(
     Args:
         model: what encodes; it must have a fingerprint.
         pictures: folders, tars and picture files.
-        folder: a new or empty folder, or one that this function wrote with the same model.
+        folder: a new or empty folder, or one that this function wrote with the same model; apart from the pictures.
         batch: how many pictures at a time; bounds memory.
         on_bad: as `stream` takes it.
         report: is told, as work goes on, of how many more pictures there are latents, and whether they
@@ -240,6 +245,8 @@ def write(
     if not model.fingerprint:
         raise ValueError("Expected a model with a fingerprint, to keep its latents; got one without.")
     target = Path(folder)
+    data.check_apart(target, pictures)
+    checkpoint.check_folder(target)
     channels, side, _ = model.shape
     stand_in = model.source.encode(torch.zeros(1, channels, side, side, dtype=torch.uint8))
     made = {
@@ -258,7 +265,7 @@ def write(
         checkpoint.write(target / INDEX, KIND, {}, index)
         return index
 
-    for number, part in enumerate(data.chunks(data.files(pictures), size)):
+    for number, part in enumerate(data.chunks(data.files(pictures), size, SHARD_FILES)):
         header = _found(_shard(target, number), part, model)
         if header is None:
             tensors, header = _encoded(model, part, batch, on_bad, report, lone=not number)
@@ -280,20 +287,17 @@ def write(
     if marked or before != made | {"finished": True, "count": total, "shards": keys}:
         if not marked:
             mark(False)
-        number = len(keys)
-        while _shard(target, number).exists():  # of a larger set, before
-            _shard(target, number).unlink()
-            number += 1
+        for path in target.glob("[0-9]*.safetensors"):
+            if path.stem.isdecimal() and int(path.stem) >= len(keys):  # of a larger set, before
+                path.unlink()
         before = mark(True)
     return Latents(target, before)
 
 
 def _before(model: Model, target: Path, made: dict[str, Any]) -> dict[str, Any]:
     """Return the index of an earlier run, without what the file's format adds; empty where there is none."""
-    if target.exists() and not target.is_dir():
-        raise OSError(f"Expected a folder for latents; got a file: {target}")
-    if not target.exists() or not any(target.iterdir()):
-        return {}
+    if not target.exists() or all(path.name.startswith(f".{INDEX}.") for path in target.iterdir()):
+        return {}  # nothing, or what a run left that was killed at once
     if not (target / INDEX).is_file():
         raise ValueError(f"Expected a new or empty folder for latents, or one of latents; got other files in {target}")
     header = checkpoint.header(target / INDEX, KIND)
@@ -322,7 +326,8 @@ def _found(path: Path, part: list[File], model: Model) -> dict[str, Any] | None:
         return None
     if [name for name, *_ in header["files"]] != [file.name for file in part]:
         return None
-    return header if [told for _, told, _ in header["files"]] == list(data.digests(part)) else None
+    told = list(data.digests(part))
+    return header if all(told) and [was for _, was, _ in header["files"]] == told else None
 
 
 def _encoded(

@@ -92,7 +92,7 @@ def train(
     stop_after: float | None = None,
     groups: checkpoint.PathLike | None = None,
     card: dict[str, Any] | None = None,
-    skip_bad: bool = False,
+    on_bad: Callable[[str], None] | None = None,
     device: str | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> PictureFlow:
@@ -104,7 +104,7 @@ def train(
 
     Args:
         pictures: a folder, a tar, or files.
-        output: the model file to write.
+        output: the model file to write; a new one, but with ``resume``, and not among the pictures.
         config: how; the defaults train a small 32x32 model for an hour, or go on as the run was begun.
         resume: go on from the last checkpoint. A config then has the budget of the whole run, not what is to be
             added, and is otherwise the one that the run was begun with (see `Run.resume`).
@@ -112,12 +112,13 @@ def train(
             falls towards the end of the budget all the same.
         groups: a CSV whose first two columns are file name and group; groups are held out whole.
         card: what to write into the model's card: name, data, licence.
-        skip_bad: leave out files that are no pictures.
+        on_bad: is told, in the first process, of each file that is no picture, which is left out; without it, that
+            is an error.
         device: where; the default is CUDA if there is one.
         report: called after each step, in the first process.
 
     Raises:
-        FileExistsError: a run to this output could be resumed, and ``resume`` was not said.
+        FileExistsError: there is such a file, or a run to it could go on, and ``resume`` was not said.
         FloatingPointError: the loss is not finite, step after step.
     """
     begun = time.monotonic()
@@ -125,21 +126,27 @@ def train(
         raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
     output = Path(output)
     checkpoint.check_writable(output)
+    pictures = data.listed(pictures)
+    data.check_apart(output, pictures)
     files = Files(output)
+    table = read_groups(groups) if groups is not None else None
     with parallel.joined(parallel.find_device(device)) as (ranks, where):
         if resume:
             run = Run.resume(files.state, config, where)
             files.go_on(run.step)
         elif files.state.exists():
             raise FileExistsError(f"Expected a new output, or --resume; got one whose run can go on: {files.state}")
+        elif output.exists():
+            raise FileExistsError(f"Expected a new output; got a file that is there: {output}")
         else:
             run = Run(config or TrainConfig(), where)
         config = run.config
         ranks.check(config.batch)
         if config.strange:
             ranks.check(config.batch // EVERY)
-        read = data.read(pictures, config.glow.channels, config.glow.size, skip_bad=skip_bad)
-        training, held_out = split(read, config, groups)
+        tell = on_bad if on_bad is None or ranks.first else lambda _: None
+        read = data.read(pictures, config.glow.channels, config.glow.size, on_bad=tell)
+        training, held_out = split(read, config, table)
         run.take(training)
         if not resume:
             run.start(training[order(run.count, 0, config.seed)[:256]])
@@ -184,6 +191,7 @@ def train(
                     left = (config.epochs * run.count - run.seen) / rate / 60
                 report(Progress(run.step, run.seen, run.share, bits, rate, left, run.skipped, run.held_out))
         if ranks.first and run.share >= 1:
+            checkpoint.save_model(output, run.model)  # it may be older than the state: a run can be killed between both
             model = checkpoint.load_model(output)
             measured = {"bits_per_dim": held_out_bits(model, held_out), "round_trip": round_trip(model, held_out[:256])}
             checkpoint.save_model(output, replace(model, card=run.model.card | measured))
@@ -204,17 +212,35 @@ def take_step(run: Run, pixels: Tensor, loss_of: Loss, ranks: parallel.Ranks) ->
     return nll.item()
 
 
-def split(pictures: data.Pictures, config: TrainConfig, groups: checkpoint.PathLike | None) -> tuple[Tensor, Tensor]:
-    """Return training and held-out pixels; with groups (identities, say), no group is in both."""
+def read_groups(path: checkpoint.PathLike) -> dict[str, str]:
+    """Return the group of each file name, of a CSV whose first two columns they are.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, is no CSV, or has a name in two groups.
+    """
+    table: dict[str, str] = {}
+    try:
+        with open(path, newline="") as file:
+            for row in csv.reader(file):
+                if len(row) > 1 and table.setdefault(row[0], row[1]) != row[1]:
+                    told = f"{row[0]} in {table[row[0]]} and in {row[1]}"
+                    raise ValueError(f"Expected each file name in one group; got {told}: {path}")
+    except OSError as error:
+        raise OSError(f"Expected a CSV of file names and groups; got {path} ({error.strerror})") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"Expected a CSV of file names and groups; got another file ({error}): {path}") from None
+    return table
+
+
+def split(pictures: data.Pictures, config: TrainConfig, groups: dict[str, str] | None) -> tuple[Tensor, Tensor]:
+    """Return training and held-out pixels; with groups (identities, say) of file names, no group is in both."""
     if groups is None:
         members: Sequence[str] = pictures.names
     else:
-        with open(groups, newline="") as file:
-            table = {row[0]: row[1] for row in csv.reader(file) if len(row) > 1}
         try:
-            members = [table[Path(name).name] for name in pictures.names]
+            members = [groups[Path(name).name] for name in pictures.names]
         except KeyError as error:
-            raise ValueError(f"Expected each picture in {groups}; it has no line for {error.args[0]}.") from None
+            raise ValueError(f"Expected each picture in a group; got none for {error.args[0]}.") from None
     names = sorted(set(members))
     generator = torch.Generator().manual_seed(config.seed)
     order = torch.randperm(len(names), generator=generator).tolist()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -359,30 +360,39 @@ class Posterior:
         """Return the posterior without these pictures: the same as if they had never been seen.
 
         Raises:
-            ValueError: one of them is not part of the evidence.
+            ValueError: one of them is not part of the evidence, or was with another latent.
         """
         digests, evidence = self._evidence(pictures)
         left = Counter(self.digests)
-        left.subtract(digests)
-        strange = [digest for digest in digests if left[digest] < 0]
+        strange = []
+        for number, digest in enumerate(digests, 1):
+            left[digest] -= 1
+            strange += [number] if left[digest] < 0 else []
         if strange:
-            which = ", ".join(str(digests.index(digest) + 1) for digest in strange[:5])
+            which = ", ".join(map(str, strange[:5]))
             raise ValueError(
                 f"Expected pictures that are part of the evidence; got {len(strange)} of {len(digests)} "
                 f"that never were (number {which}). Nothing was changed."
             )
-        return self._with(self.evidence - evidence, tuple(left.elements()))
+        try:
+            rest = self.evidence - evidence
+        except ValueError:
+            raise ValueError(
+                "Expected the latents that these pictures had as evidence; got others, such as another precision's "
+                f"(this model's is {self.model.precision or 'not known'}). Nothing was changed."
+            ) from None
+        return self._with(rest, tuple(left.elements()))
 
     def save(self, path: PathLike) -> None:
         """Write the posterior as one safetensors file; `load_posterior` reads it back."""
-        tensors = {"total": self.evidence.total, "scatter": self.evidence.scatter}
+        digests = torch.from_numpy(np.array(bytearray.fromhex("".join(self.digests)), dtype=np.uint8))
+        tensors = {"total": self.evidence.total, "scatter": self.evidence.scatter, "digests": digests}
         header = {
             "model": self.model.name,
             "fingerprint": self.model.fingerprint,
             "precision": self.model.precision,
-            "noise": self.said,
+            "noise": self.said if isinstance(self.said, str) else float(self.said),
             "count": self.evidence.count,
-            "digests": list(self.digests),
         }
         checkpoint.write(path, "posterior", tensors, header)
 

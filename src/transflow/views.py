@@ -58,12 +58,12 @@ def encoded(
     return {v: directions(found[k]) if v == "directions" else found[k] for v, k in zip(views, kinds, strict=True)}
 
 
-def labelled(folder: Any, model: Model, *, skip_bad: bool = False) -> tuple[Tensor, list[str]]:
+def labelled(folder: Any, model: Model, *, on_bad: Callable[[str], None] | None = None) -> tuple[Tensor, list[str]]:
     """Return the pictures of a folder with a sub-folder for each class, fitted to the model, and their classes."""
     if not isinstance(folder, (str, os.PathLike)) or not Path(folder).is_dir():
         raise ValueError("Expected labels, or a folder with a sub-folder for each class; got neither.")
     channels, size, _ = model.shape
-    read = data.read(folder, channels, size, skip_bad=skip_bad)
+    read = data.read(folder, channels, size, on_bad=on_bad)
     parts = [Path(name).relative_to(folder).parts for name in read.names]
     loose = [name for name, part in zip(read.names, parts, strict=True) if len(part) < 2]
     if loose:

@@ -7,6 +7,7 @@ command is known to be well said, so ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -68,7 +69,7 @@ def parser() -> Parser:
 
     def draws(made: argparse.ArgumentParser, n: int) -> None:
         made.add_argument("-n", type=_count, default=n, metavar="N", help=f"how many samples (default: {n})")
-        made.add_argument("--seed", type=int, help="of the random draws (default: a new one, printed)")
+        made.add_argument("--seed", type=_seed, help="of the random draws (default: a new one, printed)")
         made.add_argument("--temperature", type=float, default=1.0, help="multiplies the deviation (default: 1)")
 
     def out(made: argparse.ArgumentParser, what: str, required: bool = True) -> None:
@@ -76,7 +77,7 @@ def parser() -> Parser:
 
     made = command("demo", "show the method with the bundled model: pictures, an animation and a page")
     made.add_argument("-o", "--output", default="transflow-demo", metavar="FOLDER", help="default: transflow-demo")
-    made.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    made.add_argument("--seed", type=_seed, default=0, help="of everything random (default: 0)")
 
     made = command("models", "list the bundled models and what is known of them")
     made.add_argument("--json", action="store_true", help="print JSON")
@@ -185,7 +186,7 @@ def parser() -> Parser:
     made.add_argument(
         "--reversible", action="store_true", default=None, help="compute activations back: little memory, more time"
     )
-    made.add_argument("--seed", type=int, help="of weights, split, order and noise (default: 0)")
+    made.add_argument("--seed", type=_seed, help="of weights, split, order and noise (default: 0)")
     made.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     made.add_argument("--data", dest="data_note", default="", help="words for the card: what it was trained on")
     made.add_argument("--licence", default="", help="words for the card: licence of the data")
@@ -195,8 +196,14 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0, or 2 where the input was no good."""
     arguments = parser().parse_args(argv)
+    for name, value in vars(arguments).items():
+        if (value == "" and name not in ("data_note", "licence")) or (isinstance(value, list) and "" in value):
+            return _failed(f'Expected a value for {name.replace("_", " ")}; got an empty one, ""')
     try:
         commands = import_module("transflow.cli.commands")
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # file names need not be of any encoding
         getattr(commands, arguments.command)(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -206,6 +213,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         return _failed(" ".join(str(error).split()))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise  # a defect, to be seen whole
+        return _failed("Expected work that fits into memory; got more. Ask for less at a time: fewer samples, or steps")
     return 0
 
 
@@ -224,7 +235,14 @@ def _failed(message: str) -> int:
 
 def _count(text: str) -> int:
     number = int(text)
-    if number < 1:
+    if not 1 <= number <= 10**9:
+        raise ValueError
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
         raise ValueError
     return number
 
@@ -233,5 +251,6 @@ def _counts(text: str) -> tuple[int, ...]:
     return tuple(_count(part) for part in text.split(","))
 
 
-_count.__name__ = "whole number of 1 or more"
+_count.__name__ = "whole number of 1 to 1,000,000,000"
+_seed.__name__ = "whole number of 0 to 2^63 - 1"
 _counts.__name__ = "whole numbers by commas"

@@ -10,7 +10,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from transflow.data import Pictures
 from transflow.run import TrainConfig
 from transflow.streaming import Encoded
 from transflow.transfer import DEFAULT_NOISE, Model, Posterior
+
+CONTROLS = {i: repr(chr(i))[1:-1] for i in (*range(32), 127)}  # in a file's name they would break a table's lines
 
 
 def demo(a: argparse.Namespace) -> None:
@@ -54,7 +56,7 @@ def condition(a: argparse.Namespace) -> None:
     output = a.output or base
     if output is None:
         raise ValueError("Expected where to write the posterior; say -o FILE")
-    _writable(output, ".safetensors")
+    _writable(output, ".safetensors", apart=[*a.pictures, a.model])
     if base:
         if a.noise:
             raise ValueError("Expected no --noise with --add or --remove: the posterior keeps the one it was made with")
@@ -92,7 +94,9 @@ def encode(a: argparse.Namespace) -> None:
 def sample(a: argparse.Namespace) -> None:
     """Draw new pictures."""
     folder = a.output.endswith("/") or Path(a.output).is_dir()
-    if not folder:
+    if folder:
+        checkpoint.check_folder(a.output)
+    else:
         _writable(a.output)
     if checkpoint.header(hub.find(a.posterior))["kind"] == "model":
         model = _model(a, a.posterior)
@@ -114,7 +118,7 @@ def sample(a: argparse.Namespace) -> None:
 
 def sweep(a: argparse.Namespace) -> None:
     """Show samples for several noises."""
-    _writable(a.output)
+    _writable(a.output, apart=a.pictures)
     model, seed = _model(a, a.model), _seed(a)
     noises = a.noise.split(",")
     rows = model.sweep(_stream(a, model), noises, a.n, seed=seed, temperature=a.temperature)
@@ -164,6 +168,7 @@ def score(a: argparse.Namespace) -> None:
         named = zip(names, rows, strict=True)
         print(json.dumps([{"picture": n, **dict(zip(columns, row, strict=True))} for n, row in named], indent=2))
         return
+    names = [name.translate(CONTROLS) for name in names]
     wide = max(len("picture"), *map(len, names))
     head = f"{'picture':<{wide}}  {'log p (nats)':>13}  {'bits/dim':>9}  {'|z|/sqrt(D)':>11}"
     print(head + (f"  {'p likely':>8}  {'p typical':>9}" if found else ""))
@@ -174,17 +179,16 @@ def score(a: argparse.Namespace) -> None:
 
 def classify(a: argparse.Namespace) -> None:
     """Tell classes apart by a few pictures of each."""
-    _writable(a.output, ".csv")
+    _writable(a.output, ".csv", apart=[a.support, a.query])
     if a.confusion:
-        _writable(a.confusion)
+        _writable(a.confusion, apart=[a.support, a.query])
     if not 0 < a.reject < 1:
         raise ValueError(f"Expected a share to reject between 0 and 1; got {a.reject}.")
     from transflow import evaluation
 
     found = evaluation.classify(
-        _model(a, a.model), a.support, a.query, noise=a.noise, augment=a.augment, skip_bad=a.skip_bad
+        _model(a, a.model), a.support, a.query, noise=a.noise, augment=a.augment, on_bad=_skipping(a)
     )
-    _tell_skipped(found.bad)
     checkpoint.write_bytes(a.output, found.csv(a.reject))
     print(f"{found.choice}")
     refused = f"{sum(found.rejected(a.reject))} rejected" if found.p_values is not None else "too few to reject any"
@@ -199,7 +203,7 @@ def classify(a: argparse.Namespace) -> None:
 
 def reconstruct(a: argparse.Namespace) -> None:
     """Show pictures before and after encode and decode."""
-    _writable(a.output)
+    _writable(a.output, apart=a.pictures)
     model = _model(a, a.model)
     result = model.reconstruct(_read(a, model).pixels)
     _write_picture(a.output, figures.pairs(result.pictures, result.decoded))
@@ -245,7 +249,7 @@ def train(a: argparse.Namespace) -> None:
             stop_after=a.stop_after,
             groups=a.groups,
             card=card,
-            skip_bad=a.skip_bad,
+            on_bad=_skipping(a),
             device=a.device,
             report=report,
         )
@@ -274,9 +278,7 @@ def _posterior(a: argparse.Namespace, path: str) -> Posterior:
 
 def _read(a: argparse.Namespace, model: Model) -> Pictures:
     channels, size, _ = model.shape
-    read = data.read(a.pictures, channels, size, skip_bad=a.skip_bad)
-    _tell_skipped(read.bad)
-    return read
+    return data.read(a.pictures, channels, size, on_bad=_skipping(a))
 
 
 def _stream(
@@ -316,18 +318,19 @@ def _bar(sources: Any) -> tqdm[Any]:
 
 
 def _skipping(a: argparse.Namespace) -> Callable[[str], None] | None:
-    return (lambda message: _tell_skipped((message,))) if a.skip_bad else None
+    return (lambda message: _say(f"transflow: skipped: {message}")) if a.skip_bad else None
 
 
-def _tell_skipped(bad: tuple[str, ...]) -> None:
-    for message in bad:
-        _say(f"transflow: skipped: {message}")
+def _writable(path: str, suffix: str = "", *, apart: Sequence[str | None] = ()) -> None:
+    """Find out before the work whether its result could be written, and would not be written over what is read.
 
-
-def _writable(path: str, suffix: str = "") -> None:
-    """Find out before the work whether its result could be written; without a suffix, it is a picture."""
-
+    Args:
+        path: the output.
+        suffix: of its name; without it, it is a picture.
+        apart: pictures and files that are read; of a model, perhaps its name.
+    """
     checkpoint.check_writable(path)
+    data.check_apart(path, [name for name in apart if name])
     if not suffix:
         figures.check_picture_file(path)
     elif not path.endswith(suffix):

@@ -91,7 +91,7 @@ class ChannelAffine(nn.Module):
         """Set shift and scale so that each channel of this batch gets mean 0 and variance 1."""
         flat = x.double().transpose(0, 1).flatten(1)
         self.shift.copy_(-flat.mean(1))
-        self.log_scale.copy_(-(flat.std(1) + 1e-6).log())
+        self.log_scale.copy_(-(flat.std(1, correction=0) + 1e-6).log())
         self.initialised.fill_(True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

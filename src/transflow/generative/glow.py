@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,11 @@ class GlowConfig:
             raise ValueError(f"Expected one width per level of steps; got steps={self.steps}, width={self.width}.")
         if self.size % 2**levels or self.size < 2**levels:
             raise ValueError(f"Expected a size that {levels} squeezes can halve; got {self.size}.")
+        if self.channels not in (1, 3):
+            raise ValueError(f"Expected 1 or 3 channels; got {self.channels}.")
+        for name, ways in (("coupling", get_args(CouplingKind)), ("permutation", get_args(PermutationKind))):
+            if getattr(self, name) not in ways:
+                raise ValueError(f"Expected {name} {' or '.join(ways)}; got {getattr(self, name)}.")
 
 
 class TopPrior(nn.Module):
