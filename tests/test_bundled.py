@@ -10,7 +10,7 @@ from PIL import Image
 
 from transflow import TrainConfig, data, demo, figures, hub, load
 from transflow.showcase import KINDS, evidence
-from transflow.training import held_out_bits, split
+from transflow.training import held_out_bits, read_groups, split
 
 PHOTOS = Path(os.environ.get("TRANSFLOW_PHOTOS", "nowhere"))  # a folder with the photographs of the card
 
@@ -45,33 +45,24 @@ def test_it_is_small_and_has_a_card(faces):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
-def test_round_trip(faces, own, dtype, tolerance):
+def test_round_trip_of_faces_and_of_what_is_nothing_like_them(faces, own, dtype, tolerance):
     source = load("faces-32", dtype=dtype).source
-    pictures = torch.cat([own, evidence("drawn", own, 0)])
+    assert source.fingerprint == faces.fingerprint
+    pictures = torch.cat([own, evidence("drawn", own, 0), extremes()])
     if PHOTOS.exists():
         pictures = torch.cat([pictures, data.read(PHOTOS / "evidence" / "red-hair", 3, 32).pixels])
-    x = source.pixels.centre(pictures).to(dtype)
-    assert (source.decode(source.encode(pictures)) - source.pixels.unit(x)).abs().max() <= tolerance
-
-
-def test_pictures_nothing_like_faces_stay_finite(faces):
-    latents, log_prob = faces.source.encode_and_log_prob(extremes())
-    assert torch.isfinite(latents).all()
+    latents, log_prob = source.encode_and_log_prob(pictures)
     assert torch.isfinite(log_prob).all()
-    back = faces.source.flow.inverse(latents)
-    assert torch.isfinite(back).all()
-    double = load("faces-32", dtype=torch.float64).source
-    assert double.fingerprint == faces.fingerprint
-    assert (double.decode(double.encode(extremes())) - double.quantised(extremes())).abs().max() <= 1e-6
+    assert (source.decode(latents) - source.quantised(pictures)).abs().max() <= tolerance
 
 
 def test_its_samples_look_typical_to_it_and_noise_does_not(faces, own):
     scores = faces.score(own)
     assert scores.radius.min() > 0.7  # the temperature they were drawn at; cutting them to 5 bits adds to it
     assert scores.radius.max() < 1
-    strange = faces.score(extremes()[3:])
-    assert strange.radius.item() > 1.2
-    assert strange.bits_per_dim.item() > scores.bits_per_dim.max() + 1
+    strange = faces.score(extremes()[2:])
+    assert strange.radius.max() < 2  # a likelihood far below, though, and not a latent far out
+    assert strange.bits_per_dim.min() > scores.bits_per_dim.max() + 1
 
 
 def test_grey_evidence_gives_greyer_pictures_and_a_tint_a_tint(faces, own):
@@ -93,7 +84,7 @@ def test_bits_per_dim_on_identities_it_never_saw_is_what_the_card_says(faces):
         pytest.skip("needs the photographs, which are not in the repository (TRANSFLOW_PHOTOS, see CONTRIBUTING.md)")
     config = TrainConfig(held_out=faces.card["held_out_share"], seed=faces.card["seed"])
     read = data.read(PHOTOS / "faces-64.tar", 3, 32)
-    _, held_out = split(read, config, PHOTOS / "faces-64.csv")
+    _, held_out = split(read, config, read_groups(PHOTOS / "faces-64.csv"))
     assert len(held_out) == faces.card["held_out_pictures"]
     assert held_out_bits(faces.source, held_out) == pytest.approx(faces.card["bits_per_dim"], abs=1e-3)
 
