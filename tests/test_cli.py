@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import TrainConfig, load, load_posterior
+from transflow import TrainConfig, figures, load, load_posterior
 from transflow.cli import main
 
 
@@ -83,17 +83,30 @@ def test_a_new_seed_is_printed_and_makes_the_same_again(run, red):
     assert np.array_equal(np.asarray(Image.open("a.png")), np.asarray(Image.open("b.png")))
 
 
-def test_sweep_interpolate_reconstruct_write_pictures(run, red, folder, model_file):
-    assert run("sweep", folder, "-m", model_file, "--noise", "0.2m,1m", "-n", 3, "-o", "sweep.png")[0] == 0
-    assert run("interpolate", red, red, "--steps", 4, "-n", 2, "-o", "strip.png")[0] == 0
+def test_sweep_interpolate_reconstruct_write_what_python_makes(run, red, folder, model_file, model, pixels):
+    words = ["--noise", "0.2m,1m", "-n", 3, "--seed", 1, "-o", "sweep.png"]
+    assert run("sweep", folder, "-m", model_file, *words)[0] == 0
+    assert run("interpolate", red, red, "--steps", 4, "-n", 2, "--seed", 1, "-o", "strip.png")[0] == 0
     assert run("interpolate", red, red, "--steps", 4, "-n", 2, "--direct", "-o", "strip.gif")[0] == 0
     with Image.open("strip.gif") as strip:
         assert strip.n_frames >= 2
     status, out, _ = run("reconstruct", folder, "-m", model_file, "-o", "pairs.png")
     assert status == 0
     assert "largest error" in out
-    for name in ("sweep.png", "strip.png", "pairs.png"):
-        assert np.asarray(Image.open(name)).std() > 0
+    rows, way = (
+        model.sweep(pixels, ["0.2m", "1m"], 3, seed=1),
+        load_posterior(red).strip(load_posterior(red), 4, 2, seed=1),
+    )
+    both = model.reconstruct(pixels)
+    expected = {
+        "sweep.png": figures.grid(rows.flatten(0, 1), 3, rows=("0.2m", "1m")),
+        "strip.png": figures.grid(way.transpose(0, 1).flatten(0, 1), 4),
+        "pairs.png": figures.pairs(both.pictures, both.decoded),
+    }
+    for name, picture in expected.items():
+        shown = np.asarray(Image.open(name)).astype(int)
+        assert shown.shape == np.asarray(picture).shape
+        assert np.abs(shown - np.asarray(picture)).max() <= 1  # a batch of another size rounds otherwise
 
 
 def test_score_prints_a_table_or_json(run, folder, model_file, model, pixels):

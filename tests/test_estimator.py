@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import Evidence, FewShotClassifier, Model, augment, evaluation, load, metrics
+from transflow import Evidence, FewShotClassifier, Model, augment, evaluation, figures, load, metrics
 from transflow.cli import main
 
 
@@ -239,7 +239,12 @@ def test_folders_on_the_command_line(folders, model_file, capsys, monkeypatch):
     lines = (folders / "p.csv").read_text().splitlines()
     assert lines[0] == "picture,class,rejected,p_value,truth,p(dark),p(light)"
     assert len(lines) == 7
-    assert np.asarray(Image.open("c.png")).std() > 0
+    counts = torch.zeros(2, 2, dtype=torch.long)
+    for line in lines[1:]:
+        _, told_class, _, _, true, *_ = line.split(",")
+        counts[int(true == "light"), int(told_class == "light")] += 1
+    assert counts.sum() == 6
+    assert np.array_equal(np.asarray(Image.open("c.png")), np.asarray(figures.confusion(counts, ("dark", "light"))))
     (folders / "query" / "dark").rename(folders / "query" / "other")
     assert main([*words[:-2], "--no-augment"]) == 0
     assert "nearest" not in capsys.readouterr().out
