@@ -241,7 +241,7 @@ def check_apart(output: Source, sources: Source | Iterable[Source]) -> None:
         path = Path(source).resolve()
         if target == path or (path.is_dir() and target.is_relative_to(path)):
             what = "one that is read" if target == path else f"one in a folder that is read, {source}"
-            raise ValueError(f"Expected an output apart from what is read; got {what}: {output}")
+            raise ValueError(f"Expected an output apart from what is read; got {what}: {output}. Write it elsewhere.")
 
 
 def chunks(given: Iterable[File], size: int, most: float = math.inf) -> Iterator[list[File]]:
