@@ -169,6 +169,10 @@ BAD = {
     "a device that is not there": (["sample", "RED", "--device", "toaster", "-o", "x.png"], "cpu or cuda"),
     "an unknown device": (["train", "GOOD", "-o", "x.safetensors", "--device", "toaster"], "device"),
     "the model as output": (["condition", "GOOD", "-m", "MODEL", "-o", "MODEL"], "apart from what is read"),
+    "the posterior's model as output": (
+        ["condition", "GOOD", "--add", "RED", "-o", "MODEL"],
+        "apart from what is read",
+    ),
     "an output among the pictures": (["reconstruct", "GOOD", "-m", "MODEL", "-o", "INSIDE"], "apart from what is read"),
     "a table over a picture": (["classify", "GOOD", "GOOD", "-m", "MODEL", "-o", "TABLE"], "apart from what is read"),
     "an empty noise": (["condition", "GOOD", "-m", "MODEL", "--noise", "", "-o", "x.safetensors"], "value for noise"),

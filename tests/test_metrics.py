@@ -61,3 +61,5 @@ def test_p_values_count_references_as_small():
     assert torch.equal(p_values(values, reference), expected)
     odd = torch.tensor([float("nan"), -float("inf"), float("inf")])
     assert p_values(odd, reference).tolist() == pytest.approx([1 / 31, 1 / 31, 1])
+    with pytest.raises(ValueError, match="NaN"):
+        p_values(values, odd)

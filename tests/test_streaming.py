@@ -8,6 +8,7 @@ import tarfile
 import threading
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import FewShotClassifier, Latents, data, load, streaming
+from transflow import FewShotClassifier, Latents, data, listing, load, load_posterior, streaming
 from transflow.checkpoint import header, save_model
 from transflow.cli import main
 
@@ -77,17 +78,17 @@ def test_folders_and_tars_are_listed_in_one_order(tmp_path, many):
         with tarfile.open(tmp_path / f"t.{suffix}", f"w:{suffix[4:]}") as tar:
             for path in sorted(many.rglob("*.png")):
                 tar.add(path, str(path))
-        found = list(data.files(tmp_path / f"t.{suffix}"))
+        found = list(listing.files(tmp_path / f"t.{suffix}"))
         assert [Path("/", file.name) for file in found] == sorted(many.rglob("*.png"))
-        assert [file.read() for file in found] == [file.read() for file in data.files(many)]
-    assert [file.name for file in data.files(many)] == [str(path) for path in sorted(many.rglob("*.png"))]
+        assert [file.read() for file in found] == [file.read() for file in listing.files(many)]
+    assert [file.name for file in listing.files(many)] == [str(path) for path in sorted(many.rglob("*.png"))]
 
 
 def test_reading_runs_ahead_by_a_bounded_number(many):
     listed = []
 
     def told():
-        for file in data.files(many):
+        for file in listing.files(many):
             listed.append(file.name)
             yield file
 
@@ -98,7 +99,7 @@ def test_reading_runs_ahead_by_a_bounded_number(many):
 
     def counted():
         nonlocal count
-        for file in list(data.files(many)) * 20:
+        for file in list(listing.files(many)) * 20:
             count += 1
             yield file
 
@@ -217,6 +218,16 @@ def test_other_folders_and_precisions_are_refused(model, model_file, many, tmp_p
 
 def test_paths_may_come_one_by_one(model, many):
     assert model.condition(many.glob("0/*.png")).evidence.count == COUNT // 2
+    assert len(model.latents(many.glob("0/*.png"), many.parent / "kept")) == COUNT // 2
+
+
+def test_hashes_of_any_form_take_out_what_went_in(model, many, tmp_path):
+    parts = list(model.stream(sorted(many.rglob("*.png"))[:6]))
+    other = [replace(part, digests=tuple(f"id-{i}" for i in range(len(part)))) for part in parts]
+    model.condition(iter(other), "0.5m").save(tmp_path / "p.safetensors")
+    posterior = load_posterior(tmp_path / "p.safetensors", model)
+    assert len(posterior.digests) == 6
+    assert posterior.remove(iter(other)).evidence.count == 0
 
 
 def test_files_held_in_memory_end_a_shard(model, many, tmp_path, monkeypatch):
@@ -233,10 +244,12 @@ def test_shards_of_a_larger_set_go_even_past_a_gap(model, many, tmp_path, small_
     kept = model.latents(many, tmp_path / "kept", batch=16)
     assert len(kept.header["shards"]) == 10
     (tmp_path / "kept" / "000006.safetensors").unlink()
+    (tmp_path / "kept" / "2024.safetensors").write_bytes(b"not a shard's name")
     less = sorted(many.rglob("*.png"))[:40]
     model.latents(less, tmp_path / "kept", batch=16)
     assert {p.name for p in (tmp_path / "kept").iterdir()} == {
         streaming.INDEX,
+        "2024.safetensors",
         *(f"{i:06d}.safetensors" for i in range(3)),
     }
 
@@ -251,14 +264,14 @@ def test_what_needs_pixels_says_so_of_a_folder_of_latents(model, many, tmp_path)
 def test_bad_files_are_told_each_time(model, many, tmp_path, small_shards):
     (many / "0" / "zzz.png").write_bytes(b"")
     told = []
-    with pytest.raises(data.BadPicture, match="zzz"):
+    with pytest.raises(listing.BadPicture, match="zzz"):
         run(model, many, tmp_path / "kept")
     with pytest.raises(ValueError, match="interrupted"):
         model.condition(tmp_path / "kept")
     for _ in range(2):
         assert len(run(model, many, tmp_path / "kept", on_bad=told.append)[0]) == COUNT
     assert [("zzz.png" in message) for message in told] == [True, True]
-    with pytest.raises(data.BadPicture, match="zzz"):
+    with pytest.raises(listing.BadPicture, match="zzz"):
         run(model, many, tmp_path / "kept")
     assert model.condition(tmp_path / "kept").evidence.count == COUNT
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from transflow import data, images, streaming
+from transflow import data, images, listing, streaming
 from transflow.evidence import Evidence
 from transflow.posterior import NoiseLike, parse
 from transflow.streaming import Bad, PathLike
@@ -80,7 +80,7 @@ def condition(
             raise ValueError(f"Expected 1 or more {name}; got {number}.")
     items: list[dict[str, Any]] = []
     held = 0
-    for part in data.chunks(data.files(pictures), block):
+    for part in listing.chunks(listing.files(pictures), block):
         held += sum(file.held for file in part)
         if held > HELD:
             raise ValueError(
@@ -115,7 +115,7 @@ def condition(
             if report:
                 report(len(told))
     if not digests:
-        raise data.none_in(data.listed(pictures), bool(items))
+        raise data.none_in(listing.listed(pictures), bool(items))
     device = model.prior.mean.device
     found = Evidence(total.count, total.total.to(device), total.scatter.to(device))
     made = Posterior(model, found, noise, tuple(digests))

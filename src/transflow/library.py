@@ -87,6 +87,8 @@ def load_posterior(
         raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
     told = tensors["digests"].numpy().tobytes().hex()
     digests = tuple(told[i : i + 32] for i in range(0, len(told), 32))
+    if len(digests) != evidence.count:
+        raise ValueError(f"Expected {evidence.count} digests of pictures; got {len(digests)}: {path}")
     return Posterior(model, evidence, header["noise"], digests)
 
 

@@ -60,6 +60,8 @@ def p_values(values: Tensor, reference: Tensor, *, two_sided: bool = False) -> T
     """
     if not len(reference):
         raise ValueError("Expected at least one reference value; got none.")
+    if reference.isnan().any():
+        raise ValueError("Expected reference values; got NaN among them.")
     if two_sided:
         middle = reference.median()
         values, reference = -(values - middle).abs(), -(reference - middle).abs()

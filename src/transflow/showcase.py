@@ -179,7 +179,7 @@ def _sweep(model: Model, pictures: Tensor, seed: int) -> Image.Image:
 
 
 def _scores(model: Model, own: Tensor, seed: int) -> tuple[Image.Image, str]:
-    """Show that a likelihood alone calls smooth pictures likely, and the latent radius tells them apart."""
+    """Show that a likelihood alone calls smooth pictures likely, which have short latents, and noise unlikely."""
     noise = torch.randint(0, 256, own[:1].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
     cases = {
         "face": own[:1],

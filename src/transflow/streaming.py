@@ -27,16 +27,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import torch
 from torch import Tensor
 
-from transflow import checkpoint, data, images
-from transflow.data import File
+from transflow import checkpoint, data, images, listing
 from transflow.images import PictureLike
+from transflow.listing import File
 
 if TYPE_CHECKING:
     from transflow.transfer import Model
 
 SHARD_BYTES = 2**24  # of latents in a shard: a second or two of work
 SHARD_FILES = 2**28  # bytes of the files of a shard, where they are held in memory: those of a compressed tar
-INDEX = data.LATENTS
+INDEX = listing.LATENTS
 KIND = "latents index"
 PathLike: TypeAlias = Union[str, "os.PathLike[str]"]
 Bad: TypeAlias = Callable[[str], None]
@@ -93,7 +93,7 @@ def stream(
             return
         pictures = [some, *pictures]  # paths one by one, such as Path.glob returns
     if is_paths(pictures):
-        for encoded, group in groupby(data.listed(pictures), is_latents):  # type: ignore[arg-type]
+        for encoded, group in groupby(listing.listed(pictures), is_latents):  # type: ignore[arg-type]
             if encoded:
                 for folder in group:
                     yield from Latents.open(folder).parts(model)
@@ -203,11 +203,11 @@ def is_paths(pictures: Any) -> bool:
 def count(pictures: PathLike | Sequence[PathLike]) -> int | None:
     """Return how many files a set has, or None where only reading it would tell (a tar)."""
     total = 0
-    for path in map(Path, data.listed(pictures)):
+    for path in map(Path, listing.listed(pictures)):
         if is_latents(path):
             total += checkpoint.header(path / INDEX, KIND)["count"]
         elif path.is_dir():
-            total += sum(1 for _ in data.files(path))
+            total += sum(1 for _ in listing.files(path))
         elif path.suffix.lower() in (".tar", ".gz", ".tgz", ".bz2", ".xz"):
             return None
         else:
@@ -245,8 +245,8 @@ def write(
     if not model.fingerprint:
         raise ValueError("Expected a model with a fingerprint, to keep its latents; got one without.")
     target = Path(folder)
-    data.check_apart(target, pictures)
-    checkpoint.check_folder(target)
+    pictures = listing.listed(pictures)
+    listing.check_apart(target, pictures)
     channels, side, _ = model.shape
     stand_in = model.source.encode(torch.zeros(1, channels, side, side, dtype=torch.uint8))
     made = {
@@ -265,9 +265,11 @@ def write(
         checkpoint.write(target / INDEX, KIND, {}, index)
         return index
 
-    for number, part in enumerate(data.chunks(data.files(pictures), size, SHARD_FILES)):
+    for number, part in enumerate(listing.chunks(listing.files(pictures), size, SHARD_FILES)):
         header = _found(_shard(target, number), part, model)
         if header is None:
+            if not marked:
+                checkpoint.check_folder(target)
             tensors, header = _encoded(model, part, batch, on_bad, report, lone=not number)
             if not marked:
                 mark(False)
@@ -276,19 +278,20 @@ def write(
         else:
             for message in header["bad"]:
                 if on_bad is None:
-                    raise data.BadPicture(message)
+                    raise listing.BadPicture(message)
                 on_bad(message)
             if report:
                 report(len(_good(header)), False)
         keys.append(header["key"])
         total += len(_good(header))
     if not total:
-        raise data.none_in(data.listed(pictures), bool(keys))
+        raise data.none_in(listing.listed(pictures), bool(keys))
     if marked or before != made | {"finished": True, "count": total, "shards": keys}:
         if not marked:
             mark(False)
         for path in target.glob("[0-9]*.safetensors"):
-            if path.stem.isdecimal() and int(path.stem) >= len(keys):  # of a larger set, before
+            number = int(path.stem) if path.stem.isdecimal() else -1
+            if number >= len(keys) and path == _shard(target, number):  # of a larger set, before
                 path.unlink()
         before = mark(True)
     return Latents(target, before)
@@ -296,7 +299,10 @@ def write(
 
 def _before(model: Model, target: Path, made: dict[str, Any]) -> dict[str, Any]:
     """Return the index of an earlier run, without what the file's format adds; empty where there is none."""
-    if not target.exists() or all(path.name.startswith(f".{INDEX}.") for path in target.iterdir()):
+    if not target.is_dir():
+        checkpoint.check_folder(target)
+        return {}
+    if all(path.name.startswith(f".{INDEX}.") for path in target.iterdir()):
         return {}  # nothing, or what a run left that was killed at once
     if not (target / INDEX).is_file():
         raise ValueError(f"Expected a new or empty folder for latents, or one of latents; got other files in {target}")
@@ -326,8 +332,7 @@ def _found(path: Path, part: list[File], model: Model) -> dict[str, Any] | None:
         return None
     if [name for name, *_ in header["files"]] != [file.name for file in part]:
         return None
-    told = list(data.digests(part))
-    return header if all(told) and [was for _, was, _ in header["files"]] == told else None
+    return header if [told for _, told, _ in header["files"]] == list(data.digests(part)) else None
 
 
 def _encoded(

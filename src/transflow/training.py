@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from transflow import __version__, checkpoint, data, figures, images, parallel
+from transflow import __version__, checkpoint, data, figures, images, listing, parallel
 from transflow.gaussian import Gaussian
 from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ConvNet
@@ -57,6 +57,11 @@ class Files:
         self.samples = output.with_suffix(".samples.png")
         self.lines: list[str] = []
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """All of them."""
+        return self.output, self.state, self.metrics, self.samples
+
     def go_on(self, step: int) -> None:
         """Keep the metrics up to a step: what a killed run wrote after its last checkpoint is dropped."""
         lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
@@ -84,7 +89,7 @@ def settings(output: checkpoint.PathLike) -> TrainConfig:
 
 
 def train(
-    pictures: data.Source | Iterable[data.Source],
+    pictures: listing.Source | Iterable[listing.Source],
     output: checkpoint.PathLike,
     config: TrainConfig | None = None,
     *,
@@ -126,9 +131,10 @@ def train(
         raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
     output = Path(output)
     checkpoint.check_writable(output)
-    pictures = data.listed(pictures)
-    data.check_apart(output, pictures)
+    pictures = listing.listed(pictures)
     files = Files(output)
+    for path in files.all:
+        listing.check_apart(path, pictures)
     table = read_groups(groups) if groups is not None else None
     with parallel.joined(parallel.find_device(device)) as (ranks, where):
         if resume:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transflow import checkpoint, data, images, paths, streaming
+from transflow import checkpoint, data, images, listing, paths, streaming
 from transflow import posterior as noises
 from transflow.evidence import Evidence
 from transflow.gaussian import Gaussian
@@ -140,7 +141,7 @@ class Model:
     def fit(self, pictures: Pictures) -> Any:
         """Return pictures fitted to the model, uint8 (B, C, H, W); paths are read (see `data`, `images`)."""
         if streaming.is_paths(pictures):
-            for path in data.listed(pictures):  # type: ignore[arg-type]
+            for path in listing.listed(pictures):  # type: ignore[arg-type]
                 if streaming.is_latents(path):
                     raise ValueError(f"Expected pictures; got a folder of latents: {path}")
             channels, size, _ = self.shape
@@ -406,8 +407,13 @@ class Posterior:
         digests: list[str] = []
         evidence = Evidence.none(self.model.dim, device=self.model.prior.mean.device)
         for part in self.model.stream(pictures):
-            digests += part.digests
+            digests += map(_digest, part.digests)
             evidence += Evidence.of(part.latents)
         if not digests:
             raise ValueError("Expected at least one picture; got none.")
         return tuple(digests), evidence
+
+
+def _digest(told: str) -> str:
+    """A picture's hash as a posterior keeps it, 32 hexadecimal digits, of a hash of any other form."""
+    return told if re.fullmatch("[0-9a-f]{32}", told) else data.digest(told.encode())

@@ -35,6 +35,9 @@ CLASS_NOISE_HELP = (
 )
 
 
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")  # what torch says, of any device
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
@@ -214,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         return _failed(" ".join(str(error).split()))
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in OUT_OF_MEMORY):
             raise  # a defect, to be seen whole
         return _failed("Expected work that fits into memory; got more. Ask for less at a time: fewer samples, or steps")
     return 0

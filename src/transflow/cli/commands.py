@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from transflow import checkpoint, data, figures, hub, library, streaming
+from transflow import checkpoint, data, figures, hub, library, listing, streaming
 from transflow.cli import speaks
 from transflow.data import Pictures
 from transflow.run import TrainConfig
@@ -56,15 +56,17 @@ def condition(a: argparse.Namespace) -> None:
     output = a.output or base
     if output is None:
         raise ValueError("Expected where to write the posterior; say -o FILE")
-    _writable(output, ".safetensors", apart=[*a.pictures, a.model])
+    _writable(output, ".safetensors", apart=a.pictures)
     if base:
         if a.noise:
             raise ValueError("Expected no --noise with --add or --remove: the posterior keeps the one it was made with")
         before = _posterior(a, base)
+        listing.check_apart(output, hub.find(before.model.name))
         encoded = _stream(a, before.model)
         posterior = before.add(encoded) if a.add else before.remove(encoded)
     else:
         model = _model(a, a.model or "faces-32")
+        listing.check_apart(output, hub.find(model.name))
         posterior = model.condition(_stream(a, model), a.noise or DEFAULT_NOISE)
     posterior.save(output)
     print(f"{output}: {posterior.evidence.count} pictures", end="")
@@ -321,16 +323,16 @@ def _skipping(a: argparse.Namespace) -> Callable[[str], None] | None:
     return (lambda message: _say(f"transflow: skipped: {message}")) if a.skip_bad else None
 
 
-def _writable(path: str, suffix: str = "", *, apart: Sequence[str | None] = ()) -> None:
+def _writable(path: str, suffix: str = "", *, apart: Sequence[str] = ()) -> None:
     """Find out before the work whether its result could be written, and would not be written over what is read.
 
     Args:
         path: the output.
         suffix: of its name; without it, it is a picture.
-        apart: pictures and files that are read; of a model, perhaps its name.
+        apart: pictures that are read.
     """
     checkpoint.check_writable(path)
-    data.check_apart(path, [name for name in apart if name])
+    listing.check_apart(path, apart)
     if not suffix:
         figures.check_picture_file(path)
     elif not path.endswith(suffix):

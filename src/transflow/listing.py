@@ -1,0 +1,205 @@
+"""Files of folders and tars: listed one by one, in their order, never a part of a damaged set for the whole.
+
+A folder is listed with its sub-folders, linked ones too, in the order of names; no folder twice. Hidden
+files and the litter of file managers are passed over. A tar that is cut or damaged is an error.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import math
+import os
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, Union
+
+Source: TypeAlias = Union[str, "os.PathLike[str]"]
+LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+LATENTS = "index.safetensors"  # a folder that has it is one of latents (see `streaming`), not of pictures
+
+
+class BadPicture(ValueError):
+    """A file that cannot be read as a picture; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that may be a picture, to be read when its turn comes.
+
+    Attributes:
+        name: what it is called.
+        path: the file on disk that has it.
+        place: first byte and length in ``path``, for a member of a tar; None for a whole file.
+        content: its bytes, for a member of a compressed tar, which has no place.
+    """
+
+    name: str
+    path: str
+    place: tuple[int, int] | None = None
+    content: bytes | None = None
+
+    @property
+    def held(self) -> int:
+        """How many of its bytes are in memory."""
+        return 0 if self.content is None else len(self.content)
+
+    def read(self) -> bytes:
+        """Return the bytes."""
+        if self.content is not None:
+            return self.content
+        with open(self.path, "rb") as file:
+            if self.place is None:
+                return file.read()
+            file.seek(self.place[0])
+            return file.read(self.place[1])
+
+
+def files(sources: Source | Iterable[Source]) -> Iterator[File]:
+    """List the files of sources: folders by names, tars as they are."""
+    paths = [Path(source) for source in listed(sources)]
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"Expected a folder, a tar or picture files; got a path that is not there: {path}")
+        if (path / LATENTS).is_file():
+            raise ValueError(f"Expected pictures; got a folder of latents: {path}")
+    for path in paths:
+        if path.is_dir():
+            yield from (File(name, name) for name in _walk(str(path)))
+        elif _is_tar(path):
+            yield from _members(path)
+        else:
+            yield File(str(path), str(path))
+
+
+def check_apart(output: Source, sources: Source | Iterable[Source]) -> None:
+    """Raise `ValueError` if writing a file or folder would change pictures, or join them.
+
+    Args:
+        output: what is to be written.
+        sources: folders, tars and picture files; folders of latents.
+    """
+    target = os.path.realpath(output)
+    for source in listed(sources):
+        path = os.path.realpath(source)
+        inside = Path(path).is_dir() and _holds(path, target)
+        if target == path or inside:
+            what = f"one in a folder that is read, {source}" if inside else "one that is read"
+            raise ValueError(f"Expected an output apart from what is read; got {what}: {output}. Write it elsewhere.")
+
+
+def chunks(given: Iterable[File], size: int, most: float = math.inf) -> Iterator[list[File]]:
+    """Yield files ``size`` at a time, or fewer, once they hold ``most`` bytes in memory; the last may be fewer."""
+    chunk: list[File] = []
+    held = 0
+    for file in given:
+        chunk.append(file)
+        held += file.held
+        if len(chunk) == size or held >= most:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
+
+
+def listed(sources: Source | Iterable[Source]) -> list[Source]:
+    """Return one source, or several, as a list."""
+    return [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
+
+
+def _holds(folder: str, target: str) -> bool:
+    """Whether a file is, or would be, one of a folder of pictures or of latents; all are real paths."""
+    if Path(folder, LATENTS).is_file():
+        name = Path(target)
+        return str(name.parent) == folder and (name.name == LATENTS or name.stem.isdecimal())
+    if Path(target).is_relative_to(folder):
+        return True
+    links = (os.path.realpath(path) for path, _, linked in _scan(folder) if linked)
+    return any(Path(target).is_relative_to(link) for link in links)
+
+
+def _walk(folder: str) -> Iterator[str]:
+    return (path for path, kind, _ in _scan(folder) if kind == "file")
+
+
+def _scan(folder: str, root: str = "", seen: set[str] | None = None) -> Iterator[tuple[str, str, bool]]:
+    """Yield each path below a folder, its kind, and whether it is a link; no folder twice, for all its links."""
+    real = os.path.realpath(folder)
+    root, seen = root or real, set() if seen is None else seen
+    seen.add(real)
+    with os.scandir(folder) as entries:
+        found = {entry.name: (_kind(entry), entry.is_symlink()) for entry in entries if not _is_litter((entry.name,))}
+    for name, (kind, linked) in sorted(found.items()):
+        path = str(Path(folder, name))
+        if kind == "folder":
+            leads = os.path.realpath(path)
+            if leads in seen or (linked and Path(leads).is_relative_to(root)):  # it comes, or came, by itself
+                continue
+        if kind:
+            yield path, kind, linked
+        if kind == "folder":
+            yield from _scan(path, root, seen)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """A folder or a file, links followed; a link that leads nowhere is a file, a pipe or a device neither."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        lost = entry.is_symlink() and not Path(entry.path).exists()
+        return "file" if entry.is_file() or lost else ""
+    except OSError:
+        return "file"  # which the reading will name
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar. A damaged or missing header is an error, where `tarfile` takes it for the end.
+
+    One of zeros *is* the end, and what follows must be zeros too; so a tar whose rest is all zeros is taken for whole.
+    """
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> _Member:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the end of a whole one
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
+
+
+def _is_tar(path: Path) -> bool:
+    """Whether a file begins as a tar does."""
+    try:
+        tarfile.open(path).close()
+        return True
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError):
+        return False
+
+
+def _members(path: Path) -> Iterator[File]:
+    try:
+        with tarfile.open(path, tarinfo=_Member) as tar:
+            compressed = not isinstance(tar.fileobj, io.BufferedReader)
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+                if not member.isfile() or _is_litter(Path(member.name).parts):
+                    continue
+                if compressed or member.issparse():
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    yield File(member.name, str(path), content=file.read())
+                else:
+                    yield File(member.name, str(path), (member.offset_data, member.size))
+            while tar.fileobj and (rest := tar.fileobj.read(2**16)):  # to the end, where a compressed one's checksum is
+                if rest.strip(b"\0"):
+                    raise tarfile.ReadError("more after its end")
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        raise BadPicture(f"Expected a whole tar; got a damaged one ({error}): {path}") from None
+
+
+def _is_litter(parts: tuple[str, ...]) -> bool:
+    return any(part.startswith(".") or part.lower() in LITTER for part in parts)
