@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -92,3 +93,14 @@ def test_a_missing_extra_is_named(model, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r"pip install .ray\[data\]"):
         cluster.condition(model, folder)
+
+
+def test_large_compressed_tars_are_refused_before_a_cluster_is_started(model, folder, tmp_path, monkeypatch):
+    """Their members have no place on disk where a worker could read them, and are sent."""
+    pytest.importorskip("ray.data")
+    with tarfile.open(tmp_path / "many.tgz", "w:gz") as tar:
+        tar.add(folder, "many")
+    monkeypatch.setattr(cluster, "HELD", 1000)
+    monkeypatch.setattr(cluster, "_cluster", None)
+    with pytest.raises(ValueError, match=r"compressed tars.*Unpack them"):
+        cluster.condition(model, tmp_path / "many.tgz", block=4)
