@@ -274,6 +274,26 @@ def test_a_plain_tar_cut_or_damaged_in_a_header_is_refused(tmp_path):
             data.read(tmp_path / "p.tar", 3, 32)
 
 
+def test_links_in_a_tar_and_tars_that_do_not_open_are_refused(tmp_path):
+    """Neither leaves a shorter set, even where bad files are passed over."""
+    whole = tar_of(tmp_path / "p.tar.bz2", "w:bz2")
+    (tmp_path / "p.tar.bz2").write_bytes(whole[:100])
+    with tarfile.open(tmp_path / "l.tar", "w") as tar:
+        member = tarfile.TarInfo("link.png")
+        member.type, member.linkname = tarfile.LNKTYPE, "0.png"
+        tar.addfile(member)
+    for name, told in (("p.tar.bz2", "whole tar"), ("l.tar", "got a link")):
+        with pytest.raises(listing.BadPicture, match=told):
+            data.read(tmp_path / name, 3, 32, on_bad=lambda _: None)
+
+
+def test_a_hidden_folder_is_read_where_a_link_shows_it(tmp_path):
+    (tmp_path / ".store").mkdir()
+    save(picture(), tmp_path / ".store" / "a.png")
+    (tmp_path / "people").symlink_to(tmp_path / ".store")
+    assert data.read(tmp_path, 3, 32).names == (str(tmp_path / "people" / "a.png"),)
+
+
 def test_a_lone_colour_array_is_not_taken_for_rows_of_grey_pictures():
     with pytest.raises(ValueError, match=r"picture\[None\]"):
         images.fit(np.zeros((16, 16, 3), dtype=np.uint8), 3, 32)

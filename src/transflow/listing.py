@@ -10,6 +10,7 @@ import io
 import lzma
 import math
 import os
+import re
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -136,8 +137,9 @@ def _scan(folder: str, root: str = "", seen: set[str] | None = None) -> Iterator
         path = str(Path(folder, name))
         if kind == "folder":
             leads = os.path.realpath(path)
-            if leads in seen or (linked and Path(leads).is_relative_to(root)):  # it comes, or came, by itself
-                continue
+            inside = linked and Path(leads).is_relative_to(root)
+            if leads in seen or (inside and not _is_litter(Path(leads).relative_to(root).parts)):
+                continue  # it comes, or came, by itself
         if kind:
             yield path, kind, linked
         if kind == "folder":
@@ -172,7 +174,9 @@ class _Member(tarfile.TarInfo):
 
 
 def _is_tar(path: Path) -> bool:
-    """Whether a file begins as a tar does."""
+    """Whether a file is called a tar, or begins as one does."""
+    if re.search(r"\.(tar|tar\.[a-z0-9]+|tgz|tbz2?|txz)$", path.name.lower()):
+        return True
     try:
         tarfile.open(path).close()
         return True
@@ -186,8 +190,10 @@ def _members(path: Path) -> Iterator[File]:
             compressed = not isinstance(tar.fileobj, io.BufferedReader)
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
-                if not member.isfile() or _is_litter(Path(member.name).parts):
+                if member.isdir() or member.isdev() or _is_litter(Path(member.name).parts):
                     continue
+                if not member.isfile():
+                    raise BadPicture(f"Expected files in a tar; got a link, {member.name}: {path}. Unpack the tar.")
                 if compressed or member.issparse():
                     file = tar.extractfile(member)
                     assert file is not None
@@ -202,4 +208,4 @@ def _members(path: Path) -> Iterator[File]:
 
 
 def _is_litter(parts: tuple[str, ...]) -> bool:
-    return any(part.startswith(".") or part.lower() in LITTER for part in parts)
+    return any((part.startswith(".") and part != "..") or part.lower() in LITTER for part in parts)
