@@ -93,10 +93,8 @@ def test_sweep_interpolate_reconstruct_write_what_python_makes(run, red, folder,
     status, out, _ = run("reconstruct", folder, "-m", model_file, "-o", "pairs.png")
     assert status == 0
     assert "largest error" in out
-    rows, way = (
-        model.sweep(pixels, ["0.2m", "1m"], 3, seed=1),
-        load_posterior(red).strip(load_posterior(red), 4, 2, seed=1),
-    )
+    rows = model.sweep(pixels, ["0.2m", "1m"], 3, seed=1)
+    way = load_posterior(red).strip(load_posterior(red), 4, 2, seed=1)
     both = model.reconstruct(pixels)
     expected = {
         "sweep.png": figures.grid(rows.flatten(0, 1), 3, rows=("0.2m", "1m")),

@@ -20,9 +20,9 @@ def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: 
 
     Args:
         name_or_file: as `models` lists them, or a path.
-        dtype: float32; float64, whose round trip is exact to about 1e-13 with faces-32, but slower; or
-            bfloat16, for the coupling networks alone, which is
-            faster, while latents and all else are float32 (see docs/speed.md for what it costs).
+        dtype: float32; float64, whose round trip is exact to about 1e-13 with faces-32, but slower; or bfloat16,
+            for the coupling networks alone, which is faster, while latents and all else are float32 (see
+            docs/speed.md for what it costs).
         device: where it computes, such as "cuda"; latents and posteriors are there, too. The same seed draws
             the same latents everywhere.
 

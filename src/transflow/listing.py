@@ -15,6 +15,7 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias, Union
 
@@ -65,31 +66,42 @@ def files(sources: Source | Iterable[Source]) -> Iterator[File]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"Expected a folder, a tar or picture files; got a path that is not there: {path}")
-        if (path / LATENTS).is_file():
+        if is_latents(path):
             raise ValueError(f"Expected pictures; got a folder of latents: {path}")
     for path in paths:
         if path.is_dir():
-            yield from (File(name, name) for name in _walk(str(path)))
+            yield from (File(name, name) for name, kind, _ in _scan(str(path)) if kind == "file")
         elif _is_tar(path):
             yield from _members(path)
         else:
             yield File(str(path), str(path))
 
 
-def check_apart(output: Source, sources: Source | Iterable[Source]) -> None:
-    """Raise `ValueError` if writing a file or folder would change pictures, or join them.
+def is_latents(path: Source) -> bool:
+    """Return whether a path is a folder of latents, finished or not."""
+    return Path(path, LATENTS).is_file()
+
+
+def check_apart(outputs: Source | Iterable[Source], sources: Source | Iterable[Source]) -> None:
+    """Raise `ValueError` if writing files or folders would change pictures, or join them.
 
     Args:
-        output: what is to be written.
+        outputs: what is to be written.
         sources: folders, tars and picture files; folders of latents.
     """
-    target = os.path.realpath(output)
+    targets = {os.path.realpath(output): output for output in listed(outputs)}
     for source in listed(sources):
         path = os.path.realpath(source)
-        inside = Path(path).is_dir() and _holds(path, target)
-        if target == path or inside:
-            what = f"one in a folder that is read, {source}" if inside else "one that is read"
+        held = _held(path, targets) if Path(path).is_dir() else None
+        if path in targets or held:
+            what = f"one in a folder that is read, {source}" if held else "one that is read"
+            output = targets[held or path]
             raise ValueError(f"Expected an output apart from what is read; got {what}: {output}. Write it elsewhere.")
+
+
+def called_tar(path: Path) -> bool:
+    """Return whether a file's name is one of a tar."""
+    return bool(re.search(r"\.(tar|tar\.[a-z0-9]+|tgz|tbz2?|txz)$", path.name.lower()))
 
 
 def chunks(given: Iterable[File], size: int, most: float = math.inf) -> Iterator[list[File]]:
@@ -111,19 +123,15 @@ def listed(sources: Source | Iterable[Source]) -> list[Source]:
     return [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
 
 
-def _holds(folder: str, target: str) -> bool:
-    """Whether a file is, or would be, one of a folder of pictures or of latents; all are real paths."""
-    if Path(folder, LATENTS).is_file():
-        name = Path(target)
-        return str(name.parent) == folder and (name.name == LATENTS or name.stem.isdecimal())
-    if Path(target).is_relative_to(folder):
-        return True
-    links = (os.path.realpath(path) for path, _, linked in _scan(folder) if linked)
-    return any(Path(target).is_relative_to(link) for link in links)
-
-
-def _walk(folder: str) -> Iterator[str]:
-    return (path for path, kind, _ in _scan(folder) if kind == "file")
+def _held(folder: str, targets: Iterable[str]) -> str | None:
+    """The first target that is, or would be, in a folder of pictures or of latents; all are real paths."""
+    paths = [Path(target) for target in targets]
+    if is_latents(folder):
+        held = (p for p in paths if p.parent == Path(folder) and (p.name == LATENTS or p.stem.isdecimal()))
+    else:
+        links = (os.path.realpath(path) for path, _, linked in _scan(folder) if linked)
+        held = (p for place in chain([folder], links) for p in paths if p.is_relative_to(place))
+    return next(map(str, held), None)
 
 
 def _scan(folder: str, root: str = "", seen: set[str] | None = None) -> Iterator[tuple[str, str, bool]]:
@@ -175,7 +183,7 @@ class _Member(tarfile.TarInfo):
 
 def _is_tar(path: Path) -> bool:
     """Whether a file is called a tar, or begins as one does."""
-    if re.search(r"\.(tar|tar\.[a-z0-9]+|tgz|tbz2?|txz)$", path.name.lower()):
+    if called_tar(path):
         return True
     try:
         tarfile.open(path).close()

@@ -93,7 +93,7 @@ def stream(
             return
         pictures = [some, *pictures]  # paths one by one, such as Path.glob returns
     if is_paths(pictures):
-        for encoded, group in groupby(listing.listed(pictures), is_latents):  # type: ignore[arg-type]
+        for encoded, group in groupby(listing.listed(pictures), listing.is_latents):  # type: ignore[arg-type]
             if encoded:
                 for folder in group:
                     yield from Latents.open(folder).parts(model)
@@ -188,11 +188,6 @@ class Latents(os.PathLike[str]):
                 yield Encoded(names, digests, tensors["latents"][rows].to(device), likely)
 
 
-def is_latents(path: Any) -> bool:
-    """Return whether a path is a folder of latents, finished or not."""
-    return (Path(path) / INDEX).is_file()
-
-
 def is_paths(pictures: Any) -> bool:
     """Return whether pictures are a path, or a list of paths."""
     if isinstance(pictures, (list, tuple)):
@@ -204,11 +199,11 @@ def count(pictures: PathLike | Sequence[PathLike]) -> int | None:
     """Return how many files a set has, or None where only reading it would tell (a tar)."""
     total = 0
     for path in map(Path, listing.listed(pictures)):
-        if is_latents(path):
+        if listing.is_latents(path):
             total += checkpoint.header(path / INDEX, KIND)["count"]
         elif path.is_dir():
             total += sum(1 for _ in listing.files(path))
-        elif path.suffix.lower() in (".tar", ".gz", ".tgz", ".bz2", ".xz"):
+        elif listing.called_tar(path) or path.suffix.lower() in (".gz", ".bz2", ".xz"):
             return None
         else:
             total += 1

@@ -57,11 +57,6 @@ class Files:
         self.samples = output.with_suffix(".samples.png")
         self.lines: list[str] = []
 
-    @property
-    def all(self) -> tuple[Path, ...]:
-        """All of them."""
-        return self.output, self.state, self.metrics, self.samples
-
     def go_on(self, step: int) -> None:
         """Keep the metrics up to a step: what a killed run wrote after its last checkpoint is dropped."""
         lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
@@ -133,8 +128,7 @@ def train(
     checkpoint.check_writable(output)
     pictures = listing.listed(pictures)
     files = Files(output)
-    for path in files.all:
-        listing.check_apart(path, pictures)
+    listing.check_apart((output, files.state, files.metrics, files.samples), pictures)
     table = read_groups(groups) if groups is not None else None
     with parallel.joined(parallel.find_device(device)) as (ranks, where):
         if resume:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transflow import checkpoint, data, images, listing, paths, streaming
+from transflow import checkpoint, data, images, paths, streaming
 from transflow import posterior as noises
 from transflow.evidence import Evidence
 from transflow.gaussian import Gaussian
@@ -141,9 +141,6 @@ class Model:
     def fit(self, pictures: Pictures) -> Any:
         """Return pictures fitted to the model, uint8 (B, C, H, W); paths are read (see `data`, `images`)."""
         if streaming.is_paths(pictures):
-            for path in listing.listed(pictures):  # type: ignore[arg-type]
-                if streaming.is_latents(path):
-                    raise ValueError(f"Expected pictures; got a folder of latents: {path}")
             channels, size, _ = self.shape
             return data.read(pictures, channels, size).pixels  # type: ignore[arg-type]
         return self.source.fit(pictures) if hasattr(self.source, "fit") else pictures

@@ -10,7 +10,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,18 +56,19 @@ def condition(a: argparse.Namespace) -> None:
     output = a.output or base
     if output is None:
         raise ValueError("Expected where to write the posterior; say -o FILE")
-    _writable(output, ".safetensors", apart=a.pictures)
+    _writable(output, ".safetensors")
+    before = None
     if base:
         if a.noise:
             raise ValueError("Expected no --noise with --add or --remove: the posterior keeps the one it was made with")
         before = _posterior(a, base)
-        listing.check_apart(output, hub.find(before.model.name))
-        encoded = _stream(a, before.model)
+    model = before.model if before else _model(a, a.model or "faces-32")
+    listing.check_apart(output, [*a.pictures, hub.find(model.name)])
+    encoded = _stream(a, model)
+    if before:
         posterior = before.add(encoded) if a.add else before.remove(encoded)
     else:
-        model = _model(a, a.model or "faces-32")
-        listing.check_apart(output, hub.find(model.name))
-        posterior = model.condition(_stream(a, model), a.noise or DEFAULT_NOISE)
+        posterior = model.condition(encoded, a.noise or DEFAULT_NOISE)
     posterior.save(output)
     print(f"{output}: {posterior.evidence.count} pictures", end="")
     if posterior.evidence.count:
@@ -120,7 +121,8 @@ def sample(a: argparse.Namespace) -> None:
 
 def sweep(a: argparse.Namespace) -> None:
     """Show samples for several noises."""
-    _writable(a.output, apart=a.pictures)
+    _writable(a.output)
+    listing.check_apart(a.output, a.pictures)
     model, seed = _model(a, a.model), _seed(a)
     noises = a.noise.split(",")
     rows = model.sweep(_stream(a, model), noises, a.n, seed=seed, temperature=a.temperature)
@@ -181,9 +183,10 @@ def score(a: argparse.Namespace) -> None:
 
 def classify(a: argparse.Namespace) -> None:
     """Tell classes apart by a few pictures of each."""
-    _writable(a.output, ".csv", apart=[a.support, a.query])
+    _writable(a.output, ".csv")
     if a.confusion:
-        _writable(a.confusion, apart=[a.support, a.query])
+        _writable(a.confusion)
+    listing.check_apart([a.output, a.confusion or a.output], [a.support, a.query])
     if not 0 < a.reject < 1:
         raise ValueError(f"Expected a share to reject between 0 and 1; got {a.reject}.")
     from transflow import evaluation
@@ -205,7 +208,8 @@ def classify(a: argparse.Namespace) -> None:
 
 def reconstruct(a: argparse.Namespace) -> None:
     """Show pictures before and after encode and decode."""
-    _writable(a.output, apart=a.pictures)
+    _writable(a.output)
+    listing.check_apart(a.output, a.pictures)
     model = _model(a, a.model)
     result = model.reconstruct(_read(a, model).pixels)
     _write_picture(a.output, figures.pairs(result.pictures, result.decoded))
@@ -269,7 +273,7 @@ def _model(a: argparse.Namespace, name: str) -> Model:
 
 
 def _dtype(a: argparse.Namespace) -> torch.dtype | None:
-    return getattr(torch, a.dtype) if a.dtype else None
+    return library.PRECISIONS[a.dtype] if a.dtype else None
 
 
 def _posterior(a: argparse.Namespace, path: str) -> Posterior:
@@ -323,16 +327,9 @@ def _skipping(a: argparse.Namespace) -> Callable[[str], None] | None:
     return (lambda message: _say(f"transflow: skipped: {message}")) if a.skip_bad else None
 
 
-def _writable(path: str, suffix: str = "", *, apart: Sequence[str] = ()) -> None:
-    """Find out before the work whether its result could be written, and would not be written over what is read.
-
-    Args:
-        path: the output.
-        suffix: of its name; without it, it is a picture.
-        apart: pictures that are read.
-    """
+def _writable(path: str, suffix: str = "") -> None:
+    """Find out before the work whether its result could be written; without a suffix, it is a picture."""
     checkpoint.check_writable(path)
-    listing.check_apart(path, apart)
     if not suffix:
         figures.check_picture_file(path)
     elif not path.endswith(suffix):
