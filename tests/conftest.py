@@ -7,7 +7,8 @@ from PIL import Image
 
 from transflow import Glow, GlowConfig, Model
 from transflow.checkpoint import save_model
-from transflow.generative.base import PictureFlow, PixelFormat
+from transflow.generative.base import PictureFlow
+from transflow.pictures.pixels import PixelFormat
 
 
 @pytest.fixture(scope="session")

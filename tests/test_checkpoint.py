@@ -29,7 +29,7 @@ def test_loading_draws_no_random_number(model_file):
 def test_the_fingerprint_is_of_weights_and_bits(model):
     from dataclasses import replace
 
-    from transflow.generative.base import PixelFormat
+    from transflow.pictures.pixels import PixelFormat
 
     assert replace(model.source, pixels=PixelFormat(8)).fingerprint != model.fingerprint
     assert replace(model.source, card={}).fingerprint == model.fingerprint

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from transflow import Glow, GlowConfig
-from transflow.generative.base import PictureFlow, PixelFormat
+from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ChannelAffine, Coupling
 from transflow.generative.glow import Cascade, TopPrior
 from transflow.generative.inference import FixedAffine
+from transflow.pictures.pixels import PixelFormat
 
 BIJECTIONS = {
     "channel affine, lu": lambda: ChannelAffine(6),

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 
 from transflow import Glow, GlowConfig, load, load_posterior
 from transflow.generative import inference
-from transflow.generative.base import PictureFlow, PixelFormat
+from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import Coupling
 from transflow.generative.inference import FixedConv, FixedCoupling, fixed
+from transflow.pictures.pixels import PixelFormat
 
 FLOWS = {
     "affine, lu": {"size": 8, "steps": (2, 2), "width": (8, 8)},

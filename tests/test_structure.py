@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "transflow"
 LEVELS = {
     1: [
         "evidence", "covariance", "images", "metrics", "figures", "hub", "augment", "calibration", "sklearn_parts",
-        "parallel", "strange", "listing",
+        "parallel", "strange", "listing", "store", "pictures",
     ],
     2: ["gaussian"],
     3: ["generative", "posterior", "data", "likelihoods"],

@@ -188,7 +188,8 @@ def test_every_picture_is_shown_once_an_epoch(folder):
 def test_held_out_bits_are_those_of_the_uniform_density():
     """A flow that is the identity has the bits of a standard normal over the unit cube."""
     from transflow import Glow
-    from transflow.generative.base import PictureFlow, PixelFormat
+    from transflow.generative.base import PictureFlow
+    from transflow.pictures.pixels import PixelFormat
 
     flow = Glow(GlowConfig(size=8, steps=(0,), width=(4,)))
     x = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from transflow.generative.base import PictureFlow, PixelFormat
+from transflow.generative.base import PictureFlow
 from transflow.generative.glow import Glow, GlowConfig
+from transflow.pictures.pixels import PixelFormat
+from transflow.store.identity import newer, options, read_options
 
 FORMAT = 1
 NEEDED = {  # in the header of each kind
-    "model": {"config", "bits", "card"},
+    "model": {"config", "card"},
     "training": {"config"},
     "posterior": {"model", "fingerprint", "precision", "noise", "count"},
     "latents": {"fingerprint", "key", "files", "bad"},
@@ -145,9 +146,23 @@ def save_model(path: PathLike, model: PictureFlow, *, half: bool = True) -> None
     tensors = {
         name: tensor.half() if half and tensor.ndim == 4 else tensor for name, tensor in model.flow.state_dict().items()
     }
-    pixels = {"bits": model.bits, "pixel_range": model.pixels.range}
-    extra = {"family": "glow", "config": asdict(model.flow.config), **pixels, "card": model.card}
-    write(path, "model", tensors, extra)
+    extra = {"family": "glow", "config": options(model.flow.config), "pixels": options(model.pixels)}
+    write(path, "model", tensors, extra | {"card": model.card})
+
+
+def read_config(path: PathLike, found: dict[str, Any]) -> tuple[GlowConfig, PixelFormat]:
+    """Return the architecture and the pixel format in the header of a model's file.
+
+    Raises:
+        ValueError: it is damaged, or has what only a newer version knows.
+    """
+    if (family := found.get("family", "glow")) != "glow":
+        raise newer(f"a model of the family {family}", path)
+    pixels = found.get("pixels")
+    if pixels is None:  # as 0.1.0 wrote it
+        low, high = found.get("pixel_range", (-0.5, 0.5))
+        pixels = {"bits": found.get("bits", PixelFormat.bits), "low": low, "high": high}
+    return read_options(GlowConfig, found["config"], path), read_options(PixelFormat, pixels, path)
 
 
 def load_model(path: PathLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> PictureFlow:
@@ -166,13 +181,14 @@ def load_model(path: PathLike, dtype: torch.dtype = torch.float32, device: torch
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"Expected dtype float32, bfloat16 or float64; got {dtype}.")
     tensors, found = read(path, "model")
+    config, pixels = read_config(path, found)
     damaged = f"Expected a whole model file; got one whose weights do not fit its architecture: {path}"
     try:
         with torch.random.fork_rng(devices=[]):  # on "meta" it would load torch's compiler, a second or more
-            flow = Glow(GlowConfig(**found["config"]))
+            flow = Glow(config)
         weights = {name: t if t.dtype == torch.bool else t.to(dtype) for name, t in tensors.items()}
         flow.load_state_dict(weights, assign=True)
-        pixels, card = PixelFormat(int(found["bits"])), dict(found["card"])
+        card = dict(found["card"])
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise ValueError(damaged) from None
     if not all(torch.isfinite(t).all() for t in weights.values()):

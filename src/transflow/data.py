@@ -9,7 +9,6 @@ names of the largest folder.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import threading
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from transflow import images
 from transflow.listing import BadPicture, File, Source, chunks, files, listed
+from transflow.store.identity import digest
 
 CHUNK = 16  # files that a thread decodes at a time
 AHEAD = 12  # chunks decoded ahead of the consumer: three batches
@@ -160,11 +160,6 @@ def digests(given: Iterable[File]) -> Iterator[str]:
 
     for found in _ahead(lambda chunk: [told(file) for file in chunk], chunks(given, CHUNK)):
         yield from found
-
-
-def digest(content: Any) -> str:
-    """Return a hash of bytes, 32 hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _decoded(file: File, channels: int, size: int) -> Read:

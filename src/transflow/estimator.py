@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transflow import checkpoint, data, library
+from transflow import checkpoint, library
 from transflow.classifier import FewShot, View, check_noise
 from transflow.evidence import Evidence
 from transflow.experts import Candidate, Choice
 from transflow.posterior import NoiseLike
 from transflow.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
+from transflow.store.identity import digest
 from transflow.transfer import Model, PathLike
 from transflow.views import Augment, encoded, labelled
 
@@ -335,4 +336,4 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _keys(inputs: Any) -> list[str]:
     rows: Iterator[Any] = (row.numpy() if isinstance(row, Tensor) else row for row in inputs)
-    return [data.digest(np.ascontiguousarray(row)) for row in rows]
+    return [digest(np.ascontiguousarray(row)) for row in rows]

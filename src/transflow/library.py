@@ -99,6 +99,6 @@ def models() -> dict[str, dict[str, Any]]:
 
 def _card(path: Path) -> dict[str, Any]:
     header = checkpoint.header(path)
-    config = header["config"]
-    size = f"{config['channels']} x {config['size']} x {config['size']}, {header['bits']} bits"
+    config, pixels = checkpoint.read_config(path, header)
+    size = f"{config.channels} x {config.size} x {config.size}, {pixels.bits} bits"
     return {"pictures": size, "file_megabytes": path.stat().st_size / 1e6, **header["card"]}

@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transflow import checkpoint, data
-from transflow.generative.base import PictureFlow, PixelFormat
+from transflow import checkpoint
+from transflow.generative.base import PictureFlow
 from transflow.generative.glow import Glow, GlowConfig
+from transflow.pictures.pixels import PixelFormat
+from transflow.store.identity import digest
 from transflow.strange import strange
 
 PATIENCE = 50  # steps skipped in a row before a run is given up
@@ -118,10 +120,10 @@ class Run:
         Raises:
             ValueError: the run was begun with others.
         """
-        digest = data.digest(pixels.contiguous().numpy())
-        if self.pictures not in ("", digest):
+        found = digest(pixels.contiguous().numpy())
+        if self.pictures not in ("", found):
             raise ValueError("Expected the pictures, and the groups, that the run was begun with; got others.")
-        self.count, self.pictures = len(pixels), digest
+        self.count, self.pictures = len(pixels), found
 
     def start(self, pixels: Tensor) -> None:
         """Data-dependent start of the channel affine maps."""

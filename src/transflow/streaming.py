@@ -30,6 +30,7 @@ from torch import Tensor
 from transflow import checkpoint, data, images, listing
 from transflow.images import PictureLike
 from transflow.listing import File
+from transflow.store.identity import digest
 
 if TYPE_CHECKING:
     from transflow.transfer import Model
@@ -123,7 +124,7 @@ def encode(model: Model, pixels: Any, names: tuple[str, ...] = (), *, full: int 
         latents = model.source.encode(given)
     latents = latents[:count]
     rows = pixels if isinstance(pixels, Tensor) else latents
-    digests = tuple(data.digest(row.cpu().contiguous().numpy()) for row in rows)
+    digests = tuple(digest(row.cpu().contiguous().numpy()) for row in rows)
     return Encoded(names, digests, latents, likely)
 
 
@@ -323,7 +324,7 @@ def _found(path: Path, part: list[File], model: Model) -> dict[str, Any] | None:
         header = checkpoint.header(path)
     except (ValueError, OSError):
         return None
-    if header["kind"] != "latents" or header["fingerprint"] != model.fingerprint:
+    if header["kind"] != "latents" or not model.made(header["fingerprint"]):
         return None
     if [name for name, *_ in header["files"]] != [file.name for file in part]:
         return None

@@ -28,6 +28,7 @@ from transflow.evidence import Evidence
 from transflow.gaussian import Gaussian
 from transflow.metrics import bits_per_dim
 from transflow.posterior import Noise, NoiseLike
+from transflow.store.identity import digest
 from transflow.streaming import Encoded, Latents
 from transflow.streaming import PathLike as PathLike
 from transflow.streaming import Pictures as Pictures
@@ -101,8 +102,7 @@ class Model:
     @property
     def prior(self) -> Gaussian:
         """The distribution of the latents; N(0, I) for a flow."""
-        prior: Gaussian = self.source.prior
-        return prior
+        return self.source.prior
 
     @property
     def dim(self) -> int:
@@ -112,8 +112,7 @@ class Model:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a picture."""
-        shape: tuple[int, int, int] = self.source.shape
-        return shape
+        return self.source.shape
 
     @property
     def card(self) -> dict[str, Any]:
@@ -130,9 +129,13 @@ class Model:
         """The dtype of its arithmetic, such as "float32", or "" for a model that does not say."""
         return str(getattr(self.source, "precision", ""))
 
+    def made(self, fingerprint: str) -> bool:
+        """Return whether a file of this fingerprint was made with these weights, by this version or an earlier one."""
+        return fingerprint == self.fingerprint or fingerprint in getattr(self.source, "former_fingerprints", ())
+
     def check_made(self, path: PathLike, header: dict[str, Any]) -> None:
         """Raise `ValueError` if the file of this header was made with other weights; any precision will do."""
-        if header["fingerprint"] != self.fingerprint:
+        if not self.made(header["fingerprint"]):
             raise ValueError(
                 f"Expected the model that {path} was made with ({header['model']}, weights "
                 f"{header['fingerprint'][:8]}); got {self.name}, weights {self.fingerprint[:8]}."
@@ -363,9 +366,9 @@ class Posterior:
         digests, evidence = self._evidence(pictures)
         left = Counter(self.digests)
         strange = []
-        for number, digest in enumerate(digests, 1):
-            left[digest] -= 1
-            strange += [number] if left[digest] < 0 else []
+        for number, key in enumerate(digests, 1):
+            left[key] -= 1
+            strange += [number] if left[key] < 0 else []
         if strange:
             which = ", ".join(map(str, strange[:5]))
             raise ValueError(
@@ -413,4 +416,4 @@ class Posterior:
 
 def _digest(told: str) -> str:
     """A picture's hash as a posterior keeps it, 32 hexadecimal digits, of a hash of any other form."""
-    return told if re.fullmatch("[0-9a-f]{32}", told) else data.digest(told.encode())
+    return told if re.fullmatch("[0-9a-f]{32}", told) else digest(told.encode())

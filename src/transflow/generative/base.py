@@ -1,12 +1,7 @@
-"""A flow over floats as a model of pictures: pixels in, flat standard-normal latents out.
-
-An n-bit pixel of value v stands for the bin ``[v, v + 1) / 2^n - 1/2``. It is encoded at the
-centre of its bin, so `encode` is deterministic; training draws uniformly from the bin.
-"""
+"""A flow over floats as a model of pictures: pixels in, flat standard-normal latents out."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -19,42 +14,8 @@ from transflow import images
 from transflow.gaussian import Gaussian
 from transflow.generative.glow import Glow
 from transflow.generative.inference import fixed, full_float32
-
-
-@dataclass(frozen=True)
-class PixelFormat:
-    """How 8-bit pixels become the floats a flow sees.
-
-    Attributes:
-        bits: n; the upper n of 8 bits are kept.
-    """
-
-    bits: int = 5
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """The floats that stand for black and white."""
-        return -0.5, 0.5
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 8:
-            raise ValueError(f"Expected 1 to 8 bits a pixel; got {self.bits}.")
-
-    def centre(self, pixels: Tensor) -> Tensor:
-        """Return the bin centres of uint8 pixels, floats in (-1/2, 1/2)."""
-        return (self._bins(pixels) + 0.5) / 2**self.bits + self.range[0]
-
-    def dequantise(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return floats drawn uniformly from the bins of uint8 pixels."""
-        bins = self._bins(pixels)
-        return (bins + torch.rand(bins.shape, device=bins.device, generator=generator)) / 2**self.bits + self.range[0]
-
-    def unit(self, x: Tensor) -> Tensor:
-        """Return a flow's floats as pictures in [0, 1]."""
-        return (x - self.range[0]).clamp(0, 1)
-
-    def _bins(self, pixels: Tensor) -> Tensor:
-        return (pixels >> (8 - self.bits)).float()
+from transflow.pictures.pixels import PixelFormat
+from transflow.store import identity
 
 
 @dataclass(frozen=True)
@@ -70,7 +31,7 @@ class PictureFlow:
     """
 
     flow: Glow
-    pixels: PixelFormat = PixelFormat()
+    pixels: PixelFormat = field(default_factory=PixelFormat)
     card: dict[str, Any] = field(default_factory=dict)
     networks: torch.dtype | None = None
 
@@ -110,12 +71,14 @@ class PictureFlow:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the architecture, the pixel format and the weights, in any precision: 64 hexadecimal digits."""
-        digest = hashlib.sha256(repr((self.flow.config, self.pixels)).encode())
-        for name, tensor in sorted(self.flow.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        """Identity of architecture, pixel format and weights, in any precision (see `store.identity`)."""
+        configuration = {"config": self.flow.config, "pixels": self.pixels}
+        return identity.fingerprint("glow", configuration, self.flow.state_dict())
+
+    @cached_property
+    def former_fingerprints(self) -> tuple[str, ...]:
+        """What earlier versions wrote for this model into the files that it made."""
+        return (identity.fingerprint_0_1(self.flow.config, self.bits, self.flow.state_dict()),)
 
     def fit(self, pictures: images.PictureLike) -> Tensor:
         """Return pictures fitted to the model (see `images`), uint8, (B, C, H, W)."""

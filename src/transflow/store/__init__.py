@@ -1,0 +1,1 @@
+"""What is written to disk: one container, whole writes, and what a model is known by."""
