@@ -19,7 +19,7 @@ import torch
 
 from common import setting, table, write_json
 from transflow import Evidence, Gaussian
-from transflow import covariance as cov
+from transflow.gaussians import covariance as cov
 
 CASES = ("scalar", "diagonal", "low rank", "low rank, prior too")
 

@@ -16,7 +16,7 @@ import torch
 
 from common import parted, setting, table, write_json
 from transflow import FewShotClassifier, Model, load
-from transflow.gaussian import Gaussian
+from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.base import PictureFlow
 from transflow.generative.inference import fixed
 from transflow.metrics import bits_per_dim

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from transflow import Evidence, FewShotClassifier, GlowConfig, TrainConfig, covariance, library, load, train
-from transflow.gaussian import Gaussian
+from transflow import Evidence, FewShotClassifier, GlowConfig, TrainConfig, library, load, train
+from transflow.gaussians import covariance
+from transflow.gaussians.gaussian import Gaussian
+from transflow.gaussians.interpolation import between
 from transflow.generative.inference import full_float32
-from transflow.paths import between
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -8,7 +8,7 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from transflow import Evidence, Gaussian
-from transflow import covariance as cov
+from transflow.gaussians import covariance as cov
 
 D = 4
 

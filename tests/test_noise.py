@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from transflow import Evidence, Gaussian
-from transflow import posterior as noises
+from transflow.gaussians import noise as noises
 
 
 def evidence_of(r, m=20, dim=400, seed=0):

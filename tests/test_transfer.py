@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
-from transflow import Evidence, Gaussian, Model, load, load_posterior, paths
+from transflow import Evidence, Gaussian, Model, load, load_posterior
 from transflow.checkpoint import save_model
+from transflow.gaussians import interpolation as paths
 
 
 def same(a, b, atol=1e-5):

@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from transflow.estimator import FewShotClassifier
-    from transflow.evidence import Evidence
-    from transflow.gaussian import Gaussian
+    from transflow.gaussians.evidence import Evidence
+    from transflow.gaussians.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
     from transflow.library import load, load_posterior, models
     from transflow.run import TrainConfig
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Encoded": "transflow.streaming",
-    "Evidence": "transflow.evidence",
+    "Evidence": "transflow.gaussians.evidence",
     "FewShotClassifier": "transflow.estimator",
-    "Gaussian": "transflow.gaussian",
+    "Gaussian": "transflow.gaussians.gaussian",
     "Glow": "transflow.generative.glow",
     "GlowConfig": "transflow.generative.glow",
     "Latents": "transflow.streaming",

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 from transflow import data, images, listing, streaming
-from transflow.evidence import Evidence
-from transflow.posterior import NoiseLike, parse
+from transflow.gaussians.evidence import Evidence
+from transflow.gaussians.noise import NoiseLike, parse
 from transflow.streaming import Bad, PathLike
 from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from transflow import checkpoint, library
 from transflow.classifier import FewShot, View, check_noise
-from transflow.evidence import Evidence
 from transflow.experts import Candidate, Choice
-from transflow.posterior import NoiseLike
+from transflow.gaussians.evidence import Evidence
+from transflow.gaussians.noise import NoiseLike
 from transflow.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
 from transflow.store.identity import digest
 from transflow.transfer import Model, PathLike

@@ -27,7 +27,7 @@ from torch import Tensor
 from transflow import data, metrics
 from transflow.estimator import CHUNK, FewShotClassifier
 from transflow.experts import Choice
-from transflow.posterior import NoiseLike
+from transflow.gaussians.noise import NoiseLike
 from transflow.transfer import Model, PathLike, Pictures, Scores
 from transflow.views import Augment, labelled
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from transflow import checkpoint, hub
-from transflow.evidence import Evidence
+from transflow.gaussians.evidence import Evidence
 from transflow.parallel import find_device
 from transflow.transfer import Model, PathLike, Posterior
 

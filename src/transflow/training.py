@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from transflow import __version__, checkpoint, data, figures, images, listing, parallel
-from transflow.gaussian import Gaussian
+from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ConvNet
 from transflow.generative.inference import full_float32

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from transflow import images
-from transflow.gaussian import Gaussian
+from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.glow import Glow
 from transflow.generative.inference import fixed, full_float32
 from transflow.pictures.pixels import PixelFormat

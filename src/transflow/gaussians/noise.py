@@ -23,8 +23,8 @@ from typing import Union
 
 import numpy as np
 
-from transflow.evidence import Evidence
-from transflow.gaussian import Gaussian
+from transflow.gaussians.evidence import Evidence
+from transflow.gaussians.gaussian import Gaussian
 
 TYPICAL_TAU = 0.6  # chosen by eye: at 0.7 colour and style of the evidence begin to fade, at 0.5 samples are bland
 SMALLEST = 0.3  # lambda / m below which "typical" does not go: the low end of the paper's range

@@ -13,8 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transflow import covariance as cov
-from transflow.gaussian import Gaussian
+from transflow.gaussians import covariance as cov
+from transflow.gaussians.gaussian import Gaussian
 
 
 def between(a: Gaussian, b: Gaussian, steps: int) -> list[Gaussian]:

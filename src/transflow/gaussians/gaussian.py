@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, LowRankMultivariateNormal, kl_divergence
 
-from transflow import covariance as cov
-from transflow.covariance import Covariance, Dense, Structured
-from transflow.evidence import Evidence
+from transflow.gaussians import covariance as cov
+from transflow.gaussians.covariance import Covariance, Dense, Structured
+from transflow.gaussians.evidence import Evidence
 
 
 @dataclass(frozen=True)
