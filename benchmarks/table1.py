@@ -27,8 +27,8 @@ from sklearn.svm import SVC
 
 from common import imagenet_features, mean_and_spread, setting, table, write_json
 from transflow import augment, load, metrics
-from transflow.classifier import FewShot
-from transflow.likelihoods import directions
+from transflow.fewshot.classifier import FewShot
+from transflow.fewshot.densities import directions
 
 PAPER = {
     "paper: transflow": (30.39, 46.39, 58.73, 65.35, 69.52),

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from transflow import likelihoods
-from transflow.calibration import calibrate, smoothed, upper_t, weigh
-from transflow.classifier import FewShot, View
+from transflow.fewshot import densities as likelihoods
+from transflow.fewshot.calibration import calibrate, smoothed, upper_t, weigh
+from transflow.fewshot.classifier import FewShot, View
 
 
 def latents(seed=0, n=5, copies=3, dim=8, classes=3):
@@ -207,7 +207,7 @@ def test_forgetting_is_never_having_seen(monkeypatch):
 def test_sums_go_on_past_the_rows_that_are_kept(monkeypatch):
     rows, labels = latents(n=20, copies=1)
     whole, _ = few(rows, labels, noise="pooled")
-    monkeypatch.setattr("transflow.classifier.KEPT", 15)
+    monkeypatch.setattr("transflow.fewshot.classifier.KEPT", 15)
     some, keys = few(rows[:30], labels[:30], noise="pooled")
     some, keys_2 = few(rows[30:], labels[30:], some)
     assert len(some.labels) == 15

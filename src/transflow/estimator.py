@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transflow import checkpoint, library
-from transflow.classifier import FewShot, View, check_noise
-from transflow.experts import Candidate, Choice
+from transflow.fewshot.classifier import FewShot, View, check_noise
+from transflow.fewshot.ensemble import Candidate, Choice
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.noise import NoiseLike
 from transflow.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from transflow import data, metrics
 from transflow.estimator import CHUNK, FewShotClassifier
-from transflow.experts import Choice
+from transflow.fewshot.ensemble import Choice
 from transflow.gaussians.noise import NoiseLike
 from transflow.transfer import Model, PathLike, Pictures, Scores
 from transflow.views import Augment, labelled

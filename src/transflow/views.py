@@ -18,7 +18,7 @@ from torch import Tensor
 
 from transflow import augment as maps
 from transflow import checkpoint, data, images
-from transflow.likelihoods import directions
+from transflow.fewshot.densities import directions
 from transflow.transfer import Model, PathLike
 
 Augment = bool | int | Callable[[Tensor], Tensor]

@@ -18,8 +18,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from transflow.calibration import unskewed, upper_t
-from transflow.likelihoods import Likelihood
+from transflow.fewshot.calibration import unskewed, upper_t
+from transflow.fewshot.densities import Likelihood
 
 SKEWED = 20  # examples that the skewness of n is shrunk by, n / (n + this)
 

@@ -25,13 +25,13 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from transflow import likelihoods
-from transflow.calibration import calibrate, weigh
-from transflow.experts import Candidate, Choice, Expert, Fitted
+from transflow.fewshot import densities as likelihoods
+from transflow.fewshot.calibration import calibrate, weigh
+from transflow.fewshot.densities import Examples, Likelihood
+from transflow.fewshot.ensemble import Candidate, Choice, Expert, Fitted
 from transflow.gaussians import noise as posterior
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.noise import NoiseLike
-from transflow.likelihoods import Examples, Likelihood
 
 LEFT_OUT = 100  # at most so many examples are left out in turn
 KEPT = 20_000  # rows kept for the shared covariance and for leaving out; sums go on past it
