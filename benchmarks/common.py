@@ -17,7 +17,7 @@ import torch
 
 import transflow
 from transflow import TrainConfig, data
-from transflow.checkpoint import write_bytes
+from transflow.store.container import write_bytes
 from transflow.training import read_groups, split
 
 

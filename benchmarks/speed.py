@@ -33,9 +33,9 @@ from torch import Tensor
 import peers
 from common import setting, table, write_json
 from transflow import Glow, GlowConfig
-from transflow.checkpoint import write_bytes
 from transflow.figures import encode_image
 from transflow.generative.inference import fixed
+from transflow.store.container import write_bytes
 
 Call = Callable[[], Any]
 FORMS = ("transflow, bfloat16", "transflow, float32", "training form", "normflows", "nflows")

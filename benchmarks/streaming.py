@@ -28,9 +28,9 @@ from PIL import Image
 
 from common import setting, table, write_json
 from transflow import Encoded, Glow, GlowConfig, Model, figures, images, load
-from transflow.checkpoint import save_model
 from transflow.generative.base import PictureFlow
 from transflow.pictures.pixels import PixelFormat
+from transflow.store.container import save_model
 
 
 def draw(model: Model, folder: Path, count: int, suffix: str, seed: int) -> list[Path]:

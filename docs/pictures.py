@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
-from transflow import checkpoint, figures, load
+from transflow import figures, load
 from transflow.showcase import EVIDENCE, evidence
+from transflow.store import container as checkpoint
 
 HERE = Path(__file__).parent
 SHOWN = 8

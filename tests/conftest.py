@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from transflow import Glow, GlowConfig, Model
-from transflow.checkpoint import save_model
 from transflow.generative.base import PictureFlow
 from transflow.pictures.pixels import PixelFormat
+from transflow.store.container import save_model
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from transflow import checkpoint, load, load_posterior
+from transflow import load, load_posterior
+from transflow.store import container as checkpoint
 
 
 def test_a_model_is_one_file(model_file, pixels, tmp_path):

@@ -12,9 +12,9 @@ import torch
 
 from test_train import CONFIG
 from transflow import data, train
-from transflow.checkpoint import header
 from transflow.parallel import Ranks, joined
 from transflow.run import Run
+from transflow.store.container import header
 from transflow.training import loss_function, take_step
 
 STEPS = 10

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from transflow import FewShotClassifier, Latents, data, listing, load, load_posterior, streaming
-from transflow.checkpoint import header, save_model
 from transflow.cli import main
+from transflow.store.container import header, save_model
 
 COUNT = 150  # two whole batches and a part
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from transflow import Evidence, Gaussian, Model, load, load_posterior
-from transflow.checkpoint import save_model
 from transflow.gaussians import interpolation as paths
+from transflow.store.container import save_model
 
 
 def same(a, b, atol=1e-5):

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transflow import checkpoint
 from transflow.generative.base import PictureFlow
 from transflow.generative.glow import Glow, GlowConfig
 from transflow.pictures.pixels import PixelFormat
+from transflow.store import container as checkpoint
 from transflow.store.identity import digest
 from transflow.strange import strange
 

@@ -18,8 +18,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from transflow import checkpoint, figures, hub, images
+from transflow import figures, hub, images
 from transflow.library import load
+from transflow.store import container as checkpoint
 from transflow.transfer import Model, Posterior
 
 EVIDENCE = 24  # pictures of each kind

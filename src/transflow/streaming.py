@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import torch
 from torch import Tensor
 
-from transflow import checkpoint, data, images, listing
+from transflow import data, images, listing
 from transflow.images import PictureLike
 from transflow.listing import File
+from transflow.store import container as checkpoint
 from transflow.store.identity import digest
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from transflow import __version__, checkpoint, data, figures, images, listing, parallel
+from transflow import __version__, data, figures, images, listing, parallel
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ConvNet
@@ -30,6 +30,7 @@ from transflow.generative.inference import full_float32
 from transflow.generative.reversible import reversible
 from transflow.metrics import bits_per_dim
 from transflow.run import EVERY, Run, TrainConfig, begun, order
+from transflow.store import container as checkpoint
 from transflow.strange import penalty
 
 

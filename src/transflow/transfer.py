@@ -22,13 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transflow import checkpoint, data, images, streaming
+from transflow import data, images, streaming
 from transflow.gaussians import interpolation as paths
 from transflow.gaussians import noise as noises
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.noise import Noise, NoiseLike
 from transflow.metrics import bits_per_dim
+from transflow.store import container as checkpoint
 from transflow.store.identity import digest
 from transflow.streaming import Encoded, Latents
 from transflow.streaming import PathLike as PathLike

@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from transflow import augment as maps
-from transflow import checkpoint, data, images
+from transflow import data, images
 from transflow.fewshot.densities import directions
+from transflow.store import container as checkpoint
 from transflow.transfer import Model, PathLike
 
 Augment = bool | int | Callable[[Tensor], Tensor]

@@ -19,10 +19,11 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from transflow import checkpoint, data, figures, hub, library, listing, streaming
+from transflow import data, figures, hub, library, listing, streaming
 from transflow.cli import speaks
 from transflow.data import Pictures
 from transflow.run import TrainConfig
+from transflow.store import container as checkpoint
 from transflow.streaming import Encoded
 from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 
