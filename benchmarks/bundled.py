@@ -16,8 +16,9 @@ from dataclasses import replace
 import torch
 
 from common import median_seconds, parted, setting, table, write_json
-from transflow import figures, hub, load
+from transflow import hub, load
 from transflow.generative.base import PictureFlow
+from transflow.pictures import grids as figures
 from transflow.training import held_out_bits, round_trip
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 import transflow
-from transflow import TrainConfig, data
+from transflow import TrainConfig
+from transflow.pictures import decode as data
 from transflow.store.container import write_bytes
 from transflow.training import read_groups, split
 

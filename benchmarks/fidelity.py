@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from common import imagenet_features, parted, setting, table, write_json
-from transflow import Model, figures, load
+from transflow import Model, load
 from transflow.metrics import frechet_distance
+from transflow.pictures import grids as figures
 
 
 def features(model: Model, pixels: Tensor) -> Tensor:

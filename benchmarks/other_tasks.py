@@ -22,8 +22,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from common import mean_and_spread, parted, setting, table, write_json
-from transflow import FewShotClassifier, data, load, metrics
+from transflow import FewShotClassifier, load, metrics
 from transflow.evaluation import pixel_baselines
+from transflow.pictures import decode as data
 from transflow.transfer import Model
 from transflow.views import labelled
 

@@ -33,8 +33,8 @@ from torch import Tensor
 import peers
 from common import setting, table, write_json
 from transflow import Glow, GlowConfig
-from transflow.figures import encode_image
 from transflow.generative.inference import fixed
+from transflow.pictures.grids import encode_image
 from transflow.store.container import write_bytes
 
 Call = Callable[[], Any]

@@ -27,8 +27,10 @@ import torch
 from PIL import Image
 
 from common import setting, table, write_json
-from transflow import Encoded, Glow, GlowConfig, Model, figures, images, load
+from transflow import Encoded, Glow, GlowConfig, Model, load
 from transflow.generative.base import PictureFlow
+from transflow.pictures import grids as figures
+from transflow.pictures import preprocess as images
 from transflow.pictures.pixels import PixelFormat
 from transflow.store.container import save_model
 

@@ -26,9 +26,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from common import imagenet_features, mean_and_spread, setting, table, write_json
-from transflow import augment, load, metrics
+from transflow import load, metrics
 from transflow.fewshot.classifier import FewShot
 from transflow.fewshot.densities import directions
+from transflow.pictures import augment
 
 PAPER = {
     "paper: transflow": (30.39, 46.39, 58.73, 65.35, 69.52),

@@ -21,8 +21,9 @@ import normflows as nf
 import torch
 
 from common import setting, table, write_json
-from transflow import GlowConfig, TrainConfig, figures, load
+from transflow import GlowConfig, TrainConfig, load
 from transflow.parallel import Ranks
+from transflow.pictures import grids as figures
 from transflow.run import Run
 from transflow.training import loss_function, take_step
 

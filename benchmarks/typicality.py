@@ -15,8 +15,9 @@ import torch
 
 from bundled import extremes
 from common import setting, table, write_json
-from transflow import data, load
+from transflow import load
 from transflow.evaluation import compare
+from transflow.pictures import decode as data
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from transflow import figures, load
+from transflow import load
+from transflow.pictures import grids as figures
 from transflow.showcase import EVIDENCE, evidence
 from transflow.store import container as checkpoint
 

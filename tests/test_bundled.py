@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import TrainConfig, data, demo, figures, hub, load
+from transflow import TrainConfig, demo, hub, load
+from transflow.pictures import decode as data
+from transflow.pictures import grids as figures
 from transflow.showcase import KINDS, evidence
 from transflow.training import held_out_bits, read_groups, split
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import TrainConfig, figures, load, load_posterior
+from transflow import TrainConfig, load, load_posterior
 from transflow.cli import main
+from transflow.pictures import grids as figures
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import Evidence, FewShotClassifier, Model, augment, evaluation, figures, load, metrics
+from transflow import Evidence, FewShotClassifier, Model, evaluation, load, metrics
 from transflow.cli import main
+from transflow.pictures import augment
+from transflow.pictures import grids as figures
 
 
 def test_scikit_learns_own_checks():

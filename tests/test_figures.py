@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import figures
+from transflow.pictures import grids as figures
 
 PIXELS = torch.randint(0, 256, (5, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

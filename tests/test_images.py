@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import data, images, listing
+from transflow.pictures import decode as data
+from transflow.pictures import preprocess as images
+from transflow.pictures import sources as listing
 
 RED = (200, 30, 40)
 

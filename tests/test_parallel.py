@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from test_train import CONFIG
-from transflow import data, train
+from transflow import train
 from transflow.parallel import Ranks, joined
+from transflow.pictures import decode as data
 from transflow.run import Run
 from transflow.store.container import header
 from transflow.training import loss_function, take_step

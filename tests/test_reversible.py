@@ -8,9 +8,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from test_flow import shaken
 from test_train import CONFIG
-from transflow import Glow, GlowConfig, data, train
+from transflow import Glow, GlowConfig, train
 from transflow.generative.bijections import squeeze, unsqueeze
 from transflow.generative.reversible import _back, _forth, reversible
+from transflow.pictures import decode as data
 from transflow.training import mean_nll
 
 KINDS = [(coupling, permutation) for coupling in ("affine", "additive") for permutation in ("lu", "plain")]

@@ -16,8 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import FewShotClassifier, Latents, data, listing, load, load_posterior, streaming
+from transflow import FewShotClassifier, Latents, load, load_posterior, streaming
 from transflow.cli import main
+from transflow.pictures import decode as data
+from transflow.pictures import sources as listing
 from transflow.store.container import header, save_model
 
 COUNT = 150  # two whole batches and a part

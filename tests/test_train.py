@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from transflow import GlowConfig, TrainConfig, data, load, train
+from transflow import GlowConfig, TrainConfig, load, train
+from transflow.pictures import decode as data
 from transflow.run import Run
 from transflow.training import held_out_bits, read_groups, settings, split
 

@@ -26,9 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from transflow import data, images, listing, streaming
+from transflow import streaming
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.noise import NoiseLike, parse
+from transflow.pictures import decode as data
+from transflow.pictures import preprocess as images
+from transflow.pictures import sources as listing
 from transflow.streaming import Bad, PathLike
 from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 

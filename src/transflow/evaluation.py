@@ -24,10 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transflow import data, metrics
+from transflow import metrics
 from transflow.estimator import CHUNK, FewShotClassifier
 from transflow.fewshot.ensemble import Choice
 from transflow.gaussians.noise import NoiseLike
+from transflow.pictures import decode as data
 from transflow.transfer import Model, PathLike, Pictures, Scores
 from transflow.views import Augment, labelled
 

@@ -18,8 +18,10 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from transflow import figures, hub, images
+from transflow import hub
 from transflow.library import load
+from transflow.pictures import grids as figures
+from transflow.pictures import preprocess as images
 from transflow.store import container as checkpoint
 from transflow.transfer import Model, Posterior
 

@@ -27,9 +27,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import torch
 from torch import Tensor
 
-from transflow import data, images, listing
-from transflow.images import PictureLike
-from transflow.listing import File
+from transflow.pictures import decode as data
+from transflow.pictures import preprocess as images
+from transflow.pictures import sources as listing
+from transflow.pictures.preprocess import PictureLike
+from transflow.pictures.sources import File
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
 

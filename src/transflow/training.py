@@ -22,13 +22,17 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from transflow import __version__, data, figures, images, listing, parallel
+from transflow import __version__, parallel
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ConvNet
 from transflow.generative.inference import full_float32
 from transflow.generative.reversible import reversible
 from transflow.metrics import bits_per_dim
+from transflow.pictures import decode as data
+from transflow.pictures import grids as figures
+from transflow.pictures import preprocess as images
+from transflow.pictures import sources as listing
 from transflow.run import EVERY, Run, TrainConfig, begun, order
 from transflow.store import container as checkpoint
 from transflow.strange import penalty

@@ -22,13 +22,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transflow import data, images, streaming
+from transflow import streaming
 from transflow.gaussians import interpolation as paths
 from transflow.gaussians import noise as noises
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.noise import Noise, NoiseLike
 from transflow.metrics import bits_per_dim
+from transflow.pictures import decode as data
+from transflow.pictures import preprocess as images
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
 from transflow.streaming import Encoded, Latents

@@ -16,9 +16,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from transflow import augment as maps
-from transflow import data, images
 from transflow.fewshot.densities import directions
+from transflow.pictures import augment as maps
+from transflow.pictures import decode as data
+from transflow.pictures import preprocess as images
 from transflow.store import container as checkpoint
 from transflow.transfer import Model, PathLike
 

@@ -19,9 +19,12 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from transflow import data, figures, hub, library, listing, streaming
+from transflow import hub, library, streaming
 from transflow.cli import speaks
-from transflow.data import Pictures
+from transflow.pictures import decode as data
+from transflow.pictures import grids as figures
+from transflow.pictures import sources as listing
+from transflow.pictures.decode import Pictures
 from transflow.run import TrainConfig
 from transflow.store import container as checkpoint
 from transflow.streaming import Encoded

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transflow import images
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.glow import Glow
 from transflow.generative.inference import fixed, full_float32
+from transflow.pictures import preprocess as images
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import identity
 

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from transflow import images
-from transflow.listing import BadPicture, File, Source, chunks, files, listed
+from transflow.pictures import preprocess as images
+from transflow.pictures.sources import BadPicture, File, Source, chunks, files, listed
 from transflow.store.identity import digest
 
 CHUNK = 16  # files that a thread decodes at a time
