@@ -17,7 +17,7 @@ import torch
 
 from common import median_seconds, parted, setting, table, write_json
 from transflow import hub, load
-from transflow.generative.base import PictureFlow
+from transflow.generative.picture_model import PictureFlow
 from transflow.pictures import grids as figures
 from transflow.training import held_out_bits, round_trip
 

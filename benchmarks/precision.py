@@ -17,8 +17,8 @@ import torch
 from common import parted, setting, table, write_json
 from transflow import FewShotClassifier, Model, load
 from transflow.gaussians.gaussian import Gaussian
-from transflow.generative.base import PictureFlow
-from transflow.generative.inference import fixed
+from transflow.generative.glow_fused import fixed
+from transflow.generative.picture_model import PictureFlow
 from transflow.metrics import bits_per_dim
 from transflow.training import round_trip
 

@@ -33,7 +33,7 @@ from torch import Tensor
 import peers
 from common import setting, table, write_json
 from transflow import Glow, GlowConfig
-from transflow.generative.inference import fixed
+from transflow.generative.glow_fused import fixed
 from transflow.pictures.grids import encode_image
 from transflow.store.container import write_bytes
 

@@ -28,7 +28,7 @@ from PIL import Image
 
 from common import setting, table, write_json
 from transflow import Encoded, Glow, GlowConfig, Model, load
-from transflow.generative.base import PictureFlow
+from transflow.generative.picture_model import PictureFlow
 from transflow.pictures import grids as figures
 from transflow.pictures import preprocess as images
 from transflow.pictures.pixels import PixelFormat

@@ -26,7 +26,7 @@ from common import setting, table, write_json
 from transflow import GlowConfig, TrainConfig, load
 from transflow.generative.bijections import Coupling, squeeze
 from transflow.generative.glow import Glow
-from transflow.generative.reversible import _back, _forth, reversible
+from transflow.generative.glow_reversible import _back, _forth, reversible
 from transflow.pictures import grids as figures
 from transflow.run import Run
 from transflow.training import mean_nll

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from transflow import Glow, GlowConfig, Model
-from transflow.generative.base import PictureFlow
+from transflow.generative.picture_model import PictureFlow
 from transflow.pictures.pixels import PixelFormat
 from transflow.store.container import save_model
 

@@ -7,7 +7,7 @@ from transflow import Evidence, FewShotClassifier, GlowConfig, TrainConfig, libr
 from transflow.gaussians import covariance
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.interpolation import between
-from transflow.generative.inference import full_float32
+from transflow.generative.glow_fused import full_float32
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from transflow import Glow, GlowConfig
-from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ChannelAffine, Coupling
 from transflow.generative.glow import Cascade, TopPrior
-from transflow.generative.inference import FixedAffine
+from transflow.generative.glow_fused import FixedAffine
+from transflow.generative.picture_model import PictureFlow
 from transflow.pictures.pixels import PixelFormat
 
 BIJECTIONS = {

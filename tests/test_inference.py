@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 from transflow import Glow, GlowConfig, load, load_posterior
 from transflow.generative import inference
-from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import Coupling
-from transflow.generative.inference import FixedConv, FixedCoupling, fixed
+from transflow.generative.glow_fused import FixedConv, FixedCoupling, fixed
+from transflow.generative.picture_model import PictureFlow
 from transflow.pictures.pixels import PixelFormat
 
 FLOWS = {

@@ -10,7 +10,7 @@ from test_flow import shaken
 from test_train import CONFIG
 from transflow import Glow, GlowConfig, train
 from transflow.generative.bijections import squeeze, unsqueeze
-from transflow.generative.reversible import _back, _forth, reversible
+from transflow.generative.glow_reversible import _back, _forth, reversible
 from transflow.pictures import decode as data
 from transflow.training import mean_nll
 

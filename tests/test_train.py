@@ -189,7 +189,7 @@ def test_every_picture_is_shown_once_an_epoch(folder):
 def test_held_out_bits_are_those_of_the_uniform_density():
     """A flow that is the identity has the bits of a standard normal over the unit cube."""
     from transflow import Glow
-    from transflow.generative.base import PictureFlow
+    from transflow.generative.picture_model import PictureFlow
     from transflow.pictures.pixels import PixelFormat
 
     flow = Glow(GlowConfig(size=8, steps=(0,), width=(4,)))

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transflow.generative.base import PictureFlow
 from transflow.generative.glow import Glow, GlowConfig
+from transflow.generative.picture_model import PictureFlow
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest

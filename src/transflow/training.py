@@ -24,10 +24,10 @@ from torch import Tensor
 
 from transflow import __version__, parallel
 from transflow.gaussians.gaussian import Gaussian
-from transflow.generative.base import PictureFlow
 from transflow.generative.bijections import ConvNet
-from transflow.generative.inference import full_float32
-from transflow.generative.reversible import reversible
+from transflow.generative.glow_fused import full_float32
+from transflow.generative.glow_reversible import reversible
+from transflow.generative.picture_model import PictureFlow
 from transflow.metrics import bits_per_dim
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures

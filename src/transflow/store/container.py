@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from transflow.generative.base import PictureFlow
 from transflow.generative.glow import Glow, GlowConfig
+from transflow.generative.picture_model import PictureFlow
 from transflow.pictures.pixels import PixelFormat
 from transflow.store.identity import newer, options, read_options
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.glow import Glow
-from transflow.generative.inference import fixed, full_float32
+from transflow.generative.glow_fused import fixed, full_float32
 from transflow.pictures import preprocess as images
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import identity
