@@ -16,8 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import FewShotClassifier, Latents, load, load_posterior, streaming
+from transflow import FewShotClassifier, Latents, load, load_posterior
 from transflow.cli import main
+from transflow.latents import stream as streaming
 from transflow.pictures import decode as data
 from transflow.pictures import sources as listing
 from transflow.store.container import header, save_model
@@ -280,7 +281,7 @@ def test_bad_files_are_told_each_time(model, many, tmp_path, small_shards):
 
 CHILD = """
 import signal, sys, time
-from transflow import streaming
+from transflow.latents import stream as streaming
 from transflow.cli import main
 streaming.SHARD_BYTES = 1
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born without

@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from transflow.gaussians.evidence import Evidence
     from transflow.gaussians.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
+    from transflow.latents.stream import Encoded, Latents
     from transflow.library import load, load_posterior, models
     from transflow.run import TrainConfig
     from transflow.showcase import demo
-    from transflow.streaming import Encoded, Latents
     from transflow.training import train
     from transflow.transfer import Model, Posterior
 
 _HOMES = {
-    "Encoded": "transflow.streaming",
+    "Encoded": "transflow.latents.stream",
     "Evidence": "transflow.gaussians.evidence",
     "FewShotClassifier": "transflow.estimator",
     "Gaussian": "transflow.gaussians.gaussian",
     "Glow": "transflow.generative.glow",
     "GlowConfig": "transflow.generative.glow",
-    "Latents": "transflow.streaming",
+    "Latents": "transflow.latents.stream",
     "Model": "transflow.transfer",
     "Posterior": "transflow.transfer",
     "TrainConfig": "transflow.run",

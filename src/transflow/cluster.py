@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from transflow import streaming
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.noise import NoiseLike, parse
+from transflow.latents import stream as streaming
+from transflow.latents.stream import Bad, PathLike
 from transflow.pictures import decode as data
 from transflow.pictures import preprocess as images
 from transflow.pictures import sources as listing
-from transflow.streaming import Bad, PathLike
 from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 
 BLOCK = 512  # files that a worker takes at a time

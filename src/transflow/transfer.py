@@ -22,20 +22,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transflow import streaming
 from transflow.gaussians import interpolation as paths
 from transflow.gaussians import noise as noises
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.noise import Noise, NoiseLike
+from transflow.latents import stream as streaming
+from transflow.latents.stream import Encoded, Latents
+from transflow.latents.stream import PathLike as PathLike
+from transflow.latents.stream import Pictures as Pictures
 from transflow.metrics import bits_per_dim
 from transflow.pictures import decode as data
 from transflow.pictures import preprocess as images
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
-from transflow.streaming import Encoded, Latents
-from transflow.streaming import PathLike as PathLike
-from transflow.streaming import Pictures as Pictures
 
 DEFAULT_NOISE = "typical"
 

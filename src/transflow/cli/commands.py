@@ -19,15 +19,16 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from transflow import hub, library, streaming
+from transflow import hub, library
 from transflow.cli import speaks
+from transflow.latents import stream as streaming
+from transflow.latents.stream import Encoded
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
 from transflow.pictures import sources as listing
 from transflow.pictures.decode import Pictures
 from transflow.run import TrainConfig
 from transflow.store import container as checkpoint
-from transflow.streaming import Encoded
 from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 
 CONTROLS = {i: repr(chr(i))[1:-1] for i in (*range(32), 127)}  # in a file's name they would break a table's lines

@@ -1,0 +1,1 @@
+"""Sets of pictures as latents: streamed, or kept in a folder."""
