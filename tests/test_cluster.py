@@ -11,12 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import Evidence, cluster, load_posterior
+from transflow import Evidence, load_posterior
+from transflow.conditioning import cluster
 
 CHILD = """
 import json, os, signal, sys
 import psutil, ray, torch
-from transflow import cluster, load
+from transflow import load
+from transflow.conditioning import cluster
 
 folder, model_file = sys.argv[1:]
 quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}

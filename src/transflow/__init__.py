@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from transflow.conditioning.model import Model, Posterior
     from transflow.estimator import FewShotClassifier
     from transflow.gaussians.evidence import Evidence
     from transflow.gaussians.gaussian import Gaussian
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from transflow.run import TrainConfig
     from transflow.showcase import demo
     from transflow.training import train
-    from transflow.transfer import Model, Posterior
 
 _HOMES = {
     "Encoded": "transflow.latents.stream",
@@ -36,8 +36,8 @@ _HOMES = {
     "Glow": "transflow.generative.glow",
     "GlowConfig": "transflow.generative.glow",
     "Latents": "transflow.latents.stream",
-    "Model": "transflow.transfer",
-    "Posterior": "transflow.transfer",
+    "Model": "transflow.conditioning.model",
+    "Posterior": "transflow.conditioning.model",
     "TrainConfig": "transflow.run",
     "demo": "transflow.showcase",
     "load": "transflow.library",

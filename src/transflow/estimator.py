@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transflow import library
+from transflow.conditioning.model import Model, PathLike
 from transflow.fewshot.classifier import FewShot, View, check_noise
 from transflow.fewshot.ensemble import Candidate, Choice
 from transflow.gaussians.evidence import Evidence
@@ -24,7 +25,6 @@ from transflow.gaussians.noise import NoiseLike
 from transflow.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
-from transflow.transfer import Model, PathLike
 from transflow.views import Augment, encoded, labelled
 
 CHUNK = 512  # pictures at a time: bounds memory, changes nothing else

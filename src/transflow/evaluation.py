@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from transflow import metrics
+from transflow.conditioning.model import Model, PathLike, Pictures, Scores
 from transflow.estimator import CHUNK, FewShotClassifier
 from transflow.fewshot.ensemble import Choice
 from transflow.gaussians.noise import NoiseLike
 from transflow.pictures import decode as data
-from transflow.transfer import Model, PathLike, Pictures, Scores
 from transflow.views import Augment, labelled
 
 

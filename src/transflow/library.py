@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from transflow import hub
+from transflow.conditioning.model import Model, PathLike, Posterior
 from transflow.gaussians.evidence import Evidence
 from transflow.parallel import find_device
 from transflow.store import container as checkpoint
-from transflow.transfer import Model, PathLike, Posterior
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 

@@ -19,11 +19,11 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from transflow import hub
+from transflow.conditioning.model import Model, Posterior
 from transflow.library import load
 from transflow.pictures import grids as figures
 from transflow.pictures import preprocess as images
 from transflow.store import container as checkpoint
-from transflow.transfer import Model, Posterior
 
 EVIDENCE = 24  # pictures of each kind
 SHOWN = 8

@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from transflow.conditioning.model import Model, PathLike
 from transflow.fewshot.densities import directions
 from transflow.pictures import augment as maps
 from transflow.pictures import decode as data
 from transflow.pictures import preprocess as images
 from transflow.store import container as checkpoint
-from transflow.transfer import Model, PathLike
 
 Augment = bool | int | Callable[[Tensor], Tensor]
 

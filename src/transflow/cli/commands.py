@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from transflow import hub, library
 from transflow.cli import speaks
+from transflow.conditioning.model import DEFAULT_NOISE, Model, Posterior
 from transflow.latents import stream as streaming
 from transflow.latents.stream import Encoded
 from transflow.pictures import decode as data
@@ -29,7 +30,6 @@ from transflow.pictures import sources as listing
 from transflow.pictures.decode import Pictures
 from transflow.run import TrainConfig
 from transflow.store import container as checkpoint
-from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 
 CONTROLS = {i: repr(chr(i))[1:-1] for i in (*range(32), 127)}  # in a file's name they would break a table's lines
 

@@ -36,7 +36,7 @@ from transflow.store import container as checkpoint
 from transflow.store.identity import digest
 
 if TYPE_CHECKING:
-    from transflow.transfer import Model
+    from transflow.conditioning.model import Model
 
 SHARD_BYTES = 2**24  # of latents in a shard: a second or two of work
 SHARD_FILES = 2**28  # bytes of the files of a shard, where they are held in memory: those of a compressed tar

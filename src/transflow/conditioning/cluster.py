@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from transflow.conditioning.model import DEFAULT_NOISE, Model, Posterior
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.noise import NoiseLike, parse
 from transflow.latents import stream as streaming
@@ -33,7 +34,6 @@ from transflow.latents.stream import Bad, PathLike
 from transflow.pictures import decode as data
 from transflow.pictures import preprocess as images
 from transflow.pictures import sources as listing
-from transflow.transfer import DEFAULT_NOISE, Model, Posterior
 
 BLOCK = 512  # files that a worker takes at a time
 HELD = 128 * 2**20  # bytes of pictures that are sent, those of compressed tars; others are read where they are

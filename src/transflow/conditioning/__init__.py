@@ -1,0 +1,1 @@
+"""Where a model meets inference: the verbs of a model, and the posterior."""
