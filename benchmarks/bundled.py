@@ -16,8 +16,9 @@ from dataclasses import replace
 import torch
 
 from common import median_seconds, parted, setting, table, write_json
-from transflow import hub, load
+from transflow import load
 from transflow.generative.picture_model import PictureFlow
+from transflow.library import names as hub
 from transflow.pictures import grids as figures
 from transflow.training import held_out_bits, round_trip
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import TrainConfig, demo, hub, load
+from transflow import TrainConfig, demo, load
+from transflow.library import names as hub
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
 from transflow.showcase import KINDS, evidence

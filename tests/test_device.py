@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from transflow import Evidence, FewShotClassifier, GlowConfig, TrainConfig, library, load, train
+from transflow import Evidence, FewShotClassifier, GlowConfig, TrainConfig, load, train
 from transflow.gaussians import covariance
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.interpolation import between
 from transflow.generative.glow_fused import full_float32
+from transflow.library import load as library
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

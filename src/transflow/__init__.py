@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transflow.gaussians.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
     from transflow.latents.stream import Encoded, Latents
-    from transflow.library import load, load_posterior, models
+    from transflow.library.load import load, load_posterior, models
     from transflow.run import TrainConfig
     from transflow.showcase import demo
     from transflow.training import train
@@ -40,9 +40,9 @@ _HOMES = {
     "Posterior": "transflow.conditioning.model",
     "TrainConfig": "transflow.run",
     "demo": "transflow.showcase",
-    "load": "transflow.library",
-    "load_posterior": "transflow.library",
-    "models": "transflow.library",
+    "load": "transflow.library.load",
+    "load_posterior": "transflow.library.load",
+    "models": "transflow.library.load",
     "train": "transflow.training",
 }
 

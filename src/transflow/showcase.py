@@ -18,9 +18,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from transflow import hub
 from transflow.conditioning.model import Model, Posterior
-from transflow.library import load
+from transflow.library import names as hub
+from transflow.library.load import load
 from transflow.pictures import grids as figures
 from transflow.pictures import preprocess as images
 from transflow.store import container as checkpoint

@@ -19,11 +19,12 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from transflow import hub, library
 from transflow.cli import speaks
 from transflow.conditioning.model import DEFAULT_NOISE, Model, Posterior
 from transflow.latents import stream as streaming
 from transflow.latents.stream import Encoded
+from transflow.library import load as library
+from transflow.library import names as hub
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
 from transflow.pictures import sources as listing

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from transflow import hub
 from transflow.conditioning.model import Model, PathLike, Posterior
 from transflow.gaussians.evidence import Evidence
+from transflow.library import names as hub
 from transflow.parallel import find_device
 from transflow.store import container as checkpoint
 

@@ -1,0 +1,1 @@
+"""Models and posteriors by name or file."""
