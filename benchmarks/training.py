@@ -22,10 +22,10 @@ import torch
 
 from common import setting, table, write_json
 from transflow import GlowConfig, TrainConfig, load
-from transflow.parallel import Ranks
 from transflow.pictures import grids as figures
-from transflow.run import Run
-from transflow.training import loss_function, take_step
+from transflow.training.loop import loss_function, take_step
+from transflow.training.ranks import Ranks
+from transflow.training.state import Run
 
 
 def normflows_glow(steps: int, levels: int, width: int) -> nf.MultiscaleFlow:

@@ -28,8 +28,8 @@ from transflow.generative.bijections import Coupling, squeeze
 from transflow.generative.glow import Glow
 from transflow.generative.glow_reversible import _back, _forth, reversible
 from transflow.pictures import grids as figures
-from transflow.run import Run
-from transflow.training import mean_nll
+from transflow.training.loop import mean_nll
+from transflow.training.state import Run
 
 MIB = 2**20
 

@@ -12,11 +12,11 @@ import torch
 
 from test_train import CONFIG
 from transflow import train
-from transflow.parallel import Ranks, joined
 from transflow.pictures import decode as data
-from transflow.run import Run
 from transflow.store.container import header
-from transflow.training import loss_function, take_step
+from transflow.training.loop import loss_function, take_step
+from transflow.training.ranks import Ranks, joined
+from transflow.training.state import Run
 
 STEPS = 10
 WORDS = ["--size", "8", "--steps", "2,2", "--width", "8,8", "--no-compile", "--interval", "0.01"]

@@ -12,7 +12,7 @@ from transflow import Glow, GlowConfig, train
 from transflow.generative.bijections import squeeze, unsqueeze
 from transflow.generative.glow_reversible import _back, _forth, reversible
 from transflow.pictures import decode as data
-from transflow.training import mean_nll
+from transflow.training.loop import mean_nll
 
 KINDS = [(coupling, permutation) for coupling in ("affine", "additive") for permutation in ("lu", "plain")]
 

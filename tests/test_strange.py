@@ -8,9 +8,9 @@ import torch
 
 from test_train import CONFIG
 from transflow import train
-from transflow.run import Run
-from transflow.strange import penalty, strange
-from transflow.training import each_nll
+from transflow.training.loop import each_nll
+from transflow.training.outliers import penalty, strange
+from transflow.training.state import Run
 
 
 def draw(n=16, channels=3, size=8, seed=0):

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from transflow.generative.glow import Glow, GlowConfig
     from transflow.latents.stream import Encoded, Latents
     from transflow.library.load import load, load_posterior, models
-    from transflow.run import TrainConfig
     from transflow.showcase import demo
-    from transflow.training import train
+    from transflow.training.loop import train
+    from transflow.training.state import TrainConfig
 
 _HOMES = {
     "Encoded": "transflow.latents.stream",
@@ -38,12 +38,12 @@ _HOMES = {
     "Latents": "transflow.latents.stream",
     "Model": "transflow.conditioning.model",
     "Posterior": "transflow.conditioning.model",
-    "TrainConfig": "transflow.run",
+    "TrainConfig": "transflow.training.state",
     "demo": "transflow.showcase",
     "load": "transflow.library.load",
     "load_posterior": "transflow.library.load",
     "models": "transflow.library.load",
-    "train": "transflow.training",
+    "train": "transflow.training.loop",
 }
 
 __all__ = [

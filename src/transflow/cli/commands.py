@@ -29,8 +29,8 @@ from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
 from transflow.pictures import sources as listing
 from transflow.pictures.decode import Pictures
-from transflow.run import TrainConfig
 from transflow.store import container as checkpoint
+from transflow.training.state import TrainConfig
 
 CONTROLS = {i: repr(chr(i))[1:-1] for i in (*range(32), 127)}  # in a file's name they would break a table's lines
 
@@ -224,7 +224,7 @@ def reconstruct(a: argparse.Namespace) -> None:
 
 def train(a: argparse.Namespace) -> None:
     """Train a Glow."""
-    from transflow import training
+    from transflow.training import loop as training
 
     def said(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(a, name)) is not None}

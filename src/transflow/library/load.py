@@ -10,8 +10,8 @@ import torch
 from transflow.conditioning.model import Model, PathLike, Posterior
 from transflow.gaussians.evidence import Evidence
 from transflow.library import names as hub
-from transflow.parallel import find_device
 from transflow.store import container as checkpoint
+from transflow.training.ranks import find_device
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 

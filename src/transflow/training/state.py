@@ -20,7 +20,7 @@ from transflow.generative.picture_model import PictureFlow
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
-from transflow.strange import strange
+from transflow.training.outliers import strange
 
 PATIENCE = 50  # steps skipped in a row before a run is given up
 NUMBERS = ("step", "seen", "skipped", "seconds", "held_out", "count", "pictures", "card")

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from transflow import __version__, parallel
+from transflow import __version__
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.bijections import ConvNet
 from transflow.generative.glow_fused import full_float32
@@ -33,9 +33,10 @@ from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
 from transflow.pictures import preprocess as images
 from transflow.pictures import sources as listing
-from transflow.run import EVERY, Run, TrainConfig, begun, order
 from transflow.store import container as checkpoint
-from transflow.strange import penalty
+from transflow.training import ranks as parallel
+from transflow.training.outliers import penalty
+from transflow.training.state import EVERY, Run, TrainConfig, begun, order
 
 
 @dataclass(frozen=True)

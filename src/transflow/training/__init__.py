@@ -1,0 +1,1 @@
+"""Training by maximum likelihood: configuration, state, loop, losses, several processes."""
