@@ -24,9 +24,9 @@ from sklearn.datasets import load_digits
 from common import mean_and_spread, parted, setting, table, write_json
 from transflow import FewShotClassifier, load, metrics
 from transflow.conditioning.model import Model
-from transflow.evaluation import pixel_baselines
+from transflow.estimators.features import labelled
+from transflow.estimators.folders import pixel_baselines
 from transflow.pictures import decode as data
-from transflow.views import labelled
 
 Task = tuple[str, torch.Tensor, np.ndarray, np.ndarray]  # name, pictures, labels, groups
 

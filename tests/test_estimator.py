@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow import Evidence, FewShotClassifier, Model, evaluation, load, metrics
+from transflow import Evidence, FewShotClassifier, Model, load, metrics
 from transflow.cli import main
+from transflow.estimators import folders as evaluation
 from transflow.pictures import augment
 from transflow.pictures import grids as figures
 

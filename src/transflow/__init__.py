@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from transflow.conditioning.model import Model, Posterior
-    from transflow.estimator import FewShotClassifier
+    from transflow.estimators.classifier import FewShotClassifier
     from transflow.gaussians.evidence import Evidence
     from transflow.gaussians.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Encoded": "transflow.latents.stream",
     "Evidence": "transflow.gaussians.evidence",
-    "FewShotClassifier": "transflow.estimator",
+    "FewShotClassifier": "transflow.estimators.classifier",
     "Gaussian": "transflow.gaussians.gaussian",
     "Glow": "transflow.generative.glow",
     "GlowConfig": "transflow.generative.glow",

@@ -157,7 +157,7 @@ def score(a: argparse.Namespace) -> None:
     encoded = _stream(a, model, log_prob=True, names=names)
     found: dict[str, list[float]] = {}
     if a.reference:
-        from transflow import evaluation
+        from transflow.estimators import folders as evaluation
 
         compared = evaluation.compare(model, encoded, _stream(a, model, a.reference, log_prob=True))
         scores = compared.scores
@@ -195,7 +195,7 @@ def classify(a: argparse.Namespace) -> None:
     listing.check_apart([a.output, a.confusion or a.output], [a.support, a.query])
     if not 0 < a.reject < 1:
         raise ValueError(f"Expected a share to reject between 0 and 1; got {a.reject}.")
-    from transflow import evaluation
+    from transflow.estimators import folders as evaluation
 
     found = evaluation.classify(
         _model(a, a.model), a.support, a.query, noise=a.noise, augment=a.augment, on_bad=_skipping(a)

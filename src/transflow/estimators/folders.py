@@ -26,11 +26,11 @@ from torch import Tensor
 
 from transflow import metrics
 from transflow.conditioning.model import Model, PathLike, Pictures, Scores
-from transflow.estimator import CHUNK, FewShotClassifier
+from transflow.estimators.classifier import CHUNK, FewShotClassifier
+from transflow.estimators.features import Augment, labelled
 from transflow.fewshot.ensemble import Choice
 from transflow.gaussians.noise import NoiseLike
 from transflow.pictures import decode as data
-from transflow.views import Augment, labelled
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transflow.conditioning.model import Model, PathLike
+from transflow.estimators.features import Augment, encoded, labelled
+from transflow.estimators.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
 from transflow.fewshot.classifier import FewShot, View, check_noise
 from transflow.fewshot.ensemble import Candidate, Choice
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.noise import NoiseLike
 from transflow.library import load as library
-from transflow.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
-from transflow.views import Augment, encoded, labelled
 
 CHUNK = 512  # pictures at a time: bounds memory, changes nothing else
 
