@@ -11,7 +11,7 @@ import torch
 
 from transflow import load
 from transflow.pictures import grids as figures
-from transflow.showcase import EVIDENCE, evidence
+from transflow.showcase.demo import EVIDENCE, evidence
 from transflow.store import container as checkpoint
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ from transflow import TrainConfig, demo, load
 from transflow.library import names as hub
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
-from transflow.showcase import KINDS, evidence
+from transflow.showcase.demo import KINDS, evidence
 from transflow.training.loop import held_out_bits, read_groups, split
 
 PHOTOS = Path(os.environ.get("TRANSFLOW_PHOTOS", "nowhere"))  # a folder with the photographs of the card

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transflow.generative.glow import Glow, GlowConfig
     from transflow.latents.stream import Encoded, Latents
     from transflow.library.load import load, load_posterior, models
-    from transflow.showcase import demo
+    from transflow.showcase.demo import demo
     from transflow.training.loop import train
     from transflow.training.state import TrainConfig
 
@@ -39,7 +39,7 @@ _HOMES = {
     "Model": "transflow.conditioning.model",
     "Posterior": "transflow.conditioning.model",
     "TrainConfig": "transflow.training.state",
-    "demo": "transflow.showcase",
+    "demo": "transflow.showcase.demo",
     "load": "transflow.library.load",
     "load_posterior": "transflow.library.load",
     "models": "transflow.library.load",

@@ -37,7 +37,7 @@ CONTROLS = {i: repr(chr(i))[1:-1] for i in (*range(32), 127)}  # in a file's nam
 
 def demo(a: argparse.Namespace) -> None:
     """Show the method with the bundled model."""
-    from transflow import showcase
+    from transflow.showcase import demo as showcase
 
     page = showcase.demo(a.output, seed=a.seed, report=_say)
     print(f"{page} (seed {a.seed})")

@@ -106,7 +106,7 @@ def demo(
     write_picture("reconstruct", figures.pairs(result.pictures, result.decoded))
     strange, table = _scores(model, own, seed)
     write_picture("scores", strange)
-    page = Template(resources.files("transflow").joinpath("showcase.html").read_text("utf-8")).substitute(
+    page = Template(resources.files("transflow.showcase").joinpath("demo.html").read_text("utf-8")).substitute(
         name=html.escape(name),
         evidence=EVIDENCE,
         dim=f"{model.dim:,}",

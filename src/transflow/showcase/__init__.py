@@ -1,0 +1,1 @@
+"""The demo: the method shown with the bundled model."""
