@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from transflow import __version__
+from transflow._version import __version__
 
 NOISE_HELP = (
     'trust in the evidence: lambda in units of m, the number of pictures ("0.5m"; less trusts it more), lambda itself '

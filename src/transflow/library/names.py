@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "bundled"
+FOLDER = Path(__file__).parent.parent / "bundled"
 
 
 def bundled() -> dict[str, Path]:

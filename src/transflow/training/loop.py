@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from transflow import __version__
+from transflow._version import __version__
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.bijections import ConvNet
 from transflow.generative.glow_fused import full_float32

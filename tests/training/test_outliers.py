@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from test_train import CONFIG
+from helpers import CONFIG
 from transflow import train
 from transflow.training.loop import each_nll
 from transflow.training.outliers import penalty, strange

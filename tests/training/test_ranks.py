@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from test_train import CONFIG
+from helpers import CONFIG
 from transflow import train
 from transflow.pictures import decode as data
 from transflow.store.container import header

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from transflow import Glow, GlowConfig, load, load_posterior
-from transflow.generative import inference
+from transflow.generative import glow_fused as inference
 from transflow.generative.bijections import Coupling
 from transflow.generative.glow_fused import FixedConv, FixedCoupling, fixed
 from transflow.generative.picture_model import PictureFlow

@@ -9,14 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from transflow import GlowConfig, TrainConfig, load, train
+from helpers import CONFIG
+from transflow import GlowConfig, load, train
 from transflow.pictures import decode as data
 from transflow.training.loop import held_out_bits, read_groups, settings, split
 from transflow.training.state import Run
-
-CONFIG = TrainConfig(  # 11 pictures, 28 steps, each with a checkpoint
-    glow=GlowConfig(size=8, steps=(2, 2), width=(8, 8)), epochs=20, batch=8, warmup=10, interval=1e-9, compile=False
-)
 
 
 def test_training_learns_and_writes_what_it_says(folder, tmp_path):

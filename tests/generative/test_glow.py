@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from helpers import shaken
 from transflow import Glow, GlowConfig
 from transflow.generative.bijections import ChannelAffine, Coupling
 from transflow.generative.glow import Cascade, TopPrior
@@ -25,16 +26,6 @@ BIJECTIONS = {
     ),
     "glow, grey, one level": lambda: Glow(GlowConfig(channels=1, size=8, steps=(2,), width=(8,))),
 }
-
-
-def shaken(make, dtype):
-    """A bijection whose parameters are not those it starts with."""
-    torch.manual_seed(0)
-    module = make().to(dtype)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
-    return module
 
 
 def input_of(name, module, batch, dtype):

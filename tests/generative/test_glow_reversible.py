@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from test_flow import shaken
-from test_train import CONFIG
+from helpers import CONFIG, shaken
 from transflow import Glow, GlowConfig, train
 from transflow.generative.bijections import squeeze, unsqueeze
 from transflow.generative.glow_reversible import _back, _forth, reversible
