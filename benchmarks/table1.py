@@ -122,12 +122,12 @@ def main() -> None:
     copied = "copies of queries too" if a.query_copies > 1 else ""
     asked = {"latents": model.encode(queries)}
     asked["directions"] = directions(asked["latents"])
-    asked["activations"] = encoded(model.source.activations, queries, 1)[:, 0]
+    asked["activations"] = encoded(model.source.features, queries, 1)[:, 0]
     moved = None
     if copied and wanted(f"transflow auto, augmented, {copied}"):
         moved = {
             "directions": encoded(lambda x: directions(model.encode(x)).half(), queries, a.query_copies, 0.5),
-            "activations": encoded(lambda x: model.source.activations(x).half(), queries, a.query_copies, 0.5),
+            "activations": encoded(lambda x: model.source.features(x).half(), queries, a.query_copies, 0.5),
         }
     hog_test = hog_features(test_x) if wanted("HOG") else None
     net_test = net.numpy() if wanted("ImageNet") and (net := imagenet_features(queries)) is not None else None
@@ -139,7 +139,7 @@ def main() -> None:
         copies = augment.affine(pictures)
         latents = model.encode(pictures)
         seen = directions(latents)
-        inner = encoded(model.source.activations, pictures, augment.COPIES)
+        inner = encoded(model.source.features, pictures, augment.COPIES)
         hog_pool = hog_features(pool[flat]) if hog_test is not None else None
         net_pool = imagenet_features(pictures).numpy() if net_test is not None else None
         for m in counts:

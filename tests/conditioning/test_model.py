@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from transflow import Evidence, Gaussian, Model, load, load_posterior
-from transflow.gaussians import interpolation as paths
+from transflow.gaussians import interpolation
 from transflow.store.container import save_model
 
 
@@ -115,14 +115,14 @@ def test_the_way_between_posteriors_begins_and_ends_at_them(model, pixels):
 def test_direct_ways_cut_the_corner_and_parameter_ways_do_not():
     g = Gaussian.standard(20_000)
     a, b = g.sample(1, seed=0), g.sample(1, seed=1)
-    assert paths.direct(a, b, 3)[1].square().mean().item() == pytest.approx(0.5, rel=0.05)
-    assert paths.between(g, g, 3)[1].sample(1, seed=0).square().mean().item() == pytest.approx(1, rel=0.05)
+    assert interpolation.straight_lines(a, b, 3)[1].square().mean().item() == pytest.approx(0.5, rel=0.05)
+    assert interpolation.interpolate(g, g, 3)[1].sample(1, seed=0).square().mean().item() == pytest.approx(1, rel=0.05)
 
 
 @pytest.mark.parametrize("steps", [0, 1])
 def test_a_way_needs_two_ends(steps):
     with pytest.raises(ValueError, match="2 or more"):
-        paths.between(Gaussian.standard(2), Gaussian.standard(2), steps)
+        interpolation.interpolate(Gaussian.standard(2), Gaussian.standard(2), steps)
 
 
 def test_sweep_uses_the_same_draws_for_each_noise(model, pixels):

@@ -147,7 +147,7 @@ def test_encodings_are_kept_on_disk(model, task, tmp_path, monkeypatch):
     expected = first.predict_proba(x)
     assert len(list((tmp_path / "kept").iterdir())) >= 2
     monkeypatch.setattr(type(model.source), "encode", None)
-    monkeypatch.setattr(type(model.source), "activations", None)
+    monkeypatch.setattr(type(model.source), "features", None)
     second = FewShotClassifier(model, cache=tmp_path / "kept").fit(x, y)
     np.testing.assert_array_equal(second.predict_proba(x), expected)
 
@@ -308,7 +308,7 @@ def test_a_saved_classifier_keeps_its_precision(model_file, task, tmp_path):
 def test_one_pass_for_both_views_tells_what_two_do(model, task):
     class TwoPasses:
         def __getattr__(self, name):
-            if name == "encode_and_activations":
+            if name == "encode_and_features":
                 raise AttributeError(name)
             return getattr(model.source, name)
 

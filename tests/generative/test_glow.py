@@ -7,8 +7,8 @@ from helpers import shaken
 from transflow import Glow, GlowConfig
 from transflow.generative.bijections import ChannelAffine, Coupling
 from transflow.generative.glow import Cascade, TopPrior
-from transflow.generative.glow_fused import FixedAffine
-from transflow.generative.picture_model import PictureFlow
+from transflow.generative.glow_fused import FusedAffine
+from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 
 BIJECTIONS = {
@@ -18,7 +18,7 @@ BIJECTIONS = {
     "additive coupling": lambda: Coupling(6, 8, "additive"),
     "coupling of odd channels": lambda: Coupling(5, 8),
     "top prior": lambda: TopPrior((6, 4, 4)),
-    "fixed affine": lambda: FixedAffine(shaken(lambda: ChannelAffine(6), torch.float64)),
+    "fixed affine": lambda: FusedAffine(shaken(lambda: ChannelAffine(6), torch.float64)),
     "cascade": lambda: Cascade([ChannelAffine(6), Coupling(6, 8), ChannelAffine(6, "plain")]),
     "glow, affine, lu": lambda: Glow(GlowConfig(size=8, steps=(2, 2), width=(8, 8))),
     "glow, additive, plain": lambda: Glow(
@@ -109,7 +109,7 @@ def test_impossible_architectures_are_refused(config):
 
 def tiny(bits=5, dtype=torch.float32):
     flow = shaken(lambda: Glow(GlowConfig(size=8, steps=(2, 2), width=(8, 8))), dtype)
-    return PictureFlow(flow.requires_grad_(False), PixelFormat(bits))
+    return PictureModel(flow.requires_grad_(False), PixelFormat(bits))
 
 
 def pixels(n, seed=0):
@@ -122,7 +122,7 @@ def test_encode_is_the_bin_centre_and_decode_its_inverse(bits):
     assert torch.equal(model.encode(x), model.encode(x))
     expected = (torch.floor(x.double() / 2 ** (8 - bits)) + 0.5) / 2**bits
     torch.testing.assert_close(model.decode(model.encode(x)), expected, rtol=0, atol=1e-9)
-    torch.testing.assert_close(model.quantised(x).double(), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(model.quantise(x).double(), expected, rtol=0, atol=1e-6)
 
 
 def test_the_result_does_not_depend_on_the_batch():

@@ -88,16 +88,16 @@ def test_folders_and_tars_are_listed_in_one_order(tmp_path, many):
 
 
 def test_reading_runs_ahead_by_a_bounded_number(many):
-    listed = []
+    as_list = []
 
     def told():
         for file in listing.files(many):
-            listed.append(file.name)
+            as_list.append(file.name)
             yield file
 
     reads = data.decoded(iter(list(told()) * 20), 3, 16)
     first = next(reads)
-    assert first.name == listed[0]
+    assert first.name == as_list[0]
     count = 0
 
     def counted():

@@ -42,7 +42,7 @@ def extremes():
 
 
 def test_it_is_small_and_has_a_card(faces):
-    assert hub.find("faces-32").stat().st_size <= 12e6
+    assert hub.find_file("faces-32").stat().st_size <= 12e6
     assert {"data", "licence", "bits_per_dim", "held_out_pictures", "parameters", "minutes"} <= set(faces.card)
     assert "non-commercial" in faces.card["licence"]
 
@@ -56,7 +56,7 @@ def test_round_trip_of_faces_and_of_what_is_nothing_like_them(faces, own, dtype,
         pictures = torch.cat([pictures, data.read(PHOTOS / "evidence" / "red-hair", 3, 32).pixels])
     latents, log_prob = source.encode_and_log_prob(pictures)
     assert torch.isfinite(log_prob).all()
-    assert (source.decode(latents) - source.quantised(pictures)).abs().max() <= tolerance
+    assert (source.decode(latents) - source.quantise(pictures)).abs().max() <= tolerance
 
 
 def test_its_samples_look_typical_to_it_and_noise_does_not(faces, own):

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from transflow.pictures import decode as data
-from transflow.pictures import preprocess as images
 from transflow.pictures import sources as listing
+from transflow.pictures.preprocess import preprocess, preprocess_one
 
 RED = (200, 30, 40)
 
@@ -21,12 +21,12 @@ def picture(mode="RGB", size=(40, 40), colour=None):
 
 
 def pixels_of(p, channels=3, size=32):
-    return images.fit([p], channels, size)[0]
+    return preprocess([p], channels, size)[0]
 
 
 def test_small_grey_is_padded_with_black_and_repeated():
     digits = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
-    fitted = images.fit(digits, 3, 32)
+    fitted = preprocess(digits, 3, 32)
     expected = np.pad(digits, ((0, 0), (2, 2), (2, 2)))[:, None].repeat(3, 1)
     assert np.array_equal(fitted.numpy(), expected)
 
@@ -35,19 +35,19 @@ def test_pictures_of_the_right_size_are_left_alone_in_every_form():
     x = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     last = x.permute(0, 2, 3, 1).numpy()
     for form in (x, last, [Image.fromarray(p) for p in last]):
-        assert torch.equal(images.fit(form, 3, 32), x)
+        assert torch.equal(preprocess(form, 3, 32), x)
 
 
 def test_larger_pictures_are_averaged_over_areas():
     x = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
     expected = x.reshape(32, 2, 32, 2, 3).mean((1, 3)).transpose(2, 0, 1)
-    assert np.abs(images.fit(x, 3, 32)[0].numpy() - expected).max() <= 1
+    assert np.abs(preprocess(x, 3, 32)[0].numpy() - expected).max() <= 1
 
 
 def test_stripes_finer_than_the_model_become_grey_not_moire():
     stripes = np.zeros((1, 256, 256), dtype=np.uint8)
     stripes[:, :, ::2] = 255
-    fitted = images.fit(stripes, 3, 32)
+    fitted = preprocess(stripes, 3, 32)
     assert fitted.min() >= 126
     assert fitted.max() <= 129
 
@@ -112,7 +112,7 @@ def test_grey_of_a_colour_is_its_luma():
 )
 def test_what_is_no_picture_is_told(bad):
     with pytest.raises((TypeError, ValueError), match="Expected"):
-        images.fit(bad, 3, 32)
+        preprocess(bad, 3, 32)
 
 
 def save(p, path, **options):
@@ -298,17 +298,17 @@ def test_a_hidden_folder_is_read_where_a_link_shows_it(tmp_path):
 
 def test_a_lone_colour_array_is_not_taken_for_rows_of_grey_pictures():
     with pytest.raises(ValueError, match=r"picture\[None\]"):
-        images.fit(np.zeros((16, 16, 3), dtype=np.uint8), 3, 32)
+        preprocess(np.zeros((16, 16, 3), dtype=np.uint8), 3, 32)
 
 
 def test_grey_in_floats_and_32_bits_keeps_its_shades(tmp_path):
     ramp = np.linspace(0, 1, 32 * 32).reshape(32, 32)
     for values in (ramp.astype(np.float32), (ramp * 2**30).astype(np.int32), (ramp * 60_000).astype(np.int32)):
-        fitted = images.fit_one(Image.fromarray(values), 1, 32)[0]
+        fitted = preprocess_one(Image.fromarray(values), 1, 32)[0]
         top = 255 if values.dtype == np.float32 else 255 * int(values.max()) / 2 ** int(values.max()).bit_length()
         assert np.abs(fitted - ramp * top).max() <= 1.5
     ramp[0, 0] = np.nan
-    assert images.fit_one(Image.fromarray(ramp.astype(np.float32)), 1, 32)[0].std() > 50
+    assert preprocess_one(Image.fromarray(ramp.astype(np.float32)), 1, 32)[0].std() > 50
 
 
 def test_no_picture_is_told(tmp_path):

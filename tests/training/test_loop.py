@@ -186,12 +186,12 @@ def test_every_picture_is_shown_once_an_epoch(folder):
 def test_held_out_bits_are_those_of_the_uniform_density():
     """A flow that is the identity has the bits of a standard normal over the unit cube."""
     from transflow import Glow
-    from transflow.generative.picture_model import PictureFlow
+    from transflow.generative.picture_model import PictureModel
     from transflow.pictures.pixels import PixelFormat
 
     flow = Glow(GlowConfig(size=8, steps=(0,), width=(4,)))
     x = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8)
-    bits = held_out_bits(PictureFlow(flow.requires_grad_(False), PixelFormat(5)), x)
+    bits = held_out_bits(PictureModel(flow.requires_grad_(False), PixelFormat(5)), x)
     expected = 5 + (0.5 * torch.log(torch.tensor(2 * torch.pi)) + 1 / 24) / torch.log(torch.tensor(2.0))
     assert bits == pytest.approx(expected.item(), rel=2e-3)
 

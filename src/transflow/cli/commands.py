@@ -69,7 +69,7 @@ def condition(a: argparse.Namespace) -> None:
             raise ValueError("Expected no --noise with --add or --remove: the posterior keeps the one it was made with")
         before = _posterior(a, base)
     model = before.model if before else _model(a, a.model or "faces-32")
-    listing.check_apart(output, [*a.pictures, hub.find(model.name)])
+    listing.check_apart(output, [*a.pictures, hub.find_file(model.name)])
     encoded = _stream(a, model)
     if before:
         posterior = before.add(encoded) if a.add else before.remove(encoded)
@@ -107,7 +107,7 @@ def sample(a: argparse.Namespace) -> None:
         checkpoint.check_folder(a.output)
     else:
         _writable(a.output)
-    if checkpoint.header(hub.find(a.posterior))["kind"] == "model":
+    if checkpoint.header(hub.find_file(a.posterior))["kind"] == "model":
         model = _model(a, a.posterior)
         gaussian = model.prior
     else:

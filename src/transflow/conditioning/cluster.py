@@ -28,12 +28,12 @@ import torch
 
 from transflow.conditioning.model import DEFAULT_NOISE, Model, Posterior
 from transflow.gaussians.evidence import Evidence
-from transflow.gaussians.noise import NoiseLike, parse
+from transflow.gaussians.noise import NoiseSpec, parse_noise
 from transflow.latents import stream as streaming
 from transflow.latents.stream import Bad, PathLike
 from transflow.pictures import decode as data
-from transflow.pictures import preprocess as images
 from transflow.pictures import sources as listing
+from transflow.pictures.preprocess import BATCH
 
 BLOCK = 512  # files that a worker takes at a time
 HELD = 128 * 2**20  # bytes of pictures that are sent, those of compressed tars; others are read where they are
@@ -48,7 +48,7 @@ def evidence(model: Model, pictures: PathLike | Sequence[PathLike], *, workers: 
 def condition(
     model: Model,
     pictures: PathLike | Sequence[PathLike],
-    noise: NoiseLike = DEFAULT_NOISE,
+    noise: NoiseSpec = DEFAULT_NOISE,
     *,
     workers: int = 2,
     block: int = BLOCK,
@@ -77,7 +77,7 @@ def condition(
         import ray.data
     except ImportError:
         raise ImportError('Expected Ray for work on a cluster; got none. Say: pip install "ray[data]>=2.60"') from None
-    parse(noise)
+    parse_noise(noise)
     for name, number in (("workers", workers), ("files a block", block)):
         if number < 1:
             raise ValueError(f"Expected 1 or more {name}; got {number}.")
@@ -106,7 +106,7 @@ def condition(
             num_cpus=1,
             compute=ray.data.ActorPoolStrategy(size=min(workers, max(1, len(items)))),
         )
-        for row in once_each(dataset.iter_rows() if items else iter(()), len(items)):
+        for row in in_order_once(dataset.iter_rows() if items else iter(()), len(items)):
             if row["error"]:
                 raise ValueError(row["error"])
             for message in json.loads(row["bad"]):
@@ -118,7 +118,7 @@ def condition(
             if report:
                 report(len(told))
     if not digests:
-        raise data.none_in(listing.listed(pictures), bool(items))
+        raise data.no_pictures_error(listing.as_list(pictures), bool(items))
     device = model.prior.mean.device
     found = Evidence(total.count, total.total.to(device), total.scatter.to(device))
     made = Posterior(model, found, noise, tuple(digests))
@@ -126,11 +126,11 @@ def condition(
     return made
 
 
-def once_each(rows: Iterator[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
+def in_order_once(rows: Iterator[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of blocks 0 .. count - 1 in this order, each once, however they come.
 
     >>> rows = [{"number": 1}, {"number": 0}, {"number": 1}]
-    >>> [row["number"] for row in once_each(iter(rows), 2)]
+    >>> [row["number"] for row in in_order_once(iter(rows), 2)]
     [0, 1]
 
     Raises:
@@ -164,9 +164,9 @@ class _Encoder:
         try:
             channels, size, _ = self.model.shape
             reads = data.decoded(files, channels, size)
-            for part in data.grouped(reads, images.BATCH, bad.append if skip_bad else None):
+            for part in data.grouped(reads, BATCH, bad.append if skip_bad else None):
                 lone = number == 0 and not digests
-                encoded = streaming.encode(self.model, part.pixels, full=0 if lone else images.BATCH)
+                encoded = streaming.encode(self.model, part.pixels, full=0 if lone else BATCH)
                 digests += encoded.digests
                 total += Evidence.of(encoded.latents.cpu())
         except (ValueError, OSError) as wrong:

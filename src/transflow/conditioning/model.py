@@ -22,18 +22,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transflow.gaussians import interpolation as paths
+from transflow.gaussians import interpolation
 from transflow.gaussians import noise as noises
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
-from transflow.gaussians.noise import Noise, NoiseLike
+from transflow.gaussians.noise import Noise, NoiseSpec
 from transflow.latents import stream as streaming
 from transflow.latents.stream import Encoded, Latents
 from transflow.latents.stream import PathLike as PathLike
 from transflow.latents.stream import Pictures as Pictures
 from transflow.metrics import bits_per_dim
 from transflow.pictures import decode as data
-from transflow.pictures import preprocess as images
+from transflow.pictures.preprocess import BATCH
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
 
@@ -91,7 +91,7 @@ class Model:
     """An invertible generative model, ready to be repurposed.
 
     Attributes:
-        source: what does the work: a `PictureFlow`, or any object with ``encode``, ``decode``, ``prior``.
+        source: what does the work: a `PictureModel`, or any object with ``encode``, ``decode``, ``prior``.
         name: what it is called; a posterior's file keeps it.
     """
 
@@ -137,7 +137,7 @@ class Model:
         """Return whether a file of this fingerprint was made with these weights, by this version or an earlier one."""
         return fingerprint == self.fingerprint or fingerprint in getattr(self.source, "former_fingerprints", ())
 
-    def check_made(self, path: PathLike, header: dict[str, Any]) -> None:
+    def check_same_model(self, path: PathLike, header: dict[str, Any]) -> None:
         """Raise `ValueError` if the file of this header was made with other weights; any precision will do."""
         if not self.made(header["fingerprint"]):
             raise ValueError(
@@ -166,7 +166,7 @@ class Model:
         self,
         pictures: Pictures,
         *,
-        batch: int = images.BATCH,
+        batch: int = BATCH,
         on_bad: Callable[[str], None] | None = None,
         log_prob: bool = False,
     ) -> Iterator[Encoded]:
@@ -181,7 +181,7 @@ class Model:
         pictures: PathLike | Sequence[PathLike],
         folder: PathLike,
         *,
-        batch: int = images.BATCH,
+        batch: int = BATCH,
         on_bad: Callable[[str], None] | None = None,
         report: Callable[[int, bool], None] | None = None,
     ) -> Latents:
@@ -213,7 +213,7 @@ class Model:
         """Return n pictures, floats in [0, 1], (n, C, H, W), decoded from samples of a Gaussian over latents."""
         return self.decode(gaussian.sample(n, generator, temperature, seed=seed))
 
-    def condition(self, pictures: Pictures, noise: NoiseLike = DEFAULT_NOISE) -> Posterior:
+    def condition(self, pictures: Pictures, noise: NoiseSpec = DEFAULT_NOISE) -> Posterior:
         """Return the new model: this one, conditioned on pictures.
 
         Args:
@@ -223,13 +223,13 @@ class Model:
         Raises:
             ValueError: there is no picture, or the noise is not one of those.
         """
-        noises.parse(noise)
+        noises.parse_noise(noise)
         return Posterior(self, Evidence.none(self.dim, device=self.prior.mean.device), noise).add(pictures)
 
     def sweep(
         self,
         pictures: Pictures,
-        noise: Sequence[NoiseLike],
+        noise: Sequence[NoiseSpec],
         n: int = 8,
         *,
         seed: int | None = None,
@@ -239,7 +239,7 @@ class Model:
         if not len(noise):
             raise ValueError("Expected at least one noise; got none.")
         for said in noise:
-            noises.parse(said)
+            noises.parse_noise(said)
         seed = torch.Generator().seed() % 2**31 if seed is None else seed
         first = self.condition(pictures, noise[0])
         posteriors = [replace(first, said=said) for said in noise]
@@ -262,7 +262,7 @@ class Model:
     def reconstruct(self, pictures: Pictures) -> Reconstruction:
         """Return pictures after encode and decode beside what they were, with the largest error of each."""
         fitted = self.fit(pictures)
-        before = self.source.quantised(fitted)
+        before = self.source.quantise(fitted)
         after = self.decode(self.encode(fitted)).to(before)
         return Reconstruction(before, after, (after - before).abs().flatten(1).amax(1))
 
@@ -280,13 +280,13 @@ class Posterior:
 
     model: Model
     evidence: Evidence
-    said: NoiseLike = DEFAULT_NOISE
+    said: NoiseSpec = DEFAULT_NOISE
     digests: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
     def noise(self) -> Noise:
         """lambda, chosen for this evidence."""
-        return noises.choose(self.said, self.evidence, self.model.prior)
+        return noises.choose_noise(self.said, self.evidence, self.model.prior)
 
     @cached_property
     def gaussian(self) -> Gaussian:
@@ -322,10 +322,10 @@ class Posterior:
         return self.model.pictures(self.gaussian, n, generator, temperature, seed=seed)
 
     def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:
-        """Return the Gaussians on the way to another posterior of the same model (see `paths.between`)."""
+        """Return the Gaussians on the way to another posterior of the same model (see `gaussians.interpolation`)."""
         if self.model.fingerprint != other.model.fingerprint:
             raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")
-        return paths.between(self.gaussian, other.gaussian, steps)
+        return interpolation.interpolate(self.gaussian, other.gaussian, steps)
 
     def strip(
         self,
@@ -353,7 +353,7 @@ class Posterior:
         latents = torch.stack([stop.sample(n, seed=seed, temperature=temperature) for stop in stops])
         if direct:
             end = stops[-1].sample(n, seed=seed + 1, temperature=temperature)
-            latents = paths.direct(latents[0], end, steps)
+            latents = interpolation.straight_lines(latents[0], end, steps)
         return self.model.decode(latents.flatten(0, 1)).unflatten(0, (steps, n))
 
     def add(self, pictures: Pictures) -> Posterior:

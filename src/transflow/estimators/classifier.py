@@ -22,7 +22,7 @@ from transflow.estimators.sklearn_parts import BaseEstimator, ClassifierMixin, N
 from transflow.fewshot.classifier import FewShot, View, check_noise
 from transflow.fewshot.ensemble import Candidate, Choice
 from transflow.gaussians.evidence import Evidence
-from transflow.gaussians.noise import NoiseLike
+from transflow.gaussians.noise import NoiseSpec
 from transflow.library import load as library
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
@@ -61,7 +61,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         model: Any = None,
-        noise: NoiseLike = "auto",
+        noise: NoiseSpec = "auto",
         augment: Augment = False,
         query_copies: int = 1,
         cache: PathLike | None = None,
@@ -213,11 +213,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         tensors, header = checkpoint.read(path, "classifier")
         if model is None and header["model"]:
-            model = library.made_with(path, header)
+            model = library.load_model_of(path, header)
         made = cls(model, **header["parameters"])
         found = made._model()
         if found is not None:
-            found.check_made(path, header)
+            found.check_same_model(path, header)
         views = {}
         for name, view in header["views"].items():
             parts = zip(view["counts"], tensors[f"{name}.total"], tensors[f"{name}.scatter"], strict=True)
@@ -294,7 +294,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _views(self, inputs: Any) -> dict[str, Tensor]:
         """Encodings of the evidence by view, (n, K, D); with inner activations, only these get copies."""
         model = self._model()
-        inner = model is not None and self.noise in ("auto", "shared") and hasattr(model.source, "activations")
+        inner = model is not None and self.noise in ("auto", "shared") and hasattr(model.source, "features")
         latents = "directions" if self.noise == "auto" and self._levels() else "latents"
         if not inner:
             return self._encoded([latents], inputs, self.augment)

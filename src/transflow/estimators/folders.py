@@ -29,7 +29,7 @@ from transflow.conditioning.model import Model, PathLike, Pictures, Scores
 from transflow.estimators.classifier import CHUNK, FewShotClassifier
 from transflow.estimators.features import Augment, labelled
 from transflow.fewshot.ensemble import Choice
-from transflow.gaussians.noise import NoiseLike
+from transflow.gaussians.noise import NoiseSpec
 from transflow.pictures import decode as data
 
 
@@ -119,7 +119,7 @@ def classify(
     support: PathLike,
     query: PathLike | Sequence[PathLike],
     *,
-    noise: NoiseLike = "auto",
+    noise: NoiseSpec = "auto",
     augment: Augment = True,
     on_bad: Callable[[str], None] | None = None,
 ) -> Evaluation:

@@ -13,13 +13,13 @@ from torch import Tensor
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.glow import Glow
 from transflow.generative.glow_fused import fixed, full_float32
-from transflow.pictures import preprocess as images
 from transflow.pictures.pixels import PixelFormat
+from transflow.pictures.preprocess import BATCH, PictureLike, preprocess
 from transflow.store import identity
 
 
 @dataclass(frozen=True)
-class PictureFlow:
+class PictureModel:
     """A trained flow and its pixel format.
 
     Attributes:
@@ -80,16 +80,16 @@ class PictureFlow:
         """What earlier versions wrote for this model into the files that it made."""
         return (identity.fingerprint_0_1(self.flow.config, self.bits, self.flow.state_dict()),)
 
-    def fit(self, pictures: images.PictureLike) -> Tensor:
+    def fit(self, pictures: PictureLike) -> Tensor:
         """Return pictures fitted to the model (see `images`), uint8, (B, C, H, W)."""
         channels, size, _ = self.shape
-        return images.fit(pictures, channels, size)
+        return preprocess(pictures, channels, size)
 
-    def quantised(self, pictures: images.PictureLike) -> Tensor:
+    def quantise(self, pictures: PictureLike) -> Tensor:
         """Return pictures as the model sees them, floats in [0, 1], (B, C, H, W): what `decode` gives back."""
         return self.pixels.unit(self.pixels.centre(self.fit(pictures)))
 
-    def encode(self, pictures: images.PictureLike) -> Tensor:
+    def encode(self, pictures: PictureLike) -> Tensor:
         """Return latents, shape (B, D), of any number of pictures, in bounded memory.
 
         Args:
@@ -98,14 +98,14 @@ class PictureFlow:
         """
         return self._encode(pictures)[0]
 
-    def activations(self, pictures: images.PictureLike) -> Tensor:
-        """Return what the flow's finest level sees in pictures (see `Glow.activations`), shape (B, F)."""
-        (seen,) = self._batched(self.fit(pictures), lambda x: (self._fixed.activations(self._centred(x)),))
+    def features(self, pictures: PictureLike) -> Tensor:
+        """Return what the flow's finest level sees in pictures (see `Glow.features`), shape (B, F)."""
+        (seen,) = self._batched(self.fit(pictures), lambda x: (self._fixed.features(self._centred(x)),))
         return seen
 
-    def encode_and_activations(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
-        """Return what `encode` and `activations` give, of one pass."""
-        z, _, seen = self._batched(self.fit(pictures), lambda x: self._fixed.forward_and_activations(self._centred(x)))
+    def encode_and_features(self, pictures: PictureLike) -> tuple[Tensor, Tensor]:
+        """Return what `encode` and `features` give, of one pass."""
+        z, _, seen = self._batched(self.fit(pictures), lambda x: self._fixed.forward_and_features(self._centred(x)))
         return z, seen
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -118,16 +118,16 @@ class PictureFlow:
         (pictures,) = self._batched(latents, lambda z: (self.pixels.unit(self._fixed.inverse(z)),))
         return pictures
 
-    def log_prob(self, pictures: images.PictureLike) -> Tensor:
+    def log_prob(self, pictures: PictureLike) -> Tensor:
         """Return the log density at the bin centres, pixels scaled to unit range, in nats, shape (B,)."""
         return self.encode_and_log_prob(pictures)[1]
 
-    def encode_and_log_prob(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
+    def encode_and_log_prob(self, pictures: PictureLike) -> tuple[Tensor, Tensor]:
         """Return what `encode` and `log_prob` give, of one pass."""
         latents, log_det = self._encode(pictures)
         return latents, self.prior.log_prob(latents) + log_det.double()
 
-    def _encode(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
+    def _encode(self, pictures: PictureLike) -> tuple[Tensor, Tensor]:
         z, log_det = self._batched(self.fit(pictures), lambda x: self._fixed(self._centred(x)))
         return z, log_det
 
@@ -150,6 +150,6 @@ class PictureFlow:
         with full_float32(like.device):
             done = [
                 function(part.to(like.device) if part.dtype == torch.uint8 else part.to(like))
-                for part in values.split(images.BATCH)
+                for part in values.split(BATCH)
             ]
         return tuple(torch.cat(parts) for parts in zip(*done, strict=True))

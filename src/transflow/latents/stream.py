@@ -28,9 +28,8 @@ import torch
 from torch import Tensor
 
 from transflow.pictures import decode as data
-from transflow.pictures import preprocess as images
 from transflow.pictures import sources as listing
-from transflow.pictures.preprocess import PictureLike
+from transflow.pictures.preprocess import BATCH, PictureLike
 from transflow.pictures.sources import File
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
@@ -70,7 +69,7 @@ Pictures: TypeAlias = Union[PictureLike, PathLike, Sequence[PathLike], Iterator[
 
 
 def stream(
-    model: Model, pictures: Pictures, *, batch: int = images.BATCH, on_bad: Bad | None = None, log_prob: bool = False
+    model: Model, pictures: Pictures, *, batch: int = BATCH, on_bad: Bad | None = None, log_prob: bool = False
 ) -> Iterator[Encoded]:
     """Yield pictures as latents, a batch at a time, in memory that does not grow with their number.
 
@@ -97,7 +96,7 @@ def stream(
             return
         pictures = [some, *pictures]  # paths one by one, such as Path.glob returns
     if is_paths(pictures):
-        for encoded, group in groupby(listing.listed(pictures), listing.is_latents):  # type: ignore[arg-type]
+        for encoded, group in groupby(listing.as_list(pictures), listing.is_latents):  # type: ignore[arg-type]
             if encoded:
                 for folder in group:
                     yield from Latents.open(folder).parts(model)
@@ -174,7 +173,7 @@ class Latents(os.PathLike[str]):
             model: check that it is the one the latents are of, and put them on its device.
         """
         if model is not None:
-            model.check_made(self.folder, self.header)
+            model.check_same_model(self.folder, self.header)
             if model.precision not in ("", self.header["dtype"]):
                 said = f"{self.header['dtype']} latents, by a model in {model.precision}"
                 raise ValueError(f"Expected latents in the model's precision; got {said}: {self.folder}")
@@ -185,8 +184,8 @@ class Latents(os.PathLike[str]):
             if header["key"] != key:
                 raise ValueError(f"Expected the latents that {INDEX} lists; got others: {path}. Encode them again.")
             good = _good(header)
-            for i in range(0, len(good), images.BATCH):
-                rows = slice(i, i + images.BATCH)
+            for i in range(0, len(good), BATCH):
+                rows = slice(i, i + BATCH)
                 names, digests = zip(*good[rows], strict=True)
                 likely = tensors["log_prob"][rows].to(device) if "log_prob" in tensors else None
                 yield Encoded(names, digests, tensors["latents"][rows].to(device), likely)
@@ -202,12 +201,12 @@ def is_paths(pictures: Any) -> bool:
 def count(pictures: PathLike | Sequence[PathLike]) -> int | None:
     """Return how many files a set has, or None where only reading it would tell (a tar)."""
     total = 0
-    for path in map(Path, listing.listed(pictures)):
+    for path in map(Path, listing.as_list(pictures)):
         if listing.is_latents(path):
             total += checkpoint.header(path / INDEX, KIND)["count"]
         elif path.is_dir():
             total += sum(1 for _ in listing.files(path))
-        elif listing.called_tar(path) or path.suffix.lower() in (".gz", ".bz2", ".xz"):
+        elif listing.has_tar_name(path) or path.suffix.lower() in (".gz", ".bz2", ".xz"):
             return None
         else:
             total += 1
@@ -219,7 +218,7 @@ def write(
     pictures: PathLike | Sequence[PathLike],
     folder: PathLike,
     *,
-    batch: int = images.BATCH,
+    batch: int = BATCH,
     on_bad: Bad | None = None,
     report: Callable[[int, bool], None] | None = None,
 ) -> Latents:
@@ -244,7 +243,7 @@ def write(
     if not model.fingerprint:
         raise ValueError("Expected a model with a fingerprint, to keep its latents; got one without.")
     target = Path(folder)
-    pictures = listing.listed(pictures)
+    pictures = listing.as_list(pictures)
     listing.check_apart(target, pictures)
     channels, side, _ = model.shape
     stand_in = model.source.encode(torch.zeros(1, channels, side, side, dtype=torch.uint8))
@@ -284,7 +283,7 @@ def write(
         keys.append(header["key"])
         total += len(_good(header))
     if not total:
-        raise data.none_in(listing.listed(pictures), bool(keys))
+        raise data.no_pictures_error(listing.as_list(pictures), bool(keys))
     if marked or before != made | {"finished": True, "count": total, "shards": keys}:
         if not marked:
             mark(False)
@@ -306,7 +305,7 @@ def _before(model: Model, target: Path, made: dict[str, Any]) -> dict[str, Any]:
     if not (target / INDEX).is_file():
         raise ValueError(f"Expected a new or empty folder for latents, or one of latents; got other files in {target}")
     header = checkpoint.header(target / INDEX, KIND)
-    model.check_made(target, header)
+    model.check_same_model(target, header)
     if header["dtype"] != made["dtype"]:
         raise ValueError(f"Expected a folder of latents in {made['dtype']}; got one in {header['dtype']}: {target}")
     return {key: header[key] for key in (*made, "finished", "count", "shards")} | {"model": made["model"]}

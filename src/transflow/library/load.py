@@ -31,11 +31,11 @@ def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: 
         FileNotFoundError: there is no such model or file.
         ValueError: the file is damaged, foreign or a pickle, the dtype is none of those, or the device not there.
     """
-    path = hub.find(name_or_file)
+    path = hub.find_file(name_or_file)
     return Model(checkpoint.load_model(path, dtype, find_device(device)), str(name_or_file))
 
 
-def made_with(
+def load_model_of(
     path: PathLike, header: dict[str, Any], *, dtype: torch.dtype | None = None, device: str = "cpu"
 ) -> Model:
     """Return the model that a file of this header was made with, by its name.
@@ -80,8 +80,8 @@ def load_posterior(
     if missing := {"total", "scatter", "digests"} - tensors.keys():
         raise ValueError(f"Expected a whole posterior file; got one without {', '.join(sorted(missing))}: {path}")
     if model is None:
-        model = made_with(path, header, dtype=dtype, device=device)
-    model.check_made(path, header)
+        model = load_model_of(path, header, dtype=dtype, device=device)
+    model.check_same_model(path, header)
     where = model.prior.mean.device
     evidence = Evidence(int(header["count"]), tensors["total"].to(where), tensors["scatter"].to(where))
     if evidence.dim != model.dim:

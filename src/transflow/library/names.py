@@ -13,7 +13,7 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
-def find(name_or_file: str | os.PathLike[str]) -> Path:
+def find_file(name_or_file: str | os.PathLike[str]) -> Path:
     """Return the file of a bundled model's name, or of a path.
 
     Raises:

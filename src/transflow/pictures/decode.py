@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from transflow.pictures import preprocess as images
-from transflow.pictures.sources import BadPicture, File, Source, chunks, files, listed
+from transflow.pictures.preprocess import BATCH, preprocess_one
+from transflow.pictures.sources import BadPicture, File, Source, as_list, chunks, files
 from transflow.store.identity import digest
 
 CHUNK = 16  # files that a thread decodes at a time
@@ -93,11 +93,11 @@ def batches(
     channels: int,
     size: int,
     *,
-    batch: int = images.BATCH,
+    batch: int = BATCH,
     on_bad: Callable[[str], None] | None = None,
 ) -> Iterator[Pictures]:
     """Yield what `read` returns, ``batch`` pictures at a time; a bad one is told to ``on_bad``, or an error."""
-    sources = listed(sources)
+    sources = as_list(sources)
     bad: list[str] = []
 
     def tell(message: str) -> None:
@@ -110,10 +110,10 @@ def batches(
         some = True
         yield part
     if not some:
-        raise none_in(sources, bool(bad))
+        raise no_pictures_error(sources, bool(bad))
 
 
-def none_in(sources: Iterable[Source], bad: bool) -> ValueError:
+def no_pictures_error(sources: Iterable[Source], bad: bool) -> ValueError:
     """Return the error that there is no picture in sources, or only bad ones."""
     told = ", ".join(str(source) for source in sources)
     return ValueError(f"Expected at least one picture in {told}; got {'only bad ones' if bad else 'none'}.")
@@ -145,7 +145,7 @@ def decoded(given: Iterable[File], channels: int, size: int) -> Iterator[Read]:
         with _quiet:
             return [_decoded(file, channels, size) for file in chunk]
 
-    for found in _ahead(decode, chunks(given, CHUNK)):
+    for found in _map_ahead(decode, chunks(given, CHUNK)):
         yield from found
 
 
@@ -158,7 +158,7 @@ def digests(given: Iterable[File]) -> Iterator[str]:
         except OSError:
             return ""
 
-    for found in _ahead(lambda chunk: [told(file) for file in chunk], chunks(given, CHUNK)):
+    for found in _map_ahead(lambda chunk: [told(file) for file in chunk], chunks(given, CHUNK)):
         yield from found
 
 
@@ -180,7 +180,7 @@ def _fitted(name: str, content: bytes, channels: int, size: int) -> NDArray[np.u
     try:
         picture = Image.open(io.BytesIO(content))
         picture.load()
-        return images.fit_one(picture, channels, size)
+        return preprocess_one(picture, channels, size)
     except UnidentifiedImageError:
         raise BadPicture(f"Expected a picture; got a file that is none: {name}") from None
     except Image.DecompressionBombError:
@@ -191,7 +191,7 @@ def _fitted(name: str, content: bytes, channels: int, size: int) -> NDArray[np.u
         raise BadPicture(f"Expected a whole picture; got a damaged one ({reason}): {name}") from None
 
 
-def _ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def _map_ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Map in threads, in order, ahead of the consumer by a bounded number of items."""
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(THREADS, "transflow-read")
@@ -206,7 +206,7 @@ def _ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         pool.shutdown(cancel_futures=True)
 
 
-class _Quiet:
+class _SilencedWarnings:
     """Pillow's warnings of large or slightly odd files that it can read go unheard.
 
     Python's filters of warnings belong to the whole process, so threads that decode at the same
@@ -232,4 +232,4 @@ class _Quiet:
                 self.change.__exit__(None, None, None)
 
 
-_quiet = _Quiet()
+_quiet = _SilencedWarnings()

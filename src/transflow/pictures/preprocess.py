@@ -1,6 +1,6 @@
 """Pictures as tensors: one rule that fits any picture to a model.
 
-The rule, for a model of C channels and size S x S (`fit`):
+The rule, for a model of C channels and size S x S (`preprocess`):
 
 1. transparency is laid over white; 16-bit and 32-bit grey keep their upper 8 bits; a GIF gives its first
    frame; EXIF rotation is applied;
@@ -49,7 +49,7 @@ def to_rgb_or_grey(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def fit_one(picture: Image.Image, channels: int, size: int) -> NDArray[np.uint8]:
+def preprocess_one(picture: Image.Image, channels: int, size: int) -> NDArray[np.uint8]:
     """Return one picture fitted to a model by the rule above: uint8, shape (C, S, S)."""
     picture = to_rgb_or_grey(picture)
     wide, high = picture.size
@@ -71,7 +71,7 @@ def fit_one(picture: Image.Image, channels: int, size: int) -> NDArray[np.uint8]
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
 
-def fit(pictures: PictureLike, channels: int, size: int) -> Tensor:
+def preprocess(pictures: PictureLike, channels: int, size: int) -> Tensor:
     """Return pictures fitted to a model by the rule above.
 
     Args:
@@ -86,7 +86,7 @@ def fit(pictures: PictureLike, channels: int, size: int) -> Tensor:
     Raises:
         TypeError, ValueError: what came is none of these; the message says what was expected.
 
-    >>> fit(np.zeros((5, 28, 28), dtype=np.uint8), channels=3, size=32).shape
+    >>> preprocess(np.zeros((5, 28, 28), dtype=np.uint8), channels=3, size=32).shape
     torch.Size([5, 3, 32, 32])
     """
     if isinstance(pictures, Image.Image):
@@ -107,14 +107,16 @@ def fit(pictures: PictureLike, channels: int, size: int) -> Tensor:
         wrong = [type(p).__name__ for p in pictures if not isinstance(p, Image.Image)]
         if wrong:
             raise TypeError(f"Expected a list of PIL pictures; got a list with {wrong[0]}.")
-        return _stack((fit_one(p, channels, size) for p in pictures), channels, size)
+        return _stack((preprocess_one(p, channels, size) for p in pictures), channels, size)
     else:
         raise TypeError(
             f"Expected pictures as a uint8 tensor, a uint8 array or a list of PIL; got {type(pictures).__name__}."
         )
     if batch.ndim == 4 and batch.shape[3] == 1:
         batch = batch[..., 0]
-    return _stack((fit_one(Image.fromarray(np.ascontiguousarray(p)), channels, size) for p in batch), channels, size)
+    return _stack(
+        (preprocess_one(Image.fromarray(np.ascontiguousarray(p)), channels, size) for p in batch), channels, size
+    )
 
 
 def _checked(batch: Array, what: str, shapes: str, fine: bool, channel_axis: Sequence[int]) -> Array:

@@ -62,7 +62,7 @@ class File:
 
 def files(sources: Source | Iterable[Source]) -> Iterator[File]:
     """List the files of sources: folders by names, tars as they are."""
-    paths = [Path(source) for source in listed(sources)]
+    paths = [Path(source) for source in as_list(sources)]
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"Expected a folder, a tar or picture files; got a path that is not there: {path}")
@@ -89,8 +89,8 @@ def check_apart(outputs: Source | Iterable[Source], sources: Source | Iterable[S
         outputs: what is to be written.
         sources: folders, tars and picture files; folders of latents.
     """
-    targets = {os.path.realpath(output): output for output in listed(outputs)}
-    for source in listed(sources):
+    targets = {os.path.realpath(output): output for output in as_list(outputs)}
+    for source in as_list(sources):
         path = os.path.realpath(source)
         held = _held(path, targets) if Path(path).is_dir() else None
         if path in targets or held:
@@ -99,7 +99,7 @@ def check_apart(outputs: Source | Iterable[Source], sources: Source | Iterable[S
             raise ValueError(f"Expected an output apart from what is read; got {what}: {output}. Write it elsewhere.")
 
 
-def called_tar(path: Path) -> bool:
+def has_tar_name(path: Path) -> bool:
     """Return whether a file's name is one of a tar."""
     return bool(re.search(r"\.(tar|tar\.[a-z0-9]+|tgz|tbz2?|txz)$", path.name.lower()))
 
@@ -118,7 +118,7 @@ def chunks(given: Iterable[File], size: int, most: float = math.inf) -> Iterator
         yield chunk
 
 
-def listed(sources: Source | Iterable[Source]) -> list[Source]:
+def as_list(sources: Source | Iterable[Source]) -> list[Source]:
     """Return one source, or several, as a list."""
     return [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
 
@@ -183,7 +183,7 @@ class _Member(tarfile.TarInfo):
 
 def _is_tar(path: Path) -> bool:
     """Whether a file is called a tar, or begins as one does."""
-    if called_tar(path):
+    if has_tar_name(path):
         return True
     try:
         tarfile.open(path).close()

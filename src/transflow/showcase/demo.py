@@ -22,7 +22,7 @@ from transflow.conditioning.model import Model, Posterior
 from transflow.library import names as hub
 from transflow.library.load import load
 from transflow.pictures import grids as figures
-from transflow.pictures import preprocess as images
+from transflow.pictures.preprocess import greyscale, preprocess
 from transflow.store import container as checkpoint
 
 EVIDENCE = 24  # pictures of each kind
@@ -123,16 +123,16 @@ def demo(
 def evidence(kind: str, own: Tensor, seed: int) -> Tensor:
     """Return evidence pictures of a kind, uint8 (B, C, H, W), made from the model's own samples or by drawing."""
     if kind == "grey":
-        return images.greyscale(own)
+        return greyscale(own)
     if kind == "tinted":
-        grey = images.greyscale(own).float()
+        grey = greyscale(own).float()
         return (grey * torch.tensor([1.15, 0.55, 0.45])[:, None, None]).clamp(0, 255).to(torch.uint8)
     if kind == "covered":
         covered, size = own.clone(), own.shape[-1]
         covered[:, :, round(0.38 * size) : round(0.53 * size), round(0.15 * size) : round(0.85 * size)] = 20
         return covered
     rng = np.random.default_rng(seed)
-    return images.fit([draw_face(rng) for _ in range(len(own))], own.shape[1], own.shape[-1])
+    return preprocess([draw_face(rng) for _ in range(len(own))], own.shape[1], own.shape[-1])
 
 
 def draw_face(rng: np.random.Generator, side: int = 128) -> Image.Image:
@@ -186,7 +186,7 @@ def _scores(model: Model, own: Tensor, seed: int) -> tuple[Image.Image, str]:
     noise = torch.randint(0, 256, own[:1].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
     cases = {
         "face": own[:1],
-        "grey face": images.greyscale(own[:1]),
+        "grey face": greyscale(own[:1]),
         "drawn": evidence("drawn", own[:1], seed),
         "blank": torch.full_like(own[:1], 128),
         "noise": noise,

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from transflow.generative.glow import Glow, GlowConfig
-from transflow.generative.picture_model import PictureFlow
+from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 from transflow.store.identity import newer, options, read_options
 
@@ -134,7 +134,7 @@ def read(path: PathLike, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"Expected a whole {kind} file; got a damaged one ({error}): {path}") from None
 
 
-def save_model(path: PathLike, model: PictureFlow, *, half: bool = True) -> None:
+def save_model(path: PathLike, model: PictureModel, *, half: bool = True) -> None:
     """Write a model: weights, architecture, pixel format and card.
 
     Args:
@@ -165,7 +165,7 @@ def read_config(path: PathLike, found: dict[str, Any]) -> tuple[GlowConfig, Pixe
     return read_options(GlowConfig, found["config"], path), read_options(PixelFormat, pixels, path)
 
 
-def load_model(path: PathLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> PictureFlow:
+def load_model(path: PathLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> PictureModel:
     """Return the model in a file, ready for use, without gradients.
 
     Args:
@@ -195,4 +195,4 @@ def load_model(path: PathLike, dtype: torch.dtype = torch.float32, device: torch
         raise ValueError(f"Expected finite weights; got NaN or infinity: {path}")
     flow.requires_grad_(False).eval()
     flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return PictureFlow(flow, pixels, card, networks)
+    return PictureModel(flow, pixels, card, networks)

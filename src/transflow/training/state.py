@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from transflow.generative.glow import Glow, GlowConfig
-from transflow.generative.picture_model import PictureFlow
+from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
@@ -98,7 +98,9 @@ class Run:
             flow = Glow(config.glow)
         self.flow = flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.flow).requires_grad_(False)
-        self.optimiser = torch.optim.Adam(self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.optimiser = torch.optim.Adam(
+            self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99), fused_operators=True
+        )
         self.step = self.seen = self.skipped = self.skipped_in_a_row = 0
         self.seconds = 0.0
         self.count = 0  # pictures an epoch shows
@@ -164,11 +166,11 @@ class Run:
         return True
 
     @property
-    def model(self) -> PictureFlow:
+    def model(self) -> PictureModel:
         """The averaged model, with what its card says by now."""
         minutes = round(self.seconds / 60, 1)
         now = {"bits_per_dim": self.held_out, "pictures_seen": self.seen, "minutes": minutes, "skipped": self.skipped}
-        return PictureFlow(self.average, self.pixels, self.card | now)
+        return PictureModel(self.average, self.pixels, self.card | now)
 
     def save(self, path: Path) -> None:
         """Write everything that is needed to go on."""
