@@ -98,9 +98,7 @@ class Run:
             flow = Glow(config.glow)
         self.flow = flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.flow).requires_grad_(False)
-        self.optimiser = torch.optim.Adam(
-            self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99), fused_operators=True
-        )
+        self.optimiser = torch.optim.Adam(self.flow.parameters(), config.learning_rate, betas=(0.9, 0.99), fused=True)
         self.step = self.seen = self.skipped = self.skipped_in_a_row = 0
         self.seconds = 0.0
         self.count = 0  # pictures an epoch shows
