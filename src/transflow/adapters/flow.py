@@ -2,7 +2,10 @@
 
     pictures, uint8 --pixels--> x --bijection--> z --standardise--> eps ~ N(0, I)
 
-and, u the picture in the unit range, log p(u) = log N(eps; 0, I) + log |det dz/dx| + log |det deps/dz| + log |det dx/du|.
+and, with u the picture in the unit range,
+
+    log p(u) = log N(eps; 0, I) + log |det dz/dx| + log |det deps/dz| + log |det dx/du|.
+
 What differs between libraries is the bijection, a small frozen dataclass that holds the user's copied module.
 """
 
