@@ -155,6 +155,8 @@ class DensitySource(FlowSource):
         """Return what `encode` does, and the log density (B,) of the pictures in the unit range, nats, double."""
         x, eps, log_det = self._encode(pictures)
         assert log_det is not None
+        if not len(x):
+            return eps, log_det.double()
         return eps.to(self.like), self.prior.log_prob(eps) + log_det + self.pixels.log_det(x)
 
 
