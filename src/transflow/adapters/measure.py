@@ -148,7 +148,7 @@ def density_error(source: Any) -> float | None:
     pixels, worst = getattr(source, "pixels", None) or UNIT, 0.0
     for x in pixels.centre(pictures(source.shape)).to(getattr(source, "device", None) or "cpu"):
         with torch.enable_grad():
-            floats = x[None].detach().requires_grad_()
+            floats = x[None].double().requires_grad_()  # the model converts; gradients come back as exact as it is
             eps, log_det = forward(floats)
             if not eps.requires_grad:
                 return None

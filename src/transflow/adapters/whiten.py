@@ -247,5 +247,8 @@ def refusal(base: Any) -> ValueError:
 
 
 def _families(distribution: Any) -> set[str]:
-    """The names of its torch.distributions classes."""
-    return {kind.__name__ for kind in type(distribution).__mro__ if kind.__module__.startswith("torch.")}
+    """The names of its torch.distributions classes; none where a class of others gives it another density."""
+    kinds = type(distribution).__mro__
+    density = next((kind for kind in kinds if "log_prob" in vars(kind)), object)
+    own = density.__module__.startswith("torch.")
+    return {kind.__name__ for kind in kinds if own and kind.__module__.startswith("torch.")}
