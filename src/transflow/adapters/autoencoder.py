@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from transflow.adapters import measure, modules
+from transflow.adapters.calls import Functions, still_functions
 from transflow.adapters.flow import HIDDEN, UNIT, FlowSource, of_shape
-from transflow.adapters.functions import Functions
 from transflow.adapters.whiten import Diagonal, flatten
 from transflow.gaussians.gaussian import Gaussian
 from transflow.pictures.pixels import PixelFormat
@@ -126,6 +126,7 @@ def adapt(
     rank: int | None = None,
     spread: Spread = "log_variance",
     arrays: bool = False,
+    module: Any = None,
 ) -> AutoencoderSource:
     """Return an autoencoder as a source.
 
@@ -140,6 +141,7 @@ def adapt(
             64 and D - 1; 0 for a diagonal.
         spread: what the second of a pair is: "log_variance", "variance" or "deviation".
         arrays: whether functions take numpy arrays, as JAX's do, instead of tensors.
+        module: what functions are made of, as `functions.adapt` takes it; modules and their methods need none.
 
     Raises:
         ValueError: no encoder and decoder, results of other forms or sizes, an encoder that draws at random or mixes
@@ -148,11 +150,7 @@ def adapt(
     shape = of_shape(shape)
     if spread not in SPREADS:
         raise ValueError(f"Expected as spread one of {', '.join(SPREADS)}; got {spread}.")
-    encode, decode = modules.still(_pair(model))  # at once: what they share stays one
-    owners = [owner for owner in (getattr(f, "__self__", f) for f in (encode, decode)) if isinstance(owner, nn.Module)]
-    for owner in owners:
-        owner.eval().requires_grad_(False)
-    like = modules.place(nn.ModuleList(owners))
+    (encode, decode), module, like = still_functions(_pair(model), module)
     moments = Moments(encode, spread)
     found = Functions(moments, decode, None, shape, (), Tensor, arrays, like)
     with torch.no_grad():
@@ -182,14 +180,13 @@ def adapt(
         note = f"its prior was fitted to the latents of {what}: a diagonal and {directions} directions"
     error = _exactness(source, pictures)
     off = f"its decode does not undo its encode: the largest error on {what} is {error:.2g} of the pixel range"
-    if len(owners) == 2:
-        unique = list({id(owner): owner for owner in owners}.values())
+    if module is not None:
         options = {"pixels": pixels, "shape": shape, "spread": spread}
         if reference is not None:  # the pictures, not what was fitted: that is rounded otherwise on another machine
             options |= {"reference": digest(reference.cpu().numpy().tobytes()), "rank": rank}
-        identity = modules.fingerprint("autoencoder", unique, options)
+        identity = modules.fingerprint("autoencoder", module, options)
     else:
-        identity, lacks["fingerprint"] = None, "its encoder and decoder are no modules, nor methods of one"
+        identity, lacks["fingerprint"] = None, "no module= was given with its functions"
     card = {"family": "autoencoder", "notes": [note, off]}
     return replace(source, exactness=error, fingerprint=identity, card=card)
 

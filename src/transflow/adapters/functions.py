@@ -16,106 +16,18 @@ import itertools
 import math
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from transflow.adapters import measure, modules
-from transflow.adapters.flow import HIDDEN, UNIT, FlowSource, Shape, of_shape
-from transflow.adapters.whiten import Base, Diagonal, Levels, base_of, flatten, shapes, split
+from transflow.adapters.calls import Functions, still_functions
+from transflow.adapters.flow import HIDDEN, UNIT, FlowSource, of_shape
+from transflow.adapters.whiten import Base, Diagonal, Levels, base_of
 from transflow.pictures.pixels import PixelFormat
-
-
-@dataclass(frozen=True)
-class Functions:
-    """Functions between floats and latents of any form, called with tensors or with arrays.
-
-    Attributes:
-        encode: x (B, C, H, W) -> latents (B, ...), or a list or tuple of them.
-        decode: what `encode` gives -> x, of B C H W numbers.
-        density: x -> log p(x), (B,), nats; or None.
-        shape: (C, H, W).
-        parts: the shapes of the latents, without the batch.
-        kind: in what the latents come: Tensor for a single one, else list or tuple.
-        arrays: whether the functions take numpy arrays.
-        like: an empty tensor of the dtype and on the device that they take.
-    """
-
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any], Any]
-    density: Callable[[Any], Any] | None
-    shape: Shape
-    parts: tuple[tuple[int, ...], ...]
-    kind: type
-    arrays: bool
-    like: Tensor
-
-    def measured(self, x: Tensor) -> Functions:
-        """Return the same functions with the form of the latents that they give for x (B, C, H, W)."""
-        found, kind = self._encoded(x)
-        return replace(self, parts=shapes(found), kind=kind)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """Return flat latents (B, D) of x (B, C, H, W)."""
-        found, kind = self._encoded(x)
-        if (shapes(found), kind) != (self.parts, self.kind):
-            raise ValueError(f"Expected encode to give latents of shapes {self.parts}; got {shapes(found)}.")
-        return flatten(found), None
-
-    def inverse(self, z: Tensor) -> Tensor:
-        """Return x (B, C, H, W) of flat latents (B, D)."""
-        parts = [self.given(part) for part in split(z, self.parts)]
-        x = self.tensor(self.decode(parts[0] if self.kind is Tensor else self.kind(parts)), "decode")
-        if x.shape[:1] != z.shape[:1] or x[0].numel() != math.prod(self.shape) or self._turned(x.shape[1:]):
-            raise ValueError(
-                f"Expected decode to give pictures of shape {(len(z), *self.shape)}; got {tuple(x.shape)}. "
-                "Give the shape=(channels, height, width) of the model, or transpose in the functions."
-            )
-        return x.reshape(-1, *self.shape)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x), (B,), double, in nats."""
-        assert self.density is not None
-        found = self.tensor(self.density(self.given(x)), "log_prob")
-        if found.numel() != len(x):
-            raise ValueError(f"Expected log_prob to give {len(x)} numbers, one a picture; got {tuple(found.shape)}.")
-        if found.isnan().any():
-            raise ValueError(
-                f"Expected log densities; got NaN for picture {int(found.flatten().isnan().nonzero()[0])}."
-            )
-        return found.double().flatten()
-
-    def given(self, tensor: Tensor) -> Any:
-        """Return a tensor as the functions take it; they may write into it."""
-        return tensor.detach().cpu().numpy().copy() if self.arrays else tensor.clone()
-
-    def tensor(self, value: Any, name: str) -> Tensor:
-        """Return what a function of this name gave as a tensor."""
-        if isinstance(value, Tensor):
-            return value.to(self.like)
-        if not hasattr(value, "__array__"):
-            raise ValueError(f"Expected {name} to give a tensor or an array; got {type(value).__name__}.")
-        return torch.from_numpy(np.array(value)).to(self.like)
-
-    def _encoded(self, x: Tensor) -> tuple[list[Tensor], type]:
-        found = self.encode(self.given(x))
-        kind = list if isinstance(found, list) else tuple if isinstance(found, tuple) else Tensor
-        parts = [self.tensor(part, "encode") for part in ((found,) if kind is Tensor else found)]
-        for part in parts:
-            if part.ndim < 2 or len(part) != len(x):
-                raise ValueError(
-                    f"Expected encode to give latents alone, each of shape ({len(x)}, ...); got {tuple(part.shape)}. "
-                    "A log-determinant belongs into log_prob=."
-                )
-        return parts, kind
-
-    def _turned(self, found: Sequence[int]) -> bool:
-        """Whether pictures have their axes in another order."""
-        return len(found) == 3 and tuple(found) != self.shape
 
 
 @dataclass(frozen=True)
@@ -185,15 +97,7 @@ def adapt(
     for function in (encode, decode, *([log_prob] if log_prob else [])):
         if not callable(function):
             raise ValueError(f"Expected functions encode and decode; got {type(function).__name__}.")
-    if any(part.training for part in _modules(module)):
-        raise ValueError("Expected a module in eval mode; got one in training mode. Call module.eval() first.")
-    encode, decode, log_prob = modules.still((encode, decode, log_prob))  # at once: a module that they share stays one
-    owners = [owner for owner in map(_owner, (encode, decode, log_prob)) if owner is not None]
-    for owner in owners:
-        owner.eval().requires_grad_(False)
-    if module is None and len(owners) == 2 + (log_prob is not None):
-        module = owners[0] if len(set(map(id, owners))) == 1 else tuple(owners)
-    like = modules.place(nn.ModuleList(_modules(module) or owners))
+    (encode, decode, log_prob), module, like = still_functions((encode, decode, log_prob), module)
     found = Functions(encode, decode, log_prob, shape, (), Tensor, arrays, like)
     with torch.no_grad():
         found = found.measured(pixels.centre(torch.zeros(1, *shape, dtype=torch.uint8)).to(like))
@@ -221,17 +125,6 @@ def adapt(
         level_sizes=sizes,
     )
     return measure.checked(source, inexact)
-
-
-def _owner(function: Any) -> nn.Module | None:
-    """The module that a function is, or is a method of."""
-    owner = getattr(function, "__self__", function)
-    return owner if isinstance(owner, nn.Module) else None
-
-
-def _modules(given: Any) -> list[nn.Module]:
-    """The modules in what a user gave as module=."""
-    return [part for part in (given if isinstance(given, (list, tuple)) else (given,)) if isinstance(part, nn.Module)]
 
 
 def _base(given: Any, parts: Sequence[tuple[int, ...]], device: torch.device) -> Base:
