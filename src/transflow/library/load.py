@@ -90,7 +90,7 @@ def load_model_of(
     name = header["model"]
     if is_code(name) and not Path(name).is_file():
         raise ValueError(
-            f"Expected the model of {path}, which is Python code to run: {name}. Give the model with -m, if you trust it."
+            f"Expected the model of {path}, which is Python code to run: {name}. Give it with -m, if you trust it."
         )
     if split_prefix(name) is not None:
         return load(name, dtype=dtype, device=device)
