@@ -42,7 +42,7 @@ def test_what_is_none_is_refused(options, words):
 
 def test_an_adapters_options_are_named():
     functions = {"encode": lambda x: x.flatten(1), "decode": lambda z: z.view(-1, 1, 2, 2)}
-    with pytest.raises(TypeError, match="Expected shape=.*channels, height, width"):
+    with pytest.raises(TypeError, match=r"Expected shape=.*channels, height, width"):
         transflow.wrap(**functions)
     with pytest.raises(TypeError, match=r"Expected options of the adapter functions, shape, .*; got colour"):
         transflow.wrap(**functions, shape=(1, 2, 2), colour="red")

@@ -75,8 +75,8 @@ def wrap(model: Any = None, *, name: str = "model", **options: Any) -> Model:
             )
         return Model(model, name)
     raise TypeError(
-        "Expected a flow of zuko, normflows, nflows, FrEIA, torchflows or torch.distributions, a diffusers pipeline, an "
-        f"object with encode, decode and prior, or {_ways()}; got {type(model).__name__}."
+        "Expected a flow of zuko, normflows, nflows, FrEIA, torchflows or torch.distributions, a diffusers pipeline, "
+        f"an object with encode, decode and prior, or {_ways()}; got {type(model).__name__}."
     )
 
 
