@@ -186,9 +186,10 @@ def check(
     if model.can("unclamped"):
         values = model.decode_unclamped(model.prior.sample(min(16, samples), seed=2)).flatten(1)
         broken = (((values < -BEYOND) | (values > 1 + BEYOND)).double().mean(1) > 0.02).double().mean().item()
-    evaluations = None
+    evaluations: tuple[float, float] | None = None
     if model.can("evaluations"):
-        evaluations = tuple(map(float, model.source.evaluations(photographs[:8])))
+        to_encode, to_decode = model.source.evaluations(photographs[:8])
+        evaluations = float(to_encode), float(to_decode)
     return Check(
         model.name,
         str(model.card.get("family", type(model.source).__name__)),
