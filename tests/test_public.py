@@ -57,11 +57,11 @@ def test_the_python_of_the_readme_runs(folder, tmp_path, monkeypatch):
 
 
 def test_the_commands_of_the_readme_exist():
-    from transflow.cli import parser
+    from transflow.cli.parser import build_parser
 
     lines = re.findall(r"^transflow (.+)$", (ROOT / "README.md").read_text(), re.M)
     assert len(lines) >= 9
     for line in lines:
         words = line.split("#")[0].split()
         if words[0] not in ("--help", "--version"):
-            parser().parse_args(words)
+            build_parser().parse_args(words)

@@ -23,7 +23,6 @@ LONG = {
     "training/loop": 370,
     "conditioning/model": 420,
     "latents/stream": 375,
-    "cli/commands": 420,
     "fewshot/densities": 400,
 }
 

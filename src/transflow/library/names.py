@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 FOLDER = Path(__file__).parent.parent / "bundled"
+DEFAULT = "faces-32"  # the bundled model that commands and the demo use where none is given
 
 
 def bundled() -> dict[str, Path]:

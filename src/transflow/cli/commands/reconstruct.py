@@ -1,0 +1,33 @@
+"""``transflow reconstruct``: pictures after encode and decode, beside the originals."""
+
+from __future__ import annotations
+
+import argparse
+
+from transflow.cli.arguments import add_model, add_output, add_pictures
+from transflow.cli.messages import say
+
+HELP = "encode and decode pictures, and show both side by side"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_pictures(parser)
+    add_model(parser)
+    add_output(parser, "picture file: originals above, decoded pictures below")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the pairs; print the largest error."""
+    from transflow.cli.inputs import files_of, load_model, on_bad
+    from transflow.cli.output import Output
+    from transflow.pictures import decode, grids
+
+    output = Output.picture(options.output, [*options.pictures, *files_of(options.model)])
+    model = load_model(options, options.model)
+    channels, size, _ = model.shape
+    pictures = decode.read(options.pictures, channels, size, on_bad=on_bad(options)).pixels
+    result = model.reconstruct(pictures)
+    output.write_picture(grids.pairs(result.pictures, result.decoded))
+    error = result.errors.max().item()
+    say(f"{output}: {len(result.errors)} pictures, largest error {error:.2e} of the range [0, 1]")

@@ -1,0 +1,44 @@
+"""Foreign words stay on their line and print no escape sequence; of several processes one prints."""
+
+import pytest
+
+from transflow.cli.messages import fail, is_first_process, printable, say
+
+FOREIGN = "a\nb\r\x1b[31m\x00\x7f\x85\u2028\u202e\udc80"
+
+
+def test_control_characters_become_escapes_and_other_letters_stay():
+    assert printable(FOREIGN) == r"a\nb\r\x1b[31m\x00\x7f\x85\u2028\u202e\udc80"
+    assert printable("Ж 写真 é\u200d 'x' \\n") == "Ж 写真 é\u200d 'x' \\n"
+
+
+def test_a_result_and_an_error_are_one_line_each(capsys):
+    say(FOREIGN)
+    assert fail(f"Expected this;\n   got that: {FOREIGN}") == 2
+    out, err = capsys.readouterr()
+    assert out == printable(FOREIGN) + "\n"
+    assert err.startswith("transflow: error: Expected this; got that: a b")
+    assert err.count("\n") == 1
+    assert "\x1b" not in out + err
+
+
+@pytest.mark.parametrize(("rank", "first"), [(None, True), ("0", True), ("1", False)])
+def test_the_first_of_several_processes_prints(monkeypatch, rank, first):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    if rank:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+        monkeypatch.setenv("RANK", rank)
+    assert is_first_process() == first
+
+
+def test_names_with_control_characters_keep_the_table_and_the_notes_whole(run, folder, model_file):
+    (folder / "00.png").rename(folder / "\x1b[31m\n.png")
+    (folder / "z\ny.png").write_bytes(b"")
+    status, out, err = run("score", folder, "-m", model_file, "--skip-bad")
+    assert status == 0
+    assert len(out.splitlines()) == 13
+    assert r"\x1b[31m\n.png" in out
+    assert [line.split(":")[1] for line in err.splitlines()] == [" skipped"]
+    assert r"z\ny.png" in err
+    status, out, err = run("score", folder, "-m", model_file)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
