@@ -40,7 +40,8 @@ def files_of(*names: str | None) -> list[Path]:
         with suppress(OSError, ValueError):
             path = find_file(name)
             found.append(path)
-            found.append(find_file(container.header(path, "posterior")["model"]))
+            if named := container.header(path).get("model"):
+                found.append(find_file(named))
     return found
 
 

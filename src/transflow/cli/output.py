@@ -5,17 +5,16 @@ An output is never one of the files that the command reads, nor a new file among
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias
 
 from transflow.pictures.grids import check_picture_file, encode_image
 from transflow.pictures.sources import check_apart
-from transflow.store import container
+from transflow.store.files import PathLike, check_folder, check_writable, write_bytes
 
-Reads: TypeAlias = Sequence[Union[str, "os.PathLike[str]"]]
+Reads: TypeAlias = Sequence[PathLike]
 
 
 @dataclass(frozen=True)
@@ -54,19 +53,19 @@ class Output:
     @classmethod
     def folder(cls, path: str, reads: Reads) -> Output:
         """Return an output folder of PNG files, existing or not; arguments and errors as for `file`."""
-        container.check_folder(path)
+        check_folder(path)
         check_apart([path, *Path(path).glob("*.png")], reads)
         return cls(path)
 
     @classmethod
     def _checked(cls, path: str, reads: Reads) -> Output:
-        container.check_writable(path)
+        check_writable(path)
         check_apart(path, reads)
         return cls(path)
 
     def write(self, content: bytes) -> None:
         """Write the file."""
-        container.write_bytes(self.path, content)
+        write_bytes(self.path, content)
 
     def write_picture(self, picture: Any) -> None:
         """Write a picture of Pillow in the format of the suffix."""
@@ -76,7 +75,7 @@ class Output:
         """Write the files 0000.png, 0001.png, ... into the folder, which is created."""
         Path(self.path).mkdir(parents=True, exist_ok=True)
         for i, content in enumerate(contents):
-            container.write_bytes(Path(self.path) / f"{i:04d}.png", content)
+            write_bytes(Path(self.path) / f"{i:04d}.png", content)
 
     def __str__(self) -> str:
         return self.path
