@@ -14,12 +14,10 @@ def test_control_characters_become_escapes_and_other_letters_stay():
 
 def test_a_result_and_an_error_are_one_line_each(capsys):
     say(FOREIGN)
-    assert fail(f"Expected this;\n   got that: {FOREIGN}") == 2
+    assert fail(f"Expected this; got that: {FOREIGN}") == 2
     out, err = capsys.readouterr()
     assert out == printable(FOREIGN) + "\n"
-    assert err.startswith("transflow: error: Expected this; got that: a b")
-    assert err.count("\n") == 1
-    assert "\x1b" not in out + err
+    assert err == f"transflow: error: Expected this; got that: {printable(FOREIGN)}\n"
 
 
 @pytest.mark.parametrize(("rank", "first"), [(None, True), ("0", True), ("1", False)])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 import unicodedata
@@ -49,7 +48,7 @@ def note(message: str) -> None:
 def fail(message: str) -> int:
     """Print an error on one line; return the exit status of bad input."""
     if is_first_process():
-        note("error: " + re.sub(r"\s*\n\s*", " ", message.strip()))
+        note(f"error: {message.strip()}")
     else:
         time.sleep(2)  # torchrun ends all processes once one has failed: the first must have printed by then
     return 2
