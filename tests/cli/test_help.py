@@ -13,7 +13,6 @@ from transflow.cli.commands import train
 from transflow.cli.parser import COMMANDS
 from transflow.fewshot.classifier import NAMED
 from transflow.gaussians.noise import parse_noise
-from transflow.library.load import PRECISIONS
 
 
 def test_the_defaults_in_the_help_of_train_are_those_of_the_configuration():
@@ -31,7 +30,6 @@ def test_the_defaults_in_the_help_of_train_are_those_of_the_configuration():
 
 
 def test_the_lists_in_the_help_are_those_of_the_code():
-    assert tuple(PRECISIONS) == arguments.PRECISIONS
     assert set(re.findall(r'"([a-z]+)"', arguments.CLASS_NOISE)) == set(NAMED)
     for word in re.findall(r'"([a-z0-9.:]+)"', arguments.NOISE):
         parse_noise(word)

@@ -1,8 +1,6 @@
 """Foreign words stay on their line and print no escape sequence; of several processes one prints."""
 
-import pytest
-
-from transflow.cli.messages import fail, is_first_process, printable, say
+from transflow.cli.messages import fail, printable, say
 
 FOREIGN = "a\nb\r\x1b[31m\x00\x7f\x85\u2028\u202e\udc80"
 
@@ -20,13 +18,13 @@ def test_a_result_and_an_error_are_one_line_each(capsys):
     assert err == f"transflow: error: Expected this; got that: {printable(FOREIGN)}\n"
 
 
-@pytest.mark.parametrize(("rank", "first"), [(None, True), ("0", True), ("1", False)])
-def test_the_first_of_several_processes_prints(monkeypatch, rank, first):
-    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    if rank:
-        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+def test_the_first_of_several_processes_prints_the_error(monkeypatch, capsys):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    for rank, lines in {"0": 1, "1": 0}.items():
         monkeypatch.setenv("RANK", rank)
-    assert is_first_process() == first
+        assert fail("Expected this; got that.") == 2
+        assert capsys.readouterr().err.count("\n") == lines
 
 
 def test_names_with_control_characters_keep_the_table_and_the_notes_whole(run, folder, model_file):

@@ -1,16 +1,16 @@
 """Arguments that several commands share, and the types of their numbers.
 
-Nothing here loads torch, so ``--help`` answers at once. The precisions and the kinds of noise, which are lists in rooms
-that do, are repeated here in words; a test compares them.
+Nothing here loads torch, so ``--help`` answers at once. The forms of noise, which are parsed in rooms that do, are
+repeated here in words; a test compares them.
 """
 
 from __future__ import annotations
 
 import argparse
 
+from transflow.devices import DEFAULT_DEVICE, PRECISIONS
 from transflow.library.names import DEFAULT
 
-PRECISIONS = ("float32", "bfloat16", "float64")
 NOISE = (
     'trust in the evidence: lambda in units of m, the number of pictures ("0.5m"; a smaller number trusts it more), '
     'lambda itself ("12"), "typical" (samples as long as the model\'s own; "typical:0.7" sets the temperature) or '
@@ -48,7 +48,7 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT, wo
         help="precision: bfloat16 is faster and affects the coupling networks only; float64 is exact to 1e-13 and "
         "slower (default: float32, or that of the posterior file)",
     )
-    parser.add_argument("--device", default="cpu", help="device for computing, such as cuda (default: cpu)")
+    parser.add_argument("--device", default=DEFAULT_DEVICE, help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
 
 
 def add_draws(parser: argparse.ArgumentParser, n: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,9 +10,13 @@ from typing import Any
 
 import torch
 
+from transflow.base_model import BaseModel
 from transflow.cli.messages import note, progress_bar
-from transflow.conditioning.model import Model, Posterior
-from transflow.latents.stream import Encoded, count
+from transflow.conditioning.model import Model
+from transflow.conditioning.posterior import Posterior
+from transflow.devices import dtype_of, fresh_seed
+from transflow.latents import stream as latents
+from transflow.latents.encoded import Encoded
 from transflow.library import load as library
 from transflow.library.names import find_file
 from transflow.store import container
@@ -47,7 +50,7 @@ def files_of(*names: str | None) -> list[Path]:
 
 def stream(
     options: argparse.Namespace,
-    model: Model,
+    model: BaseModel,
     sources: Any = None,
     *,
     log_prob: bool = False,
@@ -64,7 +67,7 @@ def stream(
     """
     sources = sources or options.pictures
     with progress_bar(total_of(sources)) as bar:
-        for part in model.stream(sources, on_bad=on_bad(options), log_prob=log_prob):
+        for part in latents.stream(model, sources, on_bad=on_bad(options), log_prob=log_prob):
             if names is not None:
                 names.extend(part.names)
             bar.update(len(part))
@@ -74,7 +77,7 @@ def stream(
 def total_of(sources: Any) -> int | None:
     """Return the number of files in sources, or None where only reading them shows it."""
     try:
-        return count(sources)
+        return latents.count(sources)
     except OSError:  # reading gives the error
         return None
 
@@ -86,8 +89,8 @@ def on_bad(options: argparse.Namespace) -> Callable[[str], None] | None:
 
 def seed_of(options: argparse.Namespace) -> int:
     """Return the seed of the options, or a new one, to be printed: with it, any picture can be made again."""
-    return options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
+    return options.seed if options.seed is not None else fresh_seed()
 
 
 def _dtype(options: argparse.Namespace) -> torch.dtype | None:
-    return library.PRECISIONS[options.dtype] if options.dtype else None
+    return dtype_of(options.dtype) if options.dtype else None

@@ -7,11 +7,12 @@ break a table's lines or write to the terminal.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import unicodedata
 from typing import TYPE_CHECKING, Any
+
+from transflow.devices import is_first_process
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -52,11 +53,6 @@ def fail(message: str) -> int:
     else:
         time.sleep(2)  # torchrun ends all processes once one has failed: the first must have printed by then
     return 2
-
-
-def is_first_process() -> bool:
-    """Return whether this process prints: of several that torchrun started, only the first does."""
-    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK") == "0"
 
 
 def progress_bar(total: int | None) -> tqdm[Any]:

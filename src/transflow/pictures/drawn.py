@@ -37,7 +37,7 @@ def synthetic_pictures(kind: str, own: Tensor, seed: int) -> Tensor:
         return covered
     if kind == "drawn":
         rng = np.random.default_rng(seed)
-        return preprocess([draw_face(rng) for _ in range(len(own))], own.shape[1], own.shape[-1])
+        return preprocess([draw_face(rng) for _ in range(len(own))], (own.shape[1], own.shape[2], own.shape[3]))
     raise ValueError(f"Expected a kind of pictures, one of {', '.join(KINDS)}; got {kind}.")
 
 

@@ -16,7 +16,8 @@ from string import Template
 import torch
 from torch import Tensor
 
-from transflow.conditioning.model import Model, Posterior
+from transflow.conditioning.model import Model
+from transflow.conditioning.posterior import Posterior
 from transflow.library.load import load
 from transflow.library.names import DEFAULT
 from transflow.pictures.drawn import KINDS, synthetic_pictures

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the posterior; print its size and noise."""
     from transflow.cli.inputs import files_of, load_model, load_posterior, stream
     from transflow.cli.output import Output
-    from transflow.conditioning.model import DEFAULT_NOISE
+    from transflow.conditioning.posterior import DEFAULT_NOISE
 
     base = options.add or options.remove
     path = options.output or base

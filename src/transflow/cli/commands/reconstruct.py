@@ -21,13 +21,11 @@ def run(options: argparse.Namespace) -> None:
     """Write the pairs; print the largest error."""
     from transflow.cli.inputs import files_of, load_model, on_bad
     from transflow.cli.output import Output
-    from transflow.pictures import decode, grids
+    from transflow.pictures.grids import pairs
 
     output = Output.picture(options.output, [*options.pictures, *files_of(options.model)])
     model = load_model(options, options.model)
-    channels, size, _ = model.shape
-    pictures = decode.read(options.pictures, channels, size, on_bad=on_bad(options)).pixels
-    result = model.reconstruct(pictures)
-    output.write_picture(grids.pairs(result.pictures, result.decoded))
+    result = model.reconstruct(model.preprocess(options.pictures, on_bad=on_bad(options)))
+    output.write_picture(pairs(result.pictures, result.decoded))
     error = result.errors.max().item()
     say(f"{output}: {len(result.errors)} pictures, largest error {error:.2e} of the range [0, 1]")

@@ -30,14 +30,13 @@ def run(options: argparse.Namespace) -> None:
     one_each = options.output.endswith("/") or Path(options.output).is_dir()
     kind = Output.folder if one_each else Output.picture
     output = kind(options.output, files_of(options.posterior, options.model))
+    seed = seed_of(options)
     if header(find_file(options.posterior))["kind"] == "model":
         model = load_model(options, options.posterior)
-        gaussian = model.prior
+        pictures = model.pictures(model.prior, options.n, seed=seed, temperature=options.temperature)
     else:
         posterior = load_posterior(options, options.posterior)
-        model, gaussian = posterior.model, posterior.gaussian
-    seed = seed_of(options)
-    pictures = model.pictures(gaussian, options.n, seed=seed, temperature=options.temperature)
+        pictures = posterior.pictures(options.n, seed=seed, temperature=options.temperature)
     if one_each:
         output.write_numbered(encode_image(grid(picture[None], zoom=1, gap=0), ".png") for picture in pictures)
     else:

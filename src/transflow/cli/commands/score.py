@@ -22,14 +22,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the scores, a line for each picture."""
     from transflow.cli.inputs import load_model, stream
+    from transflow.conditioning.typicality import compare
 
     model = load_model(options, options.model)
     names: list[str] = []
     encoded = stream(options, model, log_prob=True, names=names)
     p_values: dict[str, list[float]] = {}
     if options.reference:
-        from transflow.estimators.folders import compare
-
         compared = compare(model, encoded, stream(options, model, options.reference, log_prob=True))
         scores = compared.scores
         p_values = {

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transflow.cli.arguments import add_output, add_pictures, positive_integer, positive_integers, seed_number
-from transflow.cli.messages import is_first_process, say
+from transflow.cli.messages import say
+from transflow.devices import DEFAULT_DEVICE, TRAINING_PRECISIONS, is_first_process
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -50,12 +51,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     words = "weight of outlier exposure: 0.01 keeps pictures unlike any photograph invertible (default: 0)"
     add("--strange", type=float, metavar="WEIGHT", help=words)
     words = "precision of the coupling networks (default: auto)"
-    add("--precision", choices=["auto", "float32", "bfloat16"], help=words)
+    add("--precision", choices=TRAINING_PRECISIONS, help=words)
     add("--no-compile", dest="compile", action="store_false", default=None, help="do not use torch.compile")
     words = "recompute activations in the backward pass: little memory, more time"
     add("--reversible", action="store_true", default=None, help=words)
     add("--seed", type=seed_number, help="seed of weights, split, order and noise (default: 0)")
-    add("--device", help="cpu or cuda (default: cuda if there is one)")
+    add("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
     add("--data", dest="data_note", default="", help="for the model's card: what it was trained on")
     add("--licence", default="", help="for the model's card: licence of the data")
 
