@@ -19,7 +19,8 @@ DOORS = {"__init__", "__main__", "cluster"}  # public names by their old paths; 
 APART = {"gaussians": set(), "fewshot": {"gaussians"}}  # these know no pictures and no models
 WORLDS = {
     "PIL": ["pictures"], "safetensors": ["store"], "argparse": ["cli"], "tqdm": ["cli"], "sklearn": ["estimators"],
-    "torch.optim": ["training"], "torch.distributed": ["training"], "ray": ["conditioning/cluster"],
+    "torch.optim": ["training", "adapters/latent_search"], "torch.distributed": ["training"],
+    "ray": ["conditioning/cluster"],
 }  # fmt: skip
 LEAVES = {"cli/commands": "cli/parser"}  # the files of a folder are imported by their table alone
 LONGEST = 300  # lines of a file
