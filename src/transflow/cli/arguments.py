@@ -16,6 +16,10 @@ NOISE = (
     'lambda itself ("12"), "typical" (samples as long as the model\'s own; "typical:0.7" sets the temperature) or '
     '"evidence" (greatest marginal likelihood). Default: typical'
 )
+MODEL = (
+    "a bundled model's name; a file; diffusers:FOLDER-OR-ID; checkpoint:FILE of other people's weights; or "
+    "module:attribute, Python code that is run, from the current folder"
+)
 CLASS_NOISE = (
     'how pictures of a class differ: "auto" (selected by leaving examples out), "0.5m" or a number as in condition, '
     '"pooled", "levels", "shared" or "student". Default: auto'
@@ -41,14 +45,14 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT, wo
         default: the model's name, or None where a posterior file names it.
         words: the default in the help text.
     """
-    parser.add_argument("-m", "--model", default=default, help=f"a bundled model's name, or a file (default: {words})")
+    parser.add_argument("-m", "--model", default=default, help=f"{MODEL} (default: {words})")
     parser.add_argument(
         "--dtype",
         choices=PRECISIONS,
         help="precision: bfloat16 is faster and affects the coupling networks only; float64 is exact to 1e-13 and "
         "slower (default: float32, or that of the posterior file)",
     )
-    parser.add_argument("--device", default=DEFAULT_DEVICE, help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
+    parser.add_argument("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
 
 
 def add_draws(parser: argparse.ArgumentParser, n: int) -> None:

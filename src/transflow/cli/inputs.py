@@ -24,7 +24,7 @@ from transflow.store import container
 
 def load_model(options: argparse.Namespace, name: str) -> Model:
     """Return the model of a name or file, in the precision and on the device of the options."""
-    return library.load(name, dtype=_dtype(options) or torch.float32, device=options.device)
+    return library.load(name, dtype=_dtype(options), device=options.device)
 
 
 def load_posterior(options: argparse.Namespace, path: str) -> Posterior:

@@ -23,20 +23,19 @@ def run(options: argparse.Namespace) -> None:
     """Write the samples; print their seed."""
     from transflow.cli.inputs import files_of, load_model, load_posterior, seed_of
     from transflow.cli.output import Output
-    from transflow.library.names import find_file
     from transflow.pictures.grids import encode_image, grid
-    from transflow.store.container import header
+    from transflow.store.container import is_kind
 
     one_each = options.output.endswith("/") or Path(options.output).is_dir()
     kind = Output.folder if one_each else Output.picture
     output = kind(options.output, files_of(options.posterior, options.model))
     seed = seed_of(options)
-    if header(find_file(options.posterior))["kind"] == "model":
-        model = load_model(options, options.posterior)
-        pictures = model.pictures(model.prior, options.n, seed=seed, temperature=options.temperature)
-    else:
+    if is_kind(options.posterior, "posterior"):
         posterior = load_posterior(options, options.posterior)
         pictures = posterior.pictures(options.n, seed=seed, temperature=options.temperature)
+    else:
+        model = load_model(options, options.posterior)
+        pictures = model.pictures(model.prior, options.n, seed=seed, temperature=options.temperature)
     if one_each:
         output.write_numbered(encode_image(grid(picture[None], zoom=1, gap=0), ".png") for picture in pictures)
     else:
