@@ -61,7 +61,7 @@ def digits():
     return torch.from_numpy(load_digits().images[:, None] * 15.9375).to(torch.uint8)
 
 
-def trained(iterations=200, batch=64):
+def trained(iterations=150, batch=48):
     """A small net that has learned the velocity of digits in [-1, 1] a little."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
