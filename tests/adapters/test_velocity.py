@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from transflow.adapters.velocity import Convention, adapt
+from transflow.adapters.networks import Convention
+from transflow.adapters.velocity import adapt
 from transflow.gaussians.evidence import Evidence
 from transflow.pictures.pixels import PixelFormat
 from velocities import GaussianVelocity, SmallNet, digits, trained
