@@ -61,7 +61,7 @@ class Step:
         b: not 0.
     """
 
-    net: Net
+    net: Net = field(repr=False)
     t: float
     a: float
     b: float
@@ -170,7 +170,7 @@ class Sampler:
 
     def decode(self, noise: Tensor) -> Tensor:
         """Return pictures of noise, (B, ...) both; differentiable."""
-        for step in self.steps:
+        for step in self.steps if len(noise) else ():
             noise = step(noise)
         return noise
 

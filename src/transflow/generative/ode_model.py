@@ -47,8 +47,8 @@ class OdeModel:
             residual that passes for solved.
     """
 
-    sampler: Sampler
-    network: nn.Module
+    sampler: Sampler = field(repr=False)
+    network: nn.Module = field(repr=False)
     shape: tuple[int, int, int]
     pixels: PixelFormat = RANGE
     family: str = "ode"
@@ -159,10 +159,7 @@ class OdeModel:
         Raises:
             ValueError: latents of another shape, or not finite.
         """
-        if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != self.dim:
-            raise ValueError(f"Expected latents of shape (B, {self.dim}); got {_kind(latents)}.")
-        if not torch.isfinite(latents).all():
-            raise ValueError("Expected finite latents; got NaN or infinity.")
+        check_latents(latents, self.dim)
         with full_float32(self.device), torch.set_grad_enabled(latents.requires_grad):
             return self.sampler.decode(latents.to(like(self.network)).view(-1, *self.shape))
 
@@ -182,6 +179,14 @@ def checked(pictures: Tensor, shape: tuple[int, int, int]) -> Tensor:
     if not right or pictures.ndim != 4:
         raise ValueError(f"Expected uint8 pictures of shape (B, {', '.join(map(str, shape))}); got {_kind(pictures)}.")
     return pictures
+
+
+def check_latents(latents: Tensor, dim: int) -> None:
+    """Raise `ValueError` unless these are finite latents (B, D)."""
+    if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != dim:
+        raise ValueError(f"Expected latents of shape (B, {dim}); got {_kind(latents)}.")
+    if not torch.isfinite(latents).all():
+        raise ValueError("Expected finite latents; got NaN or infinity.")
 
 
 def like(network: nn.Module) -> Tensor:
