@@ -1,0 +1,1 @@
+"""Other libraries' models behind the contract, one file each, imported on use."""
