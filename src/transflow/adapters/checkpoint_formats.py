@@ -30,7 +30,7 @@ class Format:
         pixels: how its training script makes floats of pixels; None where there is no such script.
         notes: what a user must know.
         options: which of label and scale_map it takes.
-        measured: whether a round trip is cheap enough to be measured when a file is opened.
+        lacks: what its models have not, and why.
     """
 
     build: Callable[..., LayeredFlow | OfClass]
@@ -39,7 +39,7 @@ class Format:
     pixels: PixelFormat | None
     notes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-    measured: bool = True
+    lacks: tuple[tuple[str, str], ...] = ()
 
     def knows(self, name: str) -> bool:
         """Return whether files of this format have weights of this name."""
@@ -135,7 +135,10 @@ FORMATS = {
         PixelFormat(8, -1.0, 1.0, ends=True),
         ("It was trained on pictures with Gaussian noise, and draws such: TarFlow.denoise takes the noise away.",),
         ("label",),
-        measured=False,
+        (
+            ("levels", "its latents are patches of one size"),
+            ("exactness", "decoding takes a pass for each patch, and is not tried when a file is opened"),
+        ),
     ),
     "uva": Format(
         uva,

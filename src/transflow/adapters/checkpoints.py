@@ -22,11 +22,6 @@ from transflow.store.container import PathLike
 from transflow.store.foreign import read_tensors
 from transflow.store.identity import fingerprint
 
-LACKS = {
-    "features": "only the families of transflow give their hidden activations",
-    "levels": "its latents are not ordered by level",
-}
-
 
 def load(
     path: PathLike,
@@ -64,7 +59,9 @@ def load(
     found = FORMATS[format]
     given = {"label": label, "scale_map": scale_map}
     if refused := [name for name, value in given.items() if value is not None and name not in found.options]:
-        raise ValueError(f"Expected no {' and '.join(refused)}, which a checkpoint of {format} does not have: {path}")
+        raise ValueError(
+            f"Expected options of a checkpoint of {format}; got {', '.join(refused)}, which it has not: {path}"
+        )
     if (pixels := pixels or found.pixels) is None:
         raise ValueError(
             f"Expected pixels=PixelFormat(...), how pixels became floats in training, which a {format} file does not "
@@ -85,9 +82,9 @@ def load(
             fingerprint=fingerprint(format, configuration, {k: t for k, t in weights.items() if found.uses(k)}),
             level_sizes=flow.level_sizes,
             card={"family": format, "name": Path(path).name, "notes": list(found.notes)},
-            lacks={name: reason for name, reason in LACKS.items() if name != "levels" or flow.level_sizes is None},
+            lacks={"features": "only the families of transflow give their hidden activations"} | dict(found.lacks),
         )
-        exactness = round_trip_error(source) if found.measured else None
+        exactness = None if "exactness" in source.lacks else round_trip_error(source)
     except KeyError as error:
         raise ValueError(f"Expected a whole checkpoint of {format}; got one without {error.args[0]}: {path}") from None
     except (RuntimeError, IndexError) as error:

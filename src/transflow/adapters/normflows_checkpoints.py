@@ -50,9 +50,9 @@ def normflows(weights: Weights, shape: Shape | None, label: Label, scale_map: Sc
     levels = numbered(weights, r"flows\.(\d+)\.")
     bases = [base(weights, f"q0.{level}", label) for level in levels]
     channels = len(weights[f"flows.{levels[-1]}.0.flows.2.t"].flatten()) // 4
-    if bases[0][0].shape[1:] != (1, 1):
-        side_h, side_w = bases[0][0].shape[1:]
-        shape = shape or (channels, side_h << len(levels), side_w << len(levels))
+    side_h, side_w = bases[-1][0].shape[1:]  # of the finest level
+    if shape is None and (side_h, side_w) != (1, 1):
+        shape = (channels, 2 * side_h, 2 * side_w)
     shape = given(shape, channels, len(levels))
     for level in reversed(levels):  # the deepest is the first of the file
         layers.append(Squeeze())
