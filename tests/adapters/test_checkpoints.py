@@ -247,3 +247,22 @@ def test_bad_pictures_and_latents_are_refused_in_a_line(saved):
     for bad in (torch.zeros(1, 5), torch.zeros(192), torch.full((1, 192), math.nan)):
         with pytest.raises(ValueError, match=r"Expected .*latents"):
             source.decode(bad)
+
+
+def test_a_trained_model_of_somebody_else_gives_its_figure_and_inverts():
+    """Bits per dimension of blank and drawn digits; the figure on MNIST is a throw-away measurement, not a test."""
+    path = CHECKPOINTS / "mnist-flow" / "MNISTFlow_simple.ckpt"
+    if not path.exists():
+        pytest.skip("needs somebody's trained checkpoint, which is not in the repository (TRANSFLOW_CHECKPOINTS)")
+    source = load(path)
+    assert source.shape == (1, 28, 28)
+    assert source.exactness < 1e-3
+    one = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    one[..., 5:23, 13:16] = 250
+    noise = pictures(source.shape, 1)
+    latents, log_prob = source.encode_and_log_prob(torch.cat([one, noise]))
+    bits = 8 - log_prob / (784 * math.log(2))
+    assert 0.5 < bits[0] < 3 < bits[1]
+    torch.testing.assert_close(
+        source.decode(latents[:1]), source.pixels.unit(source.pixels.centre(one)), rtol=0, atol=1e-3
+    )

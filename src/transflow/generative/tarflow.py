@@ -77,25 +77,17 @@ class TarFlowConfig:
 
 
 class Cache:
-    """Keys and values of the tokens that a layer has seen, of one pass backwards.
+    """Keys and values of the tokens that a layer has seen on the way back, (B, heads, tokens, head) each."""
 
-    Args:
-        batch: B.
-        heads: attention heads.
-        tokens: T, how many may come.
-        head: width of a head.
-        like: of the dtype and on the device wanted.
-    """
-
-    def __init__(self, batch: int, heads: int, tokens: int, head: int, like: Tensor) -> None:
-        self.held = like.new_empty(2, batch, heads, tokens, head)
-        self.count = 0
+    def __init__(self) -> None:
+        self.key: Tensor | None = None
+        self.value: Tensor | None = None
 
     def add(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Return all keys and values, with these of one more token, (B, heads, 1, head)."""
-        self.held[0, :, :, self.count], self.held[1, :, :, self.count] = key[:, :, 0], value[:, :, 0]
-        self.count += 1
-        return self.held[0, :, :, : self.count], self.held[1, :, :, : self.count]
+        self.key = key if self.key is None else torch.cat([self.key, key], 2)
+        self.value = value if self.value is None else torch.cat([self.value, value], 2)
+        return self.key, self.value
 
 
 class Attention(nn.Module):
@@ -111,7 +103,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
         """Return (B, T, width) of the whole sequence; of one token, (B, 1, width), with the cache of those before."""
         q, k, v = self.qkv(self.norm(x)).unflatten(2, (3 * self.heads, -1)).transpose(1, 2).chunk(3, 1)
-        if cache:
+        if cache is not None:
             k, v = cache.add(k, v)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=cache is None)
         return self.proj(seen.transpose(1, 2).flatten(2))
@@ -190,12 +182,10 @@ class Block(nn.Module):
 
     def inverse(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return x, token after token."""
-        config, z = self.config, self.order(z)
-        heads = config.width // config.head
-        caches = [Cache(len(z), heads, config.tokens, config.head, z) for _ in self.attn_blocks]
-        offset = self.offset(labels)
+        z, offset = self.order(z), self.offset(labels)
+        caches = [Cache() for _ in self.attn_blocks]
         done = [z[:, :1]]
-        for t in range(1, config.tokens):
+        for t in range(1, self.config.tokens):
             a, m = self.net(done[-1], offset[..., t - 1 : t, :], caches)
             done.append(z[:, t : t + 1] * a.exp() + m)
         return self.order(torch.cat(done, 1))
