@@ -147,6 +147,10 @@ def test_each_picture_has_the_latent_that_it_has_alone_and_nothing_is_random(sav
     assert torch.equal(torch.get_rng_state(), state)
     assert source.exactness is None or source.exactness < 1e-4
     assert not latents.requires_grad
+    none, no_log_prob = source.encode_and_log_prob(seen[:0])
+    assert none.shape == (0, source.dim)
+    assert no_log_prob.shape == (0,)
+    assert source.decode(none).shape == (0, *source.shape)
 
 
 def test_another_file_class_format_or_shape_is_another_model(saved):
@@ -234,6 +238,7 @@ def test_options_are_asked_for_and_refused_in_a_line(tmp_path):
     assert "got label" in refusal(tmp_path, rosinality_weights(), shape=(3, 8, 8), label=1)
     assert "no classes" in refusal(tmp_path, tarflow_weights(), label=1)
     assert "a class from 0 to 3" in refusal(tmp_path, tarflow_weights(classes=4), label=4)
+    assert "(channels, height, width)" in refusal(tmp_path, rosinality_weights(), shape=(8, 8))
     assert "16 patches of 12 numbers" in refusal(tmp_path, tarflow_weights(), shape=(3, 8, 9))
     assert "dtype" in refusal(tmp_path, tarflow_weights(), dtype=torch.float16)
     assert "rosinality, chaiyujin" in refusal(tmp_path, tarflow_weights(), format="glow")

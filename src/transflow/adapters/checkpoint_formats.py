@@ -16,7 +16,7 @@ from transflow.adapters.layered_flow import LayeredFlow
 from transflow.adapters.normflows_checkpoints import normflows
 from transflow.adapters.tarflow_checkpoints import OfClass, tarflow
 from transflow.pictures.pixels import PixelFormat
-from transflow.store.container import PathLike
+from transflow.store.files import PathLike
 
 
 @dataclass(frozen=True)

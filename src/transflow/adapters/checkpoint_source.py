@@ -65,11 +65,22 @@ class CheckpointSource:
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Return latents, (B, D), of uint8 pictures (B, C, H, W), at their bins' centres."""
-        return self._forward(pictures)[1]
+        return self.encode_and_log_prob(pictures)[0]
 
+    @torch.no_grad()
     def encode_and_log_prob(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `encode` gives and the log density of pictures in [0, 1]^D, (B,), double, in nats."""
-        x, z, log_det = self._forward(pictures)
+        fits = isinstance(pictures, Tensor) and pictures.ndim == 4 and pictures.shape[1:] == self.shape
+        if not fits or pictures.dtype != torch.uint8:
+            raise ValueError(
+                f"Expected pictures of shape (B, {', '.join(map(str, self.shape))}), uint8; got {_kind(pictures)}."
+            )
+        if not len(pictures):  # one stand-in goes through, so that the results have the right shapes
+            z, log_prob = self.encode_and_log_prob(pictures.new_zeros(1, *self.shape))
+            return z[:0], log_prob[:0]
+        x = self.pixels.centre(pictures.to(self.device)).to(self._like)
+        with full_float32(self.device):
+            z, log_det = self.flow(x)
         return z, self.prior.log_prob(z) + log_det.double() + self.pixels.log_det(x)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -83,19 +94,10 @@ class CheckpointSource:
             raise ValueError(f"Expected latents of shape (B, {self.dim}); got {_kind(latents)}.")
         if not torch.isfinite(latents).all():
             raise ValueError("Expected finite latents; got NaN or infinity.")
+        if not len(latents):
+            return self.decode_unclamped(latents.new_zeros(1, self.dim))[:0]
         with full_float32(self.device):
             return self.pixels.unit_unclamped(self.flow.inverse(latents.to(self._like)))  # type: ignore[operator]
-
-    @torch.no_grad()
-    def _forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        fits = isinstance(pictures, Tensor) and pictures.ndim == 4 and pictures.shape[1:] == self.shape
-        if not fits or pictures.dtype != torch.uint8:
-            raise ValueError(
-                f"Expected pictures of shape (B, {', '.join(map(str, self.shape))}), uint8; got {_kind(pictures)}."
-            )
-        x = self.pixels.centre(pictures.to(self.device)).to(self._like)
-        with full_float32(self.device):
-            return x, *self.flow(x)
 
     @property
     def _like(self) -> Tensor:

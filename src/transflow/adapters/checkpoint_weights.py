@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from transflow.adapters.layered_flow import Convolution, Coupling, ScaleMap, Shape
+from transflow.adapters.layered_flow import Convolution, Coupling, ScaleMap
+from transflow.pictures.preprocess import Shape
 
 Weights = Mapping[str, Tensor]
 Label = int | Sequence[float] | None

@@ -16,9 +16,10 @@ import torch
 from transflow.adapters.checkpoint_formats import FORMATS, recognise
 from transflow.adapters.checkpoint_source import CheckpointSource
 from transflow.adapters.checkpoint_weights import Label
-from transflow.adapters.layered_flow import ScaleMap, Shape
+from transflow.adapters.layered_flow import ScaleMap
 from transflow.pictures.pixels import PixelFormat
-from transflow.store.container import PathLike
+from transflow.pictures.preprocess import Shape
+from transflow.store.files import PathLike
 from transflow.store.foreign import read_tensors
 from transflow.store.identity import fingerprint
 
@@ -69,11 +70,13 @@ def load(
         )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
         raise ValueError(f"Expected finite weights; got NaN or infinity: {path}")
+    wanted = None if shape is None else tuple(shape)
+    if wanted and (len(wanted) != 3 or not all(isinstance(side, int) and side > 0 for side in wanted)):
+        raise ValueError(f"Expected shape=(channels, height, width); got {shape}.")
     taken = {name: given[name] for name in found.options}
     try:
-        wanted = None if shape is None else tuple(shape)
         flow = found.build({name: tensor.double() for name, tensor in weights.items()}, wanted, **taken)
-        flow.to(device=device, dtype=dtype).requires_grad_(False).eval()
+        flow.to(dtype).requires_grad_(False).eval()
         configuration = {"shape": flow.shape, "pixels": pixels} | {k: v for k, v in taken.items() if v is not None}
         source = CheckpointSource(
             flow=flow,
@@ -92,6 +95,7 @@ def load(
             f"Expected a checkpoint of {format} whose weights fit each other; got others "
             f"({' '.join(str(error).split())[:120]}): {path}"
         ) from None
+    flow.to(device)
     return replace(source, exactness=exactness)
 
 
@@ -100,4 +104,4 @@ def round_trip_error(source: CheckpointSource) -> float:
     noise = torch.randint(0, 256, source.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pictures = torch.stack([torch.full_like(noise, 128), noise])
     seen = source.pixels.unit_unclamped(source.pixels.centre(pictures))
-    return float((source.decode_unclamped(source.encode(pictures)).cpu() - seen).abs().max())
+    return float((source.decode_unclamped(source.encode(pictures)) - seen).abs().max())

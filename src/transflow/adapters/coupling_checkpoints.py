@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.adapters.checkpoint_weights import Weights, numbered
-from transflow.adapters.layered_flow import Convolution, Cut, LayeredFlow, Shape, Squeeze
+from transflow.adapters.layered_flow import Convolution, Cut, LayeredFlow, Squeeze
+from transflow.pictures.preprocess import Shape
 
 
 class ConcatELU(nn.Module):

@@ -32,7 +32,8 @@ from transflow.adapters.checkpoint_weights import (
     one_of,
     zero_convolution,
 )
-from transflow.adapters.layered_flow import Affine, Convolution, Coupling, Cut, LayeredFlow, Shape, Squeeze, Standardise
+from transflow.adapters.layered_flow import Affine, Convolution, Coupling, Cut, LayeredFlow, Squeeze, Standardise
+from transflow.pictures.preprocess import Shape
 
 Y0AST_NAMES = (  # as chaiyujin's
     (r"\.block\.", ".f."),

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.generative.bijections import squeeze, unsqueeze
+from transflow.pictures.preprocess import Shape
 
-Shape = tuple[int, int, int]
 ScaleMap = Literal["sigmoid", "sigmoid_inv", "exp"]
 
 LOG_SCALES: dict[ScaleMap, Callable[[Tensor], Tensor]] = {  # of the encoding direction
@@ -70,7 +70,7 @@ class Affine(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, (B,), in nats."""
-        return F.conv2d(x, self.matrix, self.bias), (self.log_det * x[0, 0].numel()).expand(len(x))
+        return F.conv2d(x, self.matrix, self.bias), (self.log_det * (x.shape[-1] * x.shape[-2])).expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return x."""

@@ -31,10 +31,10 @@ from transflow.adapters.layered_flow import (
     Cut,
     LayeredFlow,
     ScaleMap,
-    Shape,
     Squeeze,
     Standardise,
 )
+from transflow.pictures.preprocess import Shape
 
 
 def normflows(weights: Weights, shape: Shape | None, label: Label, scale_map: ScaleMap | None) -> LayeredFlow:

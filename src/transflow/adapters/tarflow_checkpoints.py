@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from transflow.adapters.checkpoint_weights import Label, Weights, numbered
-from transflow.adapters.layered_flow import Shape
 from transflow.generative.tarflow import TarFlow, TarFlowConfig
+from transflow.pictures.preprocess import Shape
 
 HEAD = 64  # of every attention head there, whatever the width
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from transflow.store.container import PathLike
+from transflow.store.files import PathLike
 
 PLACES = ("state_dict", "model_state_dict", "model", "graph", "net", "flow", "module", "weights")
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")  # of DataParallel, torch.compile and trainers
