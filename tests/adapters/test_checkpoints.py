@@ -3,6 +3,8 @@
 import math
 import os
 import pickle
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -84,7 +86,14 @@ def opened(saved, name, **options):
     return load(saved(name), **{**CASES[name][2], **options})
 
 
-SOURCES = {name: (lambda saved, name=name: opened(saved, name)) for name in CASES}
+def made(name):
+    """The source of a case, of a file that is gone."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(CASES[name][0](), f"{folder}/made.pt")
+        return load(f"{folder}/made.pt", **CASES[name][2])
+
+
+SOURCES = {f"checkpoint, {name}": partial(made, name) for name in CASES}
 
 
 def pictures(shape, count=3):
@@ -178,6 +187,27 @@ def test_all_split_latents_are_kept_and_belong_to_levels(saved):
     assert source.level_sizes == (64, 32, 32)
     assert opened(saved, "uva, multi-scale").level_sizes == (32, 32)
     assert opened(saved, "tarflow").lacks.keys() >= {"levels", "exactness"}
+
+
+def test_pixels_are_floats_as_the_training_scripts_have_them():
+    v = torch.tensor([0, 3, 130, 255], dtype=torch.uint8)
+    p = 5e-6 + (1 - 1e-5) * (v.double() + 0.5) / 256
+    expected = {
+        "rosinality": (v.double() / 8).floor() / 32 - 0.5 + 0.5 / 32,
+        "chaiyujin": v.double() / 255,
+        "y0ast": v.double() / 256 - 0.5 + 0.5 / 256,
+        "tarflow": (v.double() / 255 - 0.5) / 0.5,
+        "uva": p.log() - (1 - p).log(),
+    }
+    for name, floats in expected.items():
+        torch.testing.assert_close(FORMATS[name].pixels.centre(v).double(), floats, rtol=1e-5, atol=1e-5)
+    assert FORMATS.keys() - expected.keys() == {"normflows"}  # a library without a training script
+
+
+def test_a_fingerprint_is_for_ever(tmp_path):
+    weights = {name: torch.full_like(tensor, 0.25) for name, tensor in tarflow_weights(size=4).items()}
+    torch.save(weights, tmp_path / "a.pt")
+    assert load(tmp_path / "a.pt").fingerprint == "d8b97d649e1cdc5692565ea1bac718a1ac2bdd30e44a214a4dd604a9f654764c"
 
 
 def refusal(tmp_path, content, **options):
