@@ -87,10 +87,13 @@ def test_objects_of_the_libraries_themselves(name):
 
 
 def test_nothing_is_imported_for_a_look():
+    """Least of all zuko, which switches the argument checks of torch.distributions off."""
     code = (
         "import sys, torch\n"
+        "import transflow.adapters.zuko\n"
         "from transflow.adapters.recognise import recognise\n"
         "before = set(sys.modules); recognise(torch.nn.Linear(1, 1)); recognise('x')\n"
-        "assert set(sys.modules) == before, set(sys.modules) - before"
+        "assert set(sys.modules) == before, set(sys.modules) - before\n"
+        "assert 'zuko' not in sys.modules and torch.distributions.Distribution._validate_args"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -32,6 +32,15 @@ def dense():
     return td.MultivariateNormal(draw(D), scale_tril=factor)
 
 
+@pytest.fixture(params=["_InverseTransform", "Inverse"])
+def name_of_inverses(request):
+    """Importing zuko renames a class of torch."""
+    before = tt._InverseTransform.__name__
+    tt._InverseTransform.__name__ = request.param
+    yield
+    tt._InverseTransform.__name__ = before
+
+
 class Mixing(tt.Transform):
     """A triangular linear layer, as users' own transforms hold networks of single precision."""
 
@@ -124,6 +133,12 @@ def test_density_is_torchs(name):
         return found.flatten(1).sum(1) if found.ndim > 1 else found
 
     laws.density_is_the_librarys(SOURCES[name](), log_prob)
+
+
+@pytest.mark.usefixtures("name_of_inverses")
+def test_inverses_are_known_by_either_name():
+    source = SOURCES["inverses and compositions"]()
+    assert [step.turned for step in source.bijection.steps] == [False, False, True, True, False]
 
 
 def test_every_parameter_and_option_is_in_the_fingerprint():

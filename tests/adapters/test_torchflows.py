@@ -43,7 +43,6 @@ FLOWS = {
 }
 GLOWS = {
     "affine glow": (LARGE, lambda: Flow(multiscale.AffineGlow(LARGE))),
-    "shift glow": (LARGE, lambda: Flow(multiscale.ShiftGlow(LARGE))),
 }
 CONTINUOUS = {
     "ffjord": (SHAPE, lambda: Flow(FFJORD((D,)))),
@@ -68,7 +67,7 @@ SOURCES = {name: lambda name=name: source_of(name) for name in ALL}
 @pytest.mark.parametrize("name", ALL)
 def test_laws(name):
     source = source_of(name)
-    laws.obeys(source, tolerance=1e-3)
+    laws.obeys(source, tolerance=1e-3, density_tolerance=None)
     laws.pickles(source)
 
 
