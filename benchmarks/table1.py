@@ -106,7 +106,7 @@ def main() -> None:
     model = load(a.model)
     pool, pool_y = digits["x_train"], digits["y_train"]
     test_x, test_y = digits["x_test"][: a.queries], digits["y_test"][: a.queries]
-    queries = model.fit(test_x)
+    queries = model.preprocess(test_x)
     found: dict[str, dict[int, list[float]]] = {}
     errors: dict[str, dict[int, list[float]]] = {}
     alarms: dict[str, dict[int, list[float]]] = {}
@@ -122,12 +122,12 @@ def main() -> None:
     copied = "copies of queries too" if a.query_copies > 1 else ""
     asked = {"latents": model.encode(queries)}
     asked["directions"] = directions(asked["latents"])
-    asked["activations"] = encoded(model.source.activations, queries, 1)[:, 0]
+    asked["activations"] = encoded(model.source.features, queries, 1)[:, 0]
     moved = None
     if copied and wanted(f"transflow auto, augmented, {copied}"):
         moved = {
             "directions": encoded(lambda x: directions(model.encode(x)).half(), queries, a.query_copies, 0.5),
-            "activations": encoded(lambda x: model.source.activations(x).half(), queries, a.query_copies, 0.5),
+            "activations": encoded(lambda x: model.source.features(x).half(), queries, a.query_copies, 0.5),
         }
     hog_test = hog_features(test_x) if wanted("HOG") else None
     net_test = net.numpy() if wanted("ImageNet") and (net := imagenet_features(queries)) is not None else None
@@ -135,11 +135,11 @@ def main() -> None:
         rng = np.random.default_rng(seed)
         drawn = np.stack([rng.permutation(np.flatnonzero(pool_y == c))[: max(counts)] for c in range(10)])
         flat = drawn.T.ravel()  # the first of each class, the second of each, ...
-        pictures, labels = model.fit(pool[flat]), pool_y[flat]
+        pictures, labels = model.preprocess(pool[flat]), pool_y[flat]
         copies = augment.affine(pictures)
         latents = model.encode(pictures)
         seen = directions(latents)
-        inner = encoded(model.source.activations, pictures, augment.COPIES)
+        inner = encoded(model.source.features, pictures, augment.COPIES)
         hog_pool = hog_features(pool[flat]) if hog_test is not None else None
         net_pool = imagenet_features(pictures).numpy() if net_test is not None else None
         for m in counts:

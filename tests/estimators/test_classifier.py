@@ -10,6 +10,7 @@ from PIL import Image
 
 from transflow import Evidence, FewShotClassifier, Model, load, metrics
 from transflow.cli import main
+from transflow.conditioning.typicality import compare
 from transflow.estimators import folders as evaluation
 from transflow.pictures import augment
 from transflow.pictures import grids as figures
@@ -147,7 +148,7 @@ def test_encodings_are_kept_on_disk(model, task, tmp_path, monkeypatch):
     expected = first.predict_proba(x)
     assert len(list((tmp_path / "kept").iterdir())) >= 2
     monkeypatch.setattr(type(model.source), "encode", None)
-    monkeypatch.setattr(type(model.source), "activations", None)
+    monkeypatch.setattr(type(model.source), "features", None)
     second = FewShotClassifier(model, cache=tmp_path / "kept").fit(x, y)
     np.testing.assert_array_equal(second.predict_proba(x), expected)
 
@@ -266,7 +267,7 @@ def test_a_folder_is_evidence_by_itself(folders, model):
 def test_a_score_is_compared_with_reference_pictures(folders, model_file, model, capsys):
     assert main(["score", str(folders / "query"), "-m", str(model_file), "--reference", str(folders / "support")]) == 0
     assert "p typical" in capsys.readouterr().out
-    found = evaluation.compare(model, folders / "support", folders / "support")
+    found = compare(model, folders / "support", folders / "support")
     assert (found.by_likelihood > 0).all()
     assert (found.by_typicality <= 1).all()
 
@@ -308,7 +309,7 @@ def test_a_saved_classifier_keeps_its_precision(model_file, task, tmp_path):
 def test_one_pass_for_both_views_tells_what_two_do(model, task):
     class TwoPasses:
         def __getattr__(self, name):
-            if name == "encode_and_activations":
+            if name == "encode_and_features":
                 raise AttributeError(name)
             return getattr(model.source, name)
 

@@ -21,16 +21,16 @@ def make(kind, seed=0):
     """A covariance of each structure."""
     g = rng(seed)
     if kind == "scalar":
-        return cov.covariance(0.7 + seed, D)
+        return cov.as_covariance(0.7 + seed, D)
     diagonal = torch.rand(D, generator=g, dtype=torch.float64) + 0.3
     if kind == "diagonal":
-        return cov.covariance(diagonal, D)
+        return cov.as_covariance(diagonal, D)
     factor = torch.randn(D, 2, generator=g, dtype=torch.float64)
     if kind == "low rank":
-        return cov.covariance(diagonal, D, factor)
+        return cov.as_covariance(diagonal, D, factor)
     if kind == "scalar + low rank":
-        return cov.covariance(0.4, D, factor)
-    return cov.covariance(torch.diag(diagonal) + factor @ factor.T, D)
+        return cov.as_covariance(0.4, D, factor)
+    return cov.as_covariance(torch.diag(diagonal) + factor @ factor.T, D)
 
 
 KINDS = ["scalar", "diagonal", "low rank", "scalar + low rank", "full"]
@@ -165,7 +165,7 @@ def test_large_dimensions_build_no_square_matrix():
     factor = torch.randn(dim, m, generator=rng(0)) / 10
     z = torch.randn(m, dim, generator=rng(1))
     prior = Gaussian.of(torch.zeros(dim), 1.0, factor)
-    posterior = prior.condition(Evidence.of(z), cov.covariance(torch.rand(dim) + 1, dim, factor))
+    posterior = prior.condition(Evidence.of(z), cov.as_covariance(torch.rand(dim) + 1, dim, factor))
     assert torch.isfinite(posterior.log_prob(z)).all()
     assert posterior.sample(3, seed=0).shape == (3, dim)
     with pytest.raises(ValueError, match="full covariance"):

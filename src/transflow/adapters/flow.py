@@ -2,7 +2,10 @@
 
     pictures, uint8 --pixels--> x --bijection--> z --standardise--> eps ~ N(0, I)
 
-and, u the picture in the unit range, log p(u) = log N(eps; 0, I) + log |det dz/dx| + log |det deps/dz| + log |det dx/du|.
+and, with u the picture in the unit range,
+
+    log p(u) = log N(eps; 0, I) + log |det dz/dx| + log |det deps/dz| + log |det dx/du|.
+
 What differs between libraries is the bijection, a small frozen dataclass that holds the user's copied module.
 """
 
@@ -152,6 +155,8 @@ class DensitySource(FlowSource):
         """Return what `encode` does, and the log density (B,) of the pictures in the unit range, nats, double."""
         x, eps, log_det = self._encode(pictures)
         assert log_det is not None
+        if not len(x):
+            return eps, log_det.double()
         return eps.to(self.like), self.prior.log_prob(eps) + log_det + self.pixels.log_det(x)
 
 

@@ -8,6 +8,7 @@ handled here:
   again in double, alone, so that its neighbours do not change;
 - an `ActNorm` or `BatchNorm` that no training has filled is refused;
 - `Sigmoid` clamps at 1e-6: latents beyond 13.8 do not come back, which the card says;
+- a masked autoregressive flow leaves a missing context out in silence: it is asked for;
 - a cache of linear layers is switched off, as it may be stale.
 
 A multi-scale flow's latents are flat, finest level first.
@@ -120,6 +121,8 @@ def adapt(
     """
     shape = of_shape(shape)
     _refuse(flow)
+    if context is None and any(path.endswith("context_layer") for path, _ in flow.named_modules()):
+        raise ValueError("Expected the context of a conditional nflows flow, which would go on without; give context=.")
     copied = still(flow)
     for _, layer in find(copied, "nflows.Linear"):
         layer.use_cache(False)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,7 +43,6 @@ from transflow.pictures.pixels import PixelFormat
 EXTRA = "torchflows"
 CONVOLUTION = "torchflows.Invertible1x1ConvolutionTransformer"
 CORRECTED = "the library's own log_prob leaves the factor H W out of its 1x1 convolutions; the density here has it"
-TURNED = "its 1x1 convolutions are inverted, and their log-determinant lacks a factor"
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,17 @@ class Events:
     Attributes:
         flow: the module.
         context: (1, ...), or None.
-        exact: whether its log-determinant is.
-        probing: whether it draws random numbers, which are then always the same.
+        probing: whether its log-determinant is estimated at random; it draws the same numbers at each call.
     """
 
     flow: Any
     context: Tensor | None
-    exact: bool
     probing: bool
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return z and log |det dz/dx|."""
         z, log_det = self._run("forward", x)
-        return z.flatten(1), log_det if self.exact else None
+        return z.flatten(1), None if self.probing else log_det
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return x of z."""
@@ -117,38 +115,35 @@ def adapt(
     held = None if context is None else context.detach().to(like).reshape(1, *wanted)
     base = _base(copied.base)
     probing = bool(find(copied, "torchflows.HutchinsonTimeDerivative"))
+    identity = fingerprint("torchflows", copied, {"pixels": pixels, "shape": shape}, context=held)
     convolutions = find(copied, CONVOLUTION)
     for _, layer in convolutions:
-        layer.register_forward_hook(put_right)
-    turned = any(
-        "forward" in vars(layer) and find(layer, CONVOLUTION) for _, layer in find(copied, "torchflows.Bijection")
-    )
-    notes = [note for note in (base.note, CORRECTED if convolutions and not turned else "") if note]
+        layer.forward, layer.inverse = partial(put_right, layer, "forward"), partial(put_right, layer, "inverse")
+    notes = [note for note in (base.note, CORRECTED if convolutions else "") if note]
     lacks = {"features": HIDDEN}
-    if probing or turned:
-        lacks["score"] = TURNED if turned else NO_DENSITY
-    exact = "score" not in lacks
+    if probing:
+        lacks["score"] = NO_DENSITY
     masked = [layer for _, layer in find(copied, "torchflows.MaskedAutoregressiveBijection")]
     if text := slow(base.dim * len(masked), "decoding", "A coupling flow decodes in one pass a layer."):
         lacks["exactness"] = UNMEASURED
         notes.append(text)
-    source = (DensitySource if exact else FlowSource)(
-        bijection=Events(copied, held, exact, probing),
+    source = (FlowSource if probing else DensitySource)(
+        bijection=Events(copied, held, probing),
         base=base,
         shape=shape,
         pixels=pixels,
         like=like,
-        fingerprint=fingerprint("torchflows", copied, {"pixels": pixels, "shape": shape}, context=held),
+        fingerprint=identity,
         card={"family": "torchflows", "class": type(flow.bijection).__name__, "notes": notes},
         lacks=lacks,
     )
     return measure.checked(source, inexact, decodes=not text)
 
 
-def put_right(layer: Any, given: Any, result: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return a 1x1 convolution's result with the log-determinant times H W: it acts at every pixel (a forward hook)."""
-    z, log_det = result
-    return z, log_det * math.prod(layer.image_dimensions)
+def put_right(layer: Any, way: str, values: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a 1x1 convolution's method does, with the log-determinant times H W: it acts at every pixel."""
+    moved, log_det = getattr(type(layer), way)(layer, values, parameters)
+    return moved, log_det * math.prod(layer.image_dimensions)
 
 
 def _base(base: Any) -> Base:
@@ -167,4 +162,8 @@ def _refuse(flow: nn.Module) -> None:
         raise ValueError(
             f"Expected a flow that inverts; got a {type(layer).__name__} at {path}, whose encoder is random at every "
             "call and whose inverse errs by 0.1. Train a coupling flow."
+        )
+    for path, layer in find(flow, "torchflows.ClassicResidualBijection"):
+        raise ValueError(
+            f"Expected a flow whose layers go both ways; got a {type(layer).__name__} at {path}. Train a coupling flow."
         )

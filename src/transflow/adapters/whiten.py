@@ -226,7 +226,7 @@ def base_of(distribution: Any) -> Base:
         inner = inner.base_dist
         families = _families(inner)
     if "Normal" in families:
-        return Diagonal.of(inner.loc, inner.scale.log())
+        return Diagonal.of(inner.loc, inner.scale.double().log())
     if "Uniform" in families:
         low, high = torch.broadcast_tensors(inner.low.detach().double(), inner.high.detach().double())
         return Box(low.flatten(), high.flatten())

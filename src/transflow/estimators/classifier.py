@@ -16,17 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transflow.conditioning.model import Model, PathLike
+from transflow.conditioning.model import Model
 from transflow.estimators.features import Augment, encoded, labelled
 from transflow.estimators.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
 from transflow.fewshot.classifier import FewShot, View, check_noise
 from transflow.fewshot.ensemble import Candidate, Choice
 from transflow.gaussians.evidence import Evidence
-from transflow.gaussians.noise import NoiseLike
+from transflow.gaussians.noise import NoiseSpec
 from transflow.library import load as library
 from transflow.store import container as checkpoint
+from transflow.store.files import PathLike
 from transflow.store.identity import digest
 
+SCHEMA = checkpoint.Schema("classifier")
 CHUNK = 512  # pictures at a time: bounds memory, changes nothing else
 
 
@@ -61,7 +63,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         model: Any = None,
-        noise: NoiseLike = "auto",
+        noise: NoiseSpec = "auto",
         augment: Augment = False,
         query_copies: int = 1,
         cache: PathLike | None = None,
@@ -211,13 +213,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: the model has other weights, or the file is damaged or foreign.
         """
-        tensors, header = checkpoint.read(path, "classifier")
+        tensors, header = checkpoint.read(path, SCHEMA)
         if model is None and header["model"]:
-            model = library.made_with(path, header)
+            model = library.load_model_of(path, header)
         made = cls(model, **header["parameters"])
         found = made._model()
         if found is not None:
-            found.check_made(path, header)
+            found.check_same_model(path, header)
         views = {}
         for name, view in header["views"].items():
             parts = zip(view["counts"], tensors[f"{name}.total"], tensors[f"{name}.scatter"], strict=True)
@@ -256,7 +258,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             x, y = labelled(x, model)
         if y is None:
             raise ValueError("Expected labels, requires y to be passed, but the target y is None")
-        inputs = model.fit(x) if model is not None else vectors(self, x, reset=reset)
+        inputs = model.preprocess(x) if model is not None else vectors(self, x, reset=reset)
         if not len(inputs):
             raise ValueError("Expected at least one picture; got none.")
         if (
@@ -274,7 +276,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Log densities over T in the order of ``classes_``, (n, C); and p-values (n,), if asked for."""
         self._check_fitted()
         model, fitted = self._model(), self.evidence_.fitted
-        inputs = model.fit(x) if model is not None else vectors(self, x, reset=False)
+        inputs = model.preprocess(x) if model is not None else vectors(self, x, reset=False)
         order = sorted(range(len(self.evidence_.classes)), key=self.evidence_.classes.__getitem__)
         copies = self.query_copies if model is not None else 1
         scores, p = [], []
@@ -294,7 +296,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _views(self, inputs: Any) -> dict[str, Tensor]:
         """Encodings of the evidence by view, (n, K, D); with inner activations, only these get copies."""
         model = self._model()
-        inner = model is not None and self.noise in ("auto", "shared") and hasattr(model.source, "activations")
+        inner = model is not None and self.noise in ("auto", "shared") and hasattr(model.source, "features")
         latents = "directions" if self.noise == "auto" and self._levels() else "latents"
         if not inner:
             return self._encoded([latents], inputs, self.augment)

@@ -16,12 +16,13 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from transflow.conditioning.model import Model, PathLike
+from transflow.conditioning.model import Model
 from transflow.fewshot.densities import directions
 from transflow.pictures import augment as maps
 from transflow.pictures import decode as data
-from transflow.pictures import preprocess as images
+from transflow.pictures.preprocess import BATCH
 from transflow.store import container as checkpoint
+from transflow.store.files import PathLike
 
 Augment = bool | int | Callable[[Tensor], Tensor]
 
@@ -49,8 +50,8 @@ def encoded(
     found = {kind: load_file(entry)["encoded"] for kind, entry in entries.items() if entry and entry.exists()}
     missing = [kind for kind in kinds if kind not in found]
     parts: dict[str, list[Tensor]] = {kind: [] for kind in missing}
-    for i in range(0, len(pictures) if missing else 0, images.BATCH):
-        copies = _copies(pictures[i : i + images.BATCH], augment, strength)
+    for i in range(0, len(pictures) if missing else 0, BATCH):
+        copies = _copies(pictures[i : i + BATCH], augment, strength)
         for kind, part in _seen(model.source, missing, copies.flatten(0, 1)).items():
             parts[kind].append(part.unflatten(0, copies.shape[:2]).cpu())
     for kind, done in parts.items():
@@ -64,8 +65,7 @@ def labelled(folder: Any, model: Model, *, on_bad: Callable[[str], None] | None 
     """Return the pictures of a folder with a sub-folder for each class, fitted to the model, and their classes."""
     if not isinstance(folder, (str, os.PathLike)) or not Path(folder).is_dir():
         raise ValueError("Expected labels, or a folder with a sub-folder for each class; got neither.")
-    channels, size, _ = model.shape
-    read = data.read(folder, channels, size, on_bad=on_bad)
+    read = data.read(folder, model.shape, on_bad=on_bad)
     parts = [Path(name).relative_to(folder).parts for name in read.names]
     loose = [name for name, part in zip(read.names, parts, strict=True) if len(part) < 2]
     if loose:
@@ -88,9 +88,9 @@ def _entry(
 
 def _seen(source: Any, kinds: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
     """What a source makes of pictures, latents or activations or both, each (B, D)."""
-    if len(kinds) == 2 and hasattr(source, "encode_and_activations"):
-        return dict(zip(("latents", "activations"), source.encode_and_activations(pictures), strict=True))
-    return {kind: (source.encode if kind == "latents" else source.activations)(pictures) for kind in kinds}
+    if len(kinds) == 2 and hasattr(source, "encode_and_features"):
+        return dict(zip(("latents", "activations"), source.encode_and_features(pictures), strict=True))
+    return {kind: (source.encode if kind == "latents" else source.features)(pictures) for kind in kinds}
 
 
 def _copies(pictures: Tensor, augment: Augment, strength: float) -> Tensor:

@@ -28,10 +28,10 @@ from torch import Tensor
 from transflow.fewshot import densities as likelihoods
 from transflow.fewshot.calibration import calibrate, weigh
 from transflow.fewshot.densities import Examples, Likelihood
-from transflow.fewshot.ensemble import Candidate, Choice, Expert, Fitted
-from transflow.gaussians import noise as posterior
+from transflow.fewshot.ensemble import Candidate, Choice, Fitted, Member
+from transflow.gaussians import noise as noises
 from transflow.gaussians.evidence import Evidence
-from transflow.gaussians.noise import NoiseLike
+from transflow.gaussians.noise import NoiseSpec
 
 LEFT_OUT = 100  # at most so many examples are left out in turn
 KEPT = 20_000  # rows kept for the shared covariance and for leaving out; sums go on past it
@@ -120,7 +120,7 @@ class FewShot:
         views: by name.
     """
 
-    noise: NoiseLike = "auto"
+    noise: NoiseSpec = "auto"
     classes: tuple[Any, ...] = ()
     labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     keys: tuple[str, ...] = ()
@@ -231,11 +231,11 @@ class FewShot:
         considered = sorted(everyone, key=lambda c: -c.log_prob)
         return Fitted(choice, tuple(considered), tuple(experts), -2 * own)
 
-    def _trials(self, name: str, view: View, folds: Sequence[Fold], truth: Tensor) -> list[Expert]:
+    def _trials(self, name: str, view: View, folds: Sequence[Fold], truth: Tensor) -> list[Member]:
         """The candidates of a view; where nothing can be left out, the one to take is first."""
         examples, origin, unit = view.examples(self.labels)
         found = []
-        for said, make in likelihood_ways(self.noise, view, inner=name == "activations").items():
+        for said, make in candidate_likelihoods(self.noise, view, inner=name == "activations").items():
             likelihood = make(examples)
             if not folds:
                 candidate = Candidate(name, said, plain_temperature(likelihood, examples))
@@ -243,7 +243,7 @@ class FewShot:
             else:
                 left_out = torch.cat([likelihood.left_out(examples, out, told) for out, told in folds]).double()
                 candidate = Candidate(name, said, *calibrate(left_out, truth), _share_right(left_out, truth))
-            found.append(Expert(candidate, likelihood, origin, unit, left_out))
+            found.append(Member(candidate, likelihood, origin, unit, left_out))
         return found
 
     def _folds(self) -> list[Fold]:
@@ -272,12 +272,12 @@ def _share_right(log_density: Tensor, truth: Tensor) -> float:
     return (log_density.argmax(1) == truth).double().mean().item()
 
 
-def check_noise(noise: NoiseLike) -> None:
+def check_noise(noise: NoiseSpec) -> None:
     """Raise `ValueError` if a classifier does not know this noise."""
     if noise in NAMED:
         return
     try:
-        kind, _ = posterior.parse(noise)
+        kind, _ = noises.parse_noise(noise)
     except ValueError:
         kind = ""
     if kind not in ("per count", "lambda"):
@@ -286,8 +286,8 @@ def check_noise(noise: NoiseLike) -> None:
         )
 
 
-def likelihood_ways(
-    noise: NoiseLike, view: View, *, inner: bool = False
+def candidate_likelihoods(
+    noise: NoiseSpec, view: View, *, inner: bool = False
 ) -> dict[str, Callable[[Examples], Likelihood]]:
     """Return the likelihoods to consider for a view, by name; of inner activations, the shared covariance alone.
 
@@ -307,7 +307,7 @@ def likelihood_ways(
     if isinstance(noise, str) and noise in simple:
         return {noise: simple[noise]}
     if noise != "auto":
-        kind, number = posterior.parse(noise)
+        kind, number = noises.parse_noise(noise)
         if kind == "per count":
             return {str(noise): partial(likelihoods.scaled, per_count=number)}
         return {str(noise): partial(likelihoods.scaled, value=number)}

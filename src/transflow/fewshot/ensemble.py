@@ -76,7 +76,7 @@ def _told(log_prob: float, accuracy: float) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Expert:
+class Member:
     """A candidate, ready for new latents of its view.
 
     Attributes:
@@ -131,7 +131,7 @@ class Fitted:
 
     choice: Choice
     considered: tuple[Candidate, ...]
-    experts: tuple[Expert, ...]
+    experts: tuple[Member, ...]
     distances: Tensor
 
     @property
@@ -175,5 +175,5 @@ class Fitted:
         t = (far - known.mean()) / (known.std() * math.sqrt(1 + 1 / n)).clamp(min=1e-12)
         return torch.tensor([upper_t(x, n - 1) for x in unskewed(t, skewness).tolist()], dtype=torch.float64)
 
-    def _weighted(self) -> Iterator[tuple[Expert, float]]:
+    def _weighted(self) -> Iterator[tuple[Member, float]]:
         return zip(self.experts, self.choice.weights, strict=True)

@@ -5,7 +5,7 @@ Two forms, closed under everything inference asks of them (Woodbury 1950):
     Structured:  diag(d) + U U^T,   d a number or (D,), U of shape (D, r), r small or 0
     Dense:       any positive definite matrix, for small D
 
-`posterior` gives the precision-weighted mean's covariance, equation (3):
+`condition_covariance` gives the precision-weighted mean's covariance, equation (3):
 with Sigma_0 = D_0 + U_0 U_0^T and Sigma = D + U U^T,
 
     Sigma_0^-1 + m Sigma^-1 = Q^-1 - W W^T,   Q = (D_0^-1 + m D^-1)^-1,
@@ -28,7 +28,7 @@ DENSE_LIMIT = 8192  # a dense matrix of this side takes 512 MB in double
 
 
 @dataclass(frozen=True)
-class Structured:
+class DiagonalPlusLowRank:
     """``diag(diagonal) + factor factor^T`` of size D x D.
 
     Attributes:
@@ -63,12 +63,12 @@ class Structured:
         """Return the sum of the variances, shape ()."""
         return self.variances().sum()
 
-    def dense(self) -> Dense:
+    def dense(self) -> FullCovariance:
         """Return the same matrix written out."""
         if self.dim > DENSE_LIMIT:
             raise ValueError(f"Expected D of at most {DENSE_LIMIT} for a full covariance; got {self.dim}.")
         matrix = torch.diag(self.diagonal.expand(self.dim))
-        return Dense(matrix if self.factor is None else matrix + self.factor @ self.factor.T)
+        return FullCovariance(matrix if self.factor is None else matrix + self.factor @ self.factor.T)
 
     def matvec(self, v: Tensor) -> Tensor:
         """Return the matrix times each row of v, shape (..., D)."""
@@ -83,11 +83,13 @@ class Structured:
         w = self.whitened_factor()
         return scaled - (v @ w) @ w.T
 
-    def scaled(self, k: float) -> Structured:
+    def scaled(self, k: float) -> DiagonalPlusLowRank:
         """Return k times the matrix, k > 0."""
-        return Structured(self.dim, self.diagonal * k, None if self.factor is None else self.factor * math.sqrt(k))
+        return DiagonalPlusLowRank(
+            self.dim, self.diagonal * k, None if self.factor is None else self.factor * math.sqrt(k)
+        )
 
-    def noise_like(self, normal: Tensor, low: Tensor | None) -> Tensor:
+    def colour(self, normal: Tensor, low: Tensor | None) -> Tensor:
         """Colour standard-normal draws: normal (n, D) and low (n, r) to samples of N(0, self), (n, D)."""
         out = normal * self.diagonal.sqrt()
         return out if self.factor is None or low is None else out + low @ self.factor.T
@@ -113,7 +115,7 @@ class Structured:
 
 
 @dataclass(frozen=True)
-class Dense:
+class FullCovariance:
     """A positive definite D x D matrix, in double, for small D."""
 
     matrix: Tensor
@@ -141,7 +143,7 @@ class Dense:
         """Return the sum of the variances, shape ()."""
         return self.matrix.trace()
 
-    def dense(self) -> Dense:
+    def dense(self) -> FullCovariance:
         """Return itself."""
         return self
 
@@ -154,11 +156,11 @@ class Dense:
         rows = v.reshape(-1, self.dim)
         return torch.cholesky_solve(rows.T, torch.linalg.cholesky(self.matrix)).T.reshape(v.shape)
 
-    def scaled(self, k: float) -> Dense:
+    def scaled(self, k: float) -> FullCovariance:
         """Return k times the matrix, k > 0."""
-        return Dense(self.matrix * k)
+        return FullCovariance(self.matrix * k)
 
-    def noise_like(self, normal: Tensor, low: Tensor | None) -> Tensor:
+    def colour(self, normal: Tensor, low: Tensor | None) -> Tensor:
         """Colour standard-normal draws, (n, D), to samples of N(0, self), (n, D)."""
         return normal @ torch.linalg.cholesky(self.matrix).T
 
@@ -167,10 +169,10 @@ class Dense:
         return MultivariateNormal(mean, self.matrix, validate_args=False)
 
 
-Covariance = Union[Structured, Dense]
+Covariance = Union[DiagonalPlusLowRank, FullCovariance]
 
 
-def covariance(
+def as_covariance(
     value: float | Tensor | Covariance,
     dim: int,
     factor: Tensor | None = None,
@@ -184,7 +186,7 @@ def covariance(
         factor: U, shape (D, r), to add ``U U^T`` to a number or a diagonal.
         device: where a number is put; a tensor stays where it is.
     """
-    if isinstance(value, (Structured, Dense)):
+    if isinstance(value, (DiagonalPlusLowRank, FullCovariance)):
         if value.dim != dim:
             raise ValueError(f"Expected a covariance of D = {dim}; got D = {value.dim}.")
         return value
@@ -194,8 +196,8 @@ def covariance(
     if tensor.ndim == 2:
         if tensor.shape != (dim, dim) or factor is not None:
             raise ValueError(f"Expected a full covariance of shape ({dim}, {dim}) alone; got {tuple(tensor.shape)}.")
-        return Dense(tensor)
-    return Structured(dim, tensor, None if factor is None else factor.double())
+        return FullCovariance(tensor)
+    return DiagonalPlusLowRank(dim, tensor, None if factor is None else factor.double())
 
 
 def add(a: Covariance, b: Covariance, weight_a: float = 1.0, weight_b: float = 1.0) -> Covariance:
@@ -205,26 +207,26 @@ def add(a: Covariance, b: Covariance, weight_a: float = 1.0, weight_b: float = 1
     if weight_a == 0:
         return b.scaled(weight_b)
     a, b = a.scaled(weight_a), b.scaled(weight_b)
-    if isinstance(a, Structured) and isinstance(b, Structured):
+    if isinstance(a, DiagonalPlusLowRank) and isinstance(b, DiagonalPlusLowRank):
         factors = [c.factor for c in (a, b) if c.factor is not None]
-        return Structured(a.dim, a.diagonal + b.diagonal, torch.cat(factors, 1) if factors else None)
-    return Dense(a.dense().matrix + b.dense().matrix)
+        return DiagonalPlusLowRank(a.dim, a.diagonal + b.diagonal, torch.cat(factors, 1) if factors else None)
+    return FullCovariance(a.dense().matrix + b.dense().matrix)
 
 
-def posterior(prior: Covariance, noise: Covariance, count: int) -> Covariance:
+def condition_covariance(prior: Covariance, noise: Covariance, count: int) -> Covariance:
     """Return ``Sigma_p = (Sigma_0^-1 + m Sigma^-1)^-1``, equation (3), for m = count >= 1."""
-    if isinstance(prior, Structured) and isinstance(noise, Structured):
+    if isinstance(prior, DiagonalPlusLowRank) and isinstance(noise, DiagonalPlusLowRank):
         q = 1 / (1 / prior.diagonal + count / noise.diagonal)
         if not prior.rank and not noise.rank:
-            return Structured(prior.dim, q)
+            return DiagonalPlusLowRank(prior.dim, q)
         w = torch.cat([c.whitened_factor() * math.sqrt(k) for c, k in ((prior, 1), (noise, count)) if c.rank], 1)
         qw = w * (q if q.ndim == 0 else q[:, None])
         gap = torch.eye(w.shape[1], dtype=w.dtype, device=w.device) - w.T @ qw
         del w  # as large as all the evidence
         # Sigma_p is positive definite, so gap is; R = L^-T of its Cholesky factor L.
         chol = torch.linalg.cholesky(gap)
-        return Structured(prior.dim, q, torch.linalg.solve_triangular(chol, qw.T, upper=False).T)
+        return DiagonalPlusLowRank(prior.dim, q, torch.linalg.solve_triangular(chol, qw.T, upper=False).T)
     # Sigma_p = Sigma_0 (Sigma_0 + Sigma/m)^-1 Sigma/m needs one inverse of a well-conditioned sum.
     p0, n0 = prior.dense().matrix, noise.dense().matrix / count
     matrix = p0 @ torch.linalg.solve(p0 + n0, n0)
-    return Dense((matrix + matrix.T) / 2)
+    return FullCovariance((matrix + matrix.T) / 2)

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.distributions import Distribution, LowRankMultivariateNormal, kl_divergence
 
 from transflow.gaussians import covariance as cov
-from transflow.gaussians.covariance import Covariance, Dense, Structured
+from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank, FullCovariance
 from transflow.gaussians.evidence import Evidence
 
 
@@ -48,7 +48,7 @@ class Gaussian:
     def standard(cls, dim: int, device: torch.device | str = "cpu") -> Gaussian:
         """Return N(0, I) over D = dim numbers, a flow's prior."""
         one = torch.ones((), dtype=torch.float64, device=device)
-        return cls(torch.zeros(dim, dtype=torch.float64, device=device), Structured(dim, one))
+        return cls(torch.zeros(dim, dtype=torch.float64, device=device), DiagonalPlusLowRank(dim, one))
 
     @classmethod
     def of(cls, mean: Tensor, covariance: float | Tensor | Covariance, factor: Tensor | None = None) -> Gaussian:
@@ -61,7 +61,7 @@ class Gaussian:
         """
         if mean.ndim != 1:
             raise ValueError(f"Expected a mean of shape (D,); got {tuple(mean.shape)}.")
-        return cls(mean.double(), cov.covariance(covariance, len(mean), factor, mean.device))
+        return cls(mean.double(), cov.as_covariance(covariance, len(mean), factor, mean.device))
 
     @property
     def dim(self) -> int:
@@ -72,7 +72,7 @@ class Gaussian:
     def is_standard(self) -> bool:
         """Whether this is N(0, I)."""
         c = self.covariance
-        return isinstance(c, Structured) and c.is_scalar and c.diagonal.item() == 1 and not self.mean.any()
+        return isinstance(c, DiagonalPlusLowRank) and c.is_scalar and c.diagonal.item() == 1 and not self.mean.any()
 
     def condition(self, evidence: Evidence, noise: float | Tensor | Covariance) -> Gaussian:
         """Return the posterior of the latent mean given evidence, equations (3) and (4).
@@ -89,7 +89,7 @@ class Gaussian:
         sigma = self._noise(noise)
         if not evidence.count:
             return self
-        sigma_p = cov.posterior(self.covariance, sigma, evidence.count)
+        sigma_p = cov.condition_covariance(self.covariance, sigma, evidence.count)
         pull = evidence.count * sigma.solve(evidence.mean - self.mean)
         return Gaussian(self.mean + sigma_p.matvec(pull), sigma_p)
 
@@ -113,7 +113,7 @@ class Gaussian:
         mean_part = Gaussian(self.mean, cov.add(self.covariance, sigma, 1.0, 1.0 / m)).log_prob(evidence.mean[None])
         zero = sigma.distribution(torch.zeros_like(self.mean))
         log_norm = -zero.log_prob(torch.zeros_like(self.mean))  # log |2 pi Sigma| / 2
-        if isinstance(sigma, Structured) and sigma.factor is None:
+        if isinstance(sigma, DiagonalPlusLowRank) and sigma.factor is None:
             weighted = (evidence.scatter_diagonal / sigma.diagonal).sum()
         elif evidence.full:
             weighted = sigma.solve(evidence.scatter).trace()
@@ -158,7 +158,7 @@ class Gaussian:
 
         normal = draw(self.dim)
         low = draw(rank) if (rank := self.covariance.rank) else None
-        return (self.mean + temperature * self.covariance.noise_like(normal, low)).float()
+        return (self.mean + temperature * self.covariance.colour(normal, low)).float()
 
     def kl(self, other: Gaussian) -> float:
         """Return KL(self || other) in nats: how far this Gaussian moved away from the other."""
@@ -180,13 +180,13 @@ class Gaussian:
     def _general(self) -> Distribution:
         """As a low-rank or dense normal, the two that torch knows the divergence between."""
         c = self.covariance
-        if isinstance(c, Dense) or c.factor is not None:
+        if isinstance(c, FullCovariance) or c.factor is not None:
             return self.distribution()
         empty = self.mean.new_zeros(self.dim, 1)
         return LowRankMultivariateNormal(self.mean, empty, c.diagonal.expand(self.dim), validate_args=False)
 
     def _noise(self, noise: float | Tensor | Covariance) -> Covariance:
-        sigma = cov.covariance(noise, self.dim, device=self.mean.device)
+        sigma = cov.as_covariance(noise, self.dim, device=self.mean.device)
         if sigma.variances().device != self.mean.device:
             raise ValueError(f"Expected the noise on {self.mean.device}; got it elsewhere.")
         return sigma

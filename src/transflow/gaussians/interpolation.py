@@ -1,7 +1,7 @@
 """Ways from one Gaussian to another.
 
-`between` goes through the parameters, mean and covariance (the paper's Figure 3): every point on
-the way is itself a Gaussian, with samples as long as its neighbours'. `direct` goes through two
+`interpolate` goes through the parameters, mean and covariance (the paper's Figure 3): every point on
+the way is itself a Gaussian, with samples as long as its neighbours'. `straight_lines` goes through two
 sets of samples on straight lines (the paper's Figure 4), which cut across the sphere where
 latents live: half way, independent samples are shorter by sqrt(2).
 
@@ -17,7 +17,7 @@ from transflow.gaussians import covariance as cov
 from transflow.gaussians.gaussian import Gaussian
 
 
-def between(a: Gaussian, b: Gaussian, steps: int) -> list[Gaussian]:
+def interpolate(a: Gaussian, b: Gaussian, steps: int) -> list[Gaussian]:
     """Return ``N((1-t) mu_a + t mu_b, (1-t) Sigma_a + t Sigma_b)`` for t = 0 .. 1 in equal steps.
 
     Args:
@@ -26,7 +26,7 @@ def between(a: Gaussian, b: Gaussian, steps: int) -> list[Gaussian]:
         steps: how many Gaussians, both ends included, 2 or more.
 
     >>> a, b = Gaussian.of(torch.zeros(2), 1.0), Gaussian.of(torch.ones(2), 3.0)
-    >>> between(a, b, 3)[1].mean.tolist(), between(a, b, 3)[1].covariance.variances().tolist()
+    >>> interpolate(a, b, 3)[1].mean.tolist(), interpolate(a, b, 3)[1].covariance.variances().tolist()
     ([0.5, 0.5], [2.0, 2.0])
     """
     if a.dim != b.dim:
@@ -36,7 +36,7 @@ def between(a: Gaussian, b: Gaussian, steps: int) -> list[Gaussian]:
     ]
 
 
-def direct(a: Tensor, b: Tensor, steps: int) -> Tensor:
+def straight_lines(a: Tensor, b: Tensor, steps: int) -> Tensor:
     """Return the points on straight lines from latents a to latents b, both (n, D): (steps, n, D)."""
     if a.shape != b.shape:
         raise ValueError(f"Expected two sets of latents of one shape; got {tuple(a.shape)} and {tuple(b.shape)}.")

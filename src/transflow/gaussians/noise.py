@@ -52,10 +52,10 @@ class Noise:
         return f"{self.said}: lambda = {self.value:.4g} = {self.per_count:.3g}m"
 
 
-NoiseLike = Union[str, float]
+NoiseSpec = Union[str, float]
 
 
-def choose(noise: NoiseLike, evidence: Evidence, prior: Gaussian) -> Noise:
+def choose_noise(noise: NoiseSpec, evidence: Evidence, prior: Gaussian) -> Noise:
     """Return lambda for this evidence.
 
     Args:
@@ -68,10 +68,10 @@ def choose(noise: NoiseLike, evidence: Evidence, prior: Gaussian) -> Noise:
 
     >>> import torch
     >>> evidence = Evidence.of(torch.eye(4))
-    >>> choose("0.5m", evidence, Gaussian.standard(4)).value
+    >>> choose_noise("0.5m", evidence, Gaussian.standard(4)).value
     2.0
     """
-    kind, number = parse(noise)
+    kind, number = parse_noise(noise)
     said = noise if isinstance(noise, str) else f"{noise:g}"
     m = evidence.count
     if m == 0:
@@ -91,10 +91,10 @@ def choose(noise: NoiseLike, evidence: Evidence, prior: Gaussian) -> Noise:
     return Noise(said, value, value / m, note)
 
 
-def parse(noise: NoiseLike) -> tuple[str, float]:
+def parse_noise(noise: NoiseSpec) -> tuple[str, float]:
     """Return what kind of noise is asked for, and its number.
 
-    >>> parse("0.5m"), parse("typical"), parse(3)
+    >>> parse_noise("0.5m"), parse_noise("typical"), parse_noise(3)
     (('per count', 0.5), ('typical', 0.6), ('lambda', 3.0))
     """
     wrong = ValueError(f"Expected as noise {WAYS}; got {noise!r}.")
