@@ -1,7 +1,7 @@
 """How near a model's latents are to the independent standard normal numbers that its prior says they are.
 
 Of latents z of photographs: moments of all numbers (0, 1, 0 and 0), the correlation of numbers next to each other (0),
-and the variance by level or by spatial frequency (1 each), since what a model has not learned shows as structure in them.
+and the variance by level or by spatial frequency (1 each): what a model has not learned shows as structure in them.
 """
 
 from __future__ import annotations
