@@ -277,10 +277,10 @@ def check_noise(noise: NoiseSpec) -> None:
     if noise in NAMED:
         return
     try:
-        kind, _ = noises.parse_noise(noise)
+        rule: noises.NoiseRule | None = noises.parse_noise(noise)
     except ValueError:
-        kind = ""
-    if kind not in ("per count", "lambda"):
+        rule = None
+    if not isinstance(rule, (noises.PerCount, noises.Fixed)):
         raise ValueError(
             f'Expected as noise a number above 0, a number of m ("0.5m") or one of {", ".join(NAMED)}; got {noise!r}.'
         )
@@ -307,10 +307,11 @@ def candidate_likelihoods(
     if isinstance(noise, str) and noise in simple:
         return {noise: simple[noise]}
     if noise != "auto":
-        kind, number = noises.parse_noise(noise)
-        if kind == "per count":
-            return {str(noise): partial(likelihoods.scaled, per_count=number)}
-        return {str(noise): partial(likelihoods.scaled, value=number)}
+        match noises.parse_noise(noise):
+            case noises.PerCount(share):
+                return {str(noise): partial(likelihoods.scaled, per_count=share)}
+            case noises.Fixed(value):
+                return {str(noise): partial(likelihoods.scaled, value=value)}
     if len(view.levels) == 1:
         del simple["levels"]
     paper = {f"{share:g}m": partial(likelihoods.scaled, per_count=share) for share in PAPER}
