@@ -18,7 +18,7 @@ import torch
 import transflow
 from transflow import TrainConfig
 from transflow.pictures import decode as data
-from transflow.store.container import write_bytes
+from transflow.store.files import write_bytes
 from transflow.training.loop import read_groups, split
 
 

@@ -35,7 +35,7 @@ from common import setting, table, write_json
 from transflow import Glow, GlowConfig
 from transflow.generative.glow_fused import fixed
 from transflow.pictures.grids import encode_image
-from transflow.store.container import write_bytes
+from transflow.store.files import write_bytes
 
 Call = Callable[[], Any]
 FORMS = ("transflow, bfloat16", "transflow, float32", "training form", "normflows", "nflows")

@@ -28,11 +28,11 @@ from PIL import Image
 
 from common import setting, table, write_json
 from transflow import Encoded, Glow, GlowConfig, Model, load
+from transflow.generative.model_file import save_model
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures import grids as figures
 from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.preprocess import BATCH
-from transflow.store.container import save_model
 
 
 def draw(model: Model, folder: Path, count: int, suffix: str, seed: int) -> list[Path]:

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from transflow import Glow, GlowConfig, Model
+from transflow.generative.model_file import save_model
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
-from transflow.store.container import save_model
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import torch
 
 from transflow import Evidence, Gaussian, Model, load, load_posterior
 from transflow.gaussians import interpolation
-from transflow.store.container import save_model
+from transflow.generative.model_file import save_model
 
 
 def same(a, b, atol=1e-5):

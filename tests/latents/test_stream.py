@@ -18,10 +18,11 @@ from PIL import Image
 
 from transflow import FewShotClassifier, Latents, load, load_posterior
 from transflow.cli import main
+from transflow.generative.model_file import save_model
 from transflow.latents import stream as streaming
 from transflow.pictures import decode as data
 from transflow.pictures import sources as listing
-from transflow.store.container import header, save_model
+from transflow.store.container import header
 
 COUNT = 150  # two whole batches and a part
 

@@ -38,6 +38,11 @@ from transflow.store import container as checkpoint
 from transflow.store.identity import digest
 
 DEFAULT_NOISE = "typical"
+POSTERIOR = checkpoint.Schema(
+    "posterior",
+    {"model": str, "fingerprint": str, "precision": str, "noise": (str, float, int), "count": int},
+    frozenset({"total", "scatter", "digests"}),
+)
 
 
 @runtime_checkable
@@ -399,7 +404,7 @@ class Posterior:
             "noise": self.said if isinstance(self.said, str) else float(self.said),
             "count": self.evidence.count,
         }
-        checkpoint.write(path, "posterior", tensors, header)
+        checkpoint.write(path, POSTERIOR.kind, tensors, header)
 
     def _with(self, evidence: Evidence, digests: tuple[str, ...]) -> Posterior:
         changed = replace(self, evidence=evidence, digests=digests)

@@ -27,6 +27,7 @@ from transflow.library import load as library
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
 
+SCHEMA = checkpoint.Schema("classifier")
 CHUNK = 512  # pictures at a time: bounds memory, changes nothing else
 
 
@@ -211,7 +212,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: the model has other weights, or the file is damaged or foreign.
         """
-        tensors, header = checkpoint.read(path, "classifier")
+        tensors, header = checkpoint.read(path, SCHEMA)
         if model is None and header["model"]:
             model = library.load_model_of(path, header)
         made = cls(model, **header["parameters"])

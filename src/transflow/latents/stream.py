@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 SHARD_BYTES = 2**24  # of latents in a shard: a second or two of work
 SHARD_FILES = 2**28  # bytes of the files of a shard, where they are held in memory: those of a compressed tar
 INDEX = listing.LATENTS
-KIND = "latents index"
+SHARD = checkpoint.Schema("latents", {"fingerprint": str, "key": str, "files": list, "bad": list})
+FOLDER = checkpoint.Schema(
+    "latents index",
+    {"model": str, "fingerprint": str, "dtype": str, "finished": bool, "count": int, "shards": list},
+)
 PathLike: TypeAlias = Union[str, "os.PathLike[str]"]
 Bad: TypeAlias = Callable[[str], None]
 
@@ -152,7 +156,7 @@ class Latents(os.PathLike[str]):
         path = Path(folder) / INDEX
         if not path.is_file():
             raise ValueError(f"Expected a folder of latents, with {INDEX}; got one without: {folder}")
-        header = checkpoint.header(path, KIND)
+        header = checkpoint.header(path, FOLDER)
         if not header["finished"]:
             raise ValueError(
                 f"Expected latents that are all there; got a folder whose encoding was interrupted: {folder}. "
@@ -180,7 +184,7 @@ class Latents(os.PathLike[str]):
         device = "cpu" if model is None else model.prior.mean.device
         for number, key in enumerate(self.header["shards"]):
             path = _shard(self.folder, number)
-            tensors, header = checkpoint.read(path, "latents")
+            tensors, header = checkpoint.read(path, SHARD)
             if header["key"] != key:
                 raise ValueError(f"Expected the latents that {INDEX} lists; got others: {path}. Encode them again.")
             good = _good(header)
@@ -203,7 +207,7 @@ def count(pictures: PathLike | Sequence[PathLike]) -> int | None:
     total = 0
     for path in map(Path, listing.as_list(pictures)):
         if listing.is_latents(path):
-            total += checkpoint.header(path / INDEX, KIND)["count"]
+            total += checkpoint.header(path / INDEX, FOLDER)["count"]
         elif path.is_dir():
             total += sum(1 for _ in listing.files(path))
         elif listing.has_tar_name(path) or path.suffix.lower() in (".gz", ".bz2", ".xz"):
@@ -260,7 +264,7 @@ def write(
     def mark(finished: bool) -> dict[str, Any]:
         index = made | {"finished": finished, "count": total, "shards": keys}
         target.mkdir(parents=True, exist_ok=True)
-        checkpoint.write(target / INDEX, KIND, {}, index)
+        checkpoint.write(target / INDEX, FOLDER.kind, {}, index)
         return index
 
     for number, part in enumerate(listing.chunks(listing.files(pictures), size, SHARD_FILES)):
@@ -272,7 +276,7 @@ def write(
             if not marked:
                 mark(False)
                 marked = True
-            checkpoint.write(_shard(target, number), "latents", tensors, header)
+            checkpoint.write(_shard(target, number), SHARD.kind, tensors, header)
         else:
             for message in header["bad"]:
                 if on_bad is None:
@@ -304,7 +308,7 @@ def _before(model: Model, target: Path, made: dict[str, Any]) -> dict[str, Any]:
         return {}  # nothing, or what a run left that was killed at once
     if not (target / INDEX).is_file():
         raise ValueError(f"Expected a new or empty folder for latents, or one of latents; got other files in {target}")
-    header = checkpoint.header(target / INDEX, KIND)
+    header = checkpoint.header(target / INDEX, FOLDER)
     model.check_same_model(target, header)
     if header["dtype"] != made["dtype"]:
         raise ValueError(f"Expected a folder of latents in {made['dtype']}; got one in {header['dtype']}: {target}")
@@ -323,10 +327,10 @@ def _good(header: dict[str, Any]) -> list[tuple[str, str]]:
 def _found(path: Path, part: list[File], model: Model) -> dict[str, Any] | None:
     """Return the header of a shard if it is of these files, their bytes and this model, else None."""
     try:
-        header = checkpoint.header(path)
+        header = checkpoint.header(path, SHARD)
     except (ValueError, OSError):
         return None
-    if header["kind"] != "latents" or not model.made(header["fingerprint"]):
+    if not model.made(header["fingerprint"]):
         return None
     if [name for name, *_ in header["files"]] != [file.name for file in part]:
         return None

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from transflow.conditioning.model import Model, PathLike, Posterior
+from transflow.conditioning.model import POSTERIOR, Model, PathLike, Posterior
 from transflow.gaussians.evidence import Evidence
+from transflow.generative import model_file
 from transflow.library import names as hub
 from transflow.store import container as checkpoint
 from transflow.training.ranks import find_device
@@ -32,7 +33,7 @@ def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: 
         ValueError: the file is damaged, foreign or a pickle, the dtype is none of those, or the device not there.
     """
     path = hub.find_file(name_or_file)
-    return Model(checkpoint.load_model(path, dtype, find_device(device)), str(name_or_file))
+    return Model(model_file.load_model(path, dtype, find_device(device)), str(name_or_file))
 
 
 def load_model_of(
@@ -76,9 +77,7 @@ def load_posterior(
     Raises:
         ValueError: the posterior belongs to a model of other weights, or the file is damaged.
     """
-    tensors, header = checkpoint.read(path, "posterior")
-    if missing := {"total", "scatter", "digests"} - tensors.keys():
-        raise ValueError(f"Expected a whole posterior file; got one without {', '.join(sorted(missing))}: {path}")
+    tensors, header = checkpoint.read(path, POSTERIOR)
     if model is None:
         model = load_model_of(path, header, dtype=dtype, device=device)
     model.check_same_model(path, header)
@@ -99,7 +98,7 @@ def models() -> dict[str, dict[str, Any]]:
 
 
 def _card(path: Path) -> dict[str, Any]:
-    header = checkpoint.header(path)
-    config, pixels = checkpoint.read_config(path, header)
+    header = checkpoint.header(path, model_file.SCHEMA)
+    config, pixels = model_file.read_config(path, header)
     size = f"{config.channels} x {config.size} x {config.size}, {pixels.bits} bits"
     return {"pictures": size, "file_megabytes": path.stat().st_size / 1e6, **header["card"]}

@@ -27,6 +27,7 @@ from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.bijections import ConvNet
 from transflow.generative.glow_fused import full_float32
 from transflow.generative.glow_reversible import reversible
+from transflow.generative.model_file import load_model, save_model
 from transflow.generative.picture_model import PictureModel
 from transflow.metrics import bits_per_dim
 from transflow.pictures import decode as data
@@ -75,7 +76,7 @@ class Files:
         line |= {"held_out": run.held_out, "learning_rate": run.learning_rate(), "skipped": run.skipped}
         self.lines.append(json.dumps(line))
         run.save(self.state)
-        checkpoint.save_model(self.output, run.model)
+        save_model(self.output, run.model)
         checkpoint.write_bytes(self.metrics, ("\n".join(self.lines) + "\n").encode())
         checkpoint.write_bytes(self.samples, sample_sheet(run.model))
 
@@ -197,12 +198,12 @@ def train(
                     left = (config.epochs * run.count - run.seen) / rate / 60
                 report(Progress(run.step, run.seen, run.share, bits, rate, left, run.skipped, run.held_out))
         if ranks.first and run.share >= 1:
-            checkpoint.save_model(output, run.model)  # it may be older than the state: a run can be killed between both
-            model = checkpoint.load_model(output)
+            save_model(output, run.model)  # it may be older than the state: a run can be killed between both
+            model = load_model(output)
             measured = {"bits_per_dim": held_out_bits(model, held_out), "round_trip": round_trip(model, held_out[:256])}
-            checkpoint.save_model(output, replace(model, card=run.model.card | measured))
+            save_model(output, replace(model, card=run.model.card | measured))
         ranks.wait()
-        return checkpoint.load_model(output)
+        return load_model(output)
 
 
 Loss: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]  # what is made small, and the negative log-likelihood
