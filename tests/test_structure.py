@@ -24,7 +24,6 @@ LONG = {
     "conditioning/model": 420,
     "latents/stream": 375,
     "cli/commands": 420,
-    "fewshot/densities": 400,
 }
 
 

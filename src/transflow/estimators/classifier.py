@@ -19,8 +19,10 @@ from torch import Tensor
 from transflow.conditioning.model import Model, PathLike
 from transflow.estimators.features import Augment, encoded, labelled
 from transflow.estimators.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
-from transflow.fewshot.classifier import FewShot, View, check_noise
-from transflow.fewshot.ensemble import Candidate, Choice
+from transflow.fewshot.classifier import FewShot
+from transflow.fewshot.ensemble import Candidate, Selection
+from transflow.fewshot.examples import FeatureKind, LabelledFeatures
+from transflow.fewshot.selection import check_noise
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.noise import NoiseSpec
 from transflow.library import load as library
@@ -49,7 +51,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: the labels, sorted.
-        choice_: the likelihoods in use, one a view, and how well they tell left-out examples (see `experts.Choice`).
+        choice_: the selected likelihoods and their leave-one-out scores (see `ensemble.Selection`).
         considered_: all that were compared, the best first.
 
     >>> x = np.array([[0.0, 0.0], [0.1, 0.2], [3.0, 3.0], [3.2, 2.9]])
@@ -112,16 +114,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     @property
-    def choice_(self) -> Choice:
+    def choice_(self) -> Selection:
         """The likelihoods in use, one a view, and how well they told left-out examples together."""
         self._check_fitted()
-        return self.evidence_.fitted.choice
+        return self.evidence_.ensemble.selection
 
     @property
     def considered_(self) -> tuple[Candidate, ...]:
         """All likelihoods that were compared, the best first."""
         self._check_fitted()
-        return self.evidence_.fitted.considered
+        return self.evidence_.ensemble.considered
 
     def predict(self, X: Any, reject: float | None = None) -> NDArray[Any]:  # noqa: N803
         """Return the most probable class of each.
@@ -159,7 +161,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def probabilities_and_p_values(self, X: Any) -> tuple[Tensor, Tensor | None]:  # noqa: N803
         """Return `predict_proba` and `p_values` of one pass; None for the second where the evidence is too little."""
         self._check_fitted()
-        scores, p = self._scores(X, outlying=self.evidence_.fitted.tells_outliers)
+        scores, p = self._scores(X, outlying=self.evidence_.ensemble.has_p_values)
         return torch.from_numpy(scores).double().softmax(1), torch.from_numpy(p) if len(p) == len(scores) else None
 
     def p_values(self, X: Any) -> NDArray[Any]:  # noqa: N803
@@ -177,14 +179,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         few = self.evidence_
         tensors = {"labels": few.labels}
         views = {}
-        for name, view in few.views.items():
+        for name, view in few.feature_sets.items():
             tensors[f"{name}.rows"] = view.rows
             tensors[f"{name}.total"] = torch.stack([e.total for e in view.evidence])
             tensors[f"{name}.scatter"] = torch.stack([e.scatter for e in view.evidence])
             views[name] = {
                 "counts": [e.count for e in view.evidence],
                 "levels": view.levels,
-                "standard": view.standard,
+                "standard": view.kind.levels is not None,
             }
         names = np.asarray(few.classes)
         header = {
@@ -223,7 +225,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for name, view in header["views"].items():
             parts = zip(view["counts"], tensors[f"{name}.total"], tensors[f"{name}.scatter"], strict=True)
             evidence = tuple(Evidence(*part) for part in parts)
-            views[name] = View(tensors[f"{name}.rows"], evidence, tuple(view["levels"]), view["standard"])
+            kind = FeatureKind(tuple(view["levels"]) if view["standard"] else None, name == "activations")
+            views[name] = LabelledFeatures(tensors[f"{name}.rows"], evidence, kind)
         classes = tuple(np.array(header["classes"], dtype=header["dtype"]).tolist())
         if header["features"] is not None:
             made.n_features_in_ = header["features"]
@@ -237,13 +240,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         inputs, names = self._inputs(x, y, reset=reset)
         before = FewShot(self.noise) if reset else self.evidence_
         sizes = self._levels()
-        levels = {"latents": sizes, "directions": sizes} if sizes else {}
+        kinds = dict.fromkeys(("latents", "directions"), FeatureKind(sizes)) | {"activations": FeatureKind(hidden=True)}
         kind = np.asarray(names).dtype
         if not reset:
             kind = np.result_type(kind, self.classes_.dtype)
-        self._keep(before.add(self._views(inputs), names, _keys(inputs), levels), kind)
+        self._keep(before.add(self._views(inputs), names, _keys(inputs), kinds), kind)
         if reset:
-            _ = self.evidence_.fitted  # of evidence that comes bit by bit, only when something is asked
+            _ = self.evidence_.ensemble  # of evidence that comes bit by bit, only when something is asked
         return self
 
     def _keep(self, few: FewShot, kind: Any = None) -> None:
@@ -274,14 +277,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _scores(self, x: Any, *, outlying: bool = False) -> tuple[NDArray[Any], NDArray[Any]]:
         """Log densities over T in the order of ``classes_``, (n, C); and p-values (n,), if asked for."""
         self._check_fitted()
-        model, fitted = self._model(), self.evidence_.fitted
+        model, fitted = self._model(), self.evidence_.ensemble
         inputs = model.fit(x) if model is not None else vectors(self, x, reset=False)
         order = sorted(range(len(self.evidence_.classes)), key=self.evidence_.classes.__getitem__)
         copies = self.query_copies if model is not None else 1
         scores, p = [], []
         size = CHUNK if model is not None else max(1, len(inputs))
         for i in range(0, len(inputs), size):
-            rows = self._encoded(fitted.views, inputs[i : i + size], copies, 0.5)
+            rows = self._encoded(fitted.feature_sets, inputs[i : i + size], copies, 0.5)
             found = fitted.scores({view: r.flatten(0, 1) for view, r in rows.items()}).unflatten(0, (-1, copies))
             if copies > 1:
                 found = found.log_softmax(2)

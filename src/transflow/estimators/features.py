@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from transflow.conditioning.model import Model, PathLike
-from transflow.fewshot.densities import directions
+from transflow.fewshot.examples import normalise
 from transflow.pictures import augment as maps
 from transflow.pictures import decode as data
 from transflow.pictures.preprocess import BATCH
@@ -57,7 +57,7 @@ def encoded(
         found[kind] = torch.cat(done)
         if entry := entries[kind]:
             checkpoint.write_bytes(entry, save({"encoded": found[kind]}))
-    return {v: directions(found[k]) if v == "directions" else found[k] for v, k in zip(views, kinds, strict=True)}
+    return {v: normalise(found[k]) if v == "directions" else found[k] for v, k in zip(views, kinds, strict=True)}
 
 
 def labelled(folder: Any, model: Model, *, on_bad: Callable[[str], None] | None = None) -> tuple[Tensor, list[str]]:

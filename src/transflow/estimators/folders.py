@@ -28,7 +28,7 @@ from transflow import metrics
 from transflow.conditioning.model import Model, PathLike, Pictures, Scores
 from transflow.estimators.classifier import CHUNK, FewShotClassifier
 from transflow.estimators.features import Augment, labelled
-from transflow.fewshot.ensemble import Choice
+from transflow.fewshot.ensemble import Selection
 from transflow.gaussians.noise import NoiseSpec
 from transflow.pictures import decode as data
 
@@ -81,7 +81,7 @@ class Evaluation:
     truth: tuple[str, ...] | None
     accuracies: dict[str, float]
     calibration_error: float | None
-    choice: Choice
+    choice: Selection
 
     @property
     def told(self) -> list[str]:
