@@ -213,7 +213,7 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
 
 @torch.no_grad()
-def fixed(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
+def fuse(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
     """Return the same flow made for use, without gradients; later changes of the flow may not show in it.
 
     Args:

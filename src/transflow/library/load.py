@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from transflow.conditioning.model import POSTERIOR, Model, PathLike, Posterior
+from transflow.base_model import BaseModel
+from transflow.conditioning.model import Model
+from transflow.conditioning.posterior import POSTERIOR, Posterior
+from transflow.devices import PRECISIONS, dtype_of, find_device
 from transflow.gaussians.evidence import Evidence
 from transflow.generative import model_file
-from transflow.library import names as hub
-from transflow.store import container as checkpoint
-from transflow.training.ranks import find_device
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+from transflow.library.names import bundled, find_file
+from transflow.store import container
+from transflow.store.files import PathLike
 
 
 def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
@@ -32,12 +34,12 @@ def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: 
         FileNotFoundError: there is no such model or file.
         ValueError: the file is damaged, foreign or a pickle, the dtype is none of those, or the device not there.
     """
-    path = hub.find_file(name_or_file)
-    return Model(model_file.load_model(path, dtype, find_device(device)), str(name_or_file))
+    path = find_file(name_or_file)
+    return Model(model_file.load_model(path, dtype, find_device(device)), str(name_or_file), path)
 
 
 def load_model_of(
-    path: PathLike, header: dict[str, Any], *, dtype: torch.dtype | None = None, device: str = "cpu"
+    path: PathLike, header: Mapping[str, Any], *, dtype: torch.dtype | None = None, device: str = "cpu"
 ) -> Model:
     """Return the model that a file of this header was made with, by its name.
 
@@ -50,20 +52,19 @@ def load_model_of(
     Raises:
         FileNotFoundError: the model is not where it was.
     """
-    said = header.get("precision") or "float32"
-    if dtype is None and said not in PRECISIONS:
-        raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {said}: {path}")
+    precision = header.get("precision") or "float32"
+    if dtype is None and precision not in PRECISIONS:
+        raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {precision}: {path}")
     try:
-        dtype = dtype or PRECISIONS[said]
-        return load(header["model"], dtype=dtype, device=device)
+        return load(header["model"], dtype=dtype or dtype_of(precision), device=device)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"Expected the model of {path} at {header['model']}; it is not there. Say the model (-m)."
+            f"Expected the model of {path} at {header['model']}; the file is missing. Give the model with -m."
         ) from None
 
 
 def load_posterior(
-    path: PathLike, model: Model | None = None, *, dtype: torch.dtype | None = None, device: str = "cpu"
+    path: PathLike, model: BaseModel | None = None, *, dtype: torch.dtype | None = None, device: str = "cpu"
 ) -> Posterior:
     """Return a saved posterior.
 
@@ -77,28 +78,29 @@ def load_posterior(
     Raises:
         ValueError: the posterior belongs to a model of other weights, or the file is damaged.
     """
-    tensors, header = checkpoint.read(path, POSTERIOR)
+    tensors, header = container.read(path, POSTERIOR)
     if model is None:
         model = load_model_of(path, header, dtype=dtype, device=device)
     model.check_same_model(path, header)
-    where = model.prior.mean.device
-    evidence = Evidence(int(header["count"]), tensors["total"].to(where), tensors["scatter"].to(where))
+    total, scatter = tensors["total"].to(model.device), tensors["scatter"].to(model.device)
+    evidence = Evidence(int(header["count"]), total, scatter)
     if evidence.dim != model.dim:
         raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
-    told = tensors["digests"].numpy().tobytes().hex()
-    digests = tuple(told[i : i + 32] for i in range(0, len(told), 32))
+    keys = tensors["digests"].numpy().tobytes().hex()
+    digests = tuple(keys[i : i + 32] for i in range(0, len(keys), 32))
     if len(digests) != evidence.count:
         raise ValueError(f"Expected {evidence.count} digests of pictures; got {len(digests)}: {path}")
-    return Posterior(model, evidence, header["noise"], digests)
+    variance = tensors["variance"].to(model.device) if "variance" in tensors else None
+    return Posterior(model, evidence, header["noise"], digests, variance)
 
 
 def models() -> dict[str, dict[str, Any]]:
     """Return the card of each bundled model, by name: size, figures, data, licence."""
-    return {name: _card(path) for name, path in hub.bundled().items()}
+    return {name: _card(path) for name, path in bundled().items()}
 
 
 def _card(path: Path) -> dict[str, Any]:
-    header = checkpoint.header(path, model_file.SCHEMA)
+    header = container.header(path, model_file.SCHEMA)
     config, pixels = model_file.read_config(path, header)
     size = f"{config.channels} x {config.size} x {config.size}, {pixels.bits} bits"
     return {"pictures": size, "file_megabytes": path.stat().st_size / 1e6, **header["card"]}

@@ -33,6 +33,7 @@ from transflow.metrics import bits_per_dim
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
 from transflow.pictures import sources as listing
+from transflow.pictures.files import Source, as_list
 from transflow.pictures.preprocess import BATCH
 from transflow.store import container as checkpoint
 from transflow.training import ranks as parallel
@@ -91,7 +92,7 @@ def settings(output: checkpoint.PathLike) -> TrainConfig:
 
 
 def train(
-    pictures: listing.Source | Iterable[listing.Source],
+    pictures: Source | Iterable[Source],
     output: checkpoint.PathLike,
     config: TrainConfig | None = None,
     *,
@@ -133,7 +134,7 @@ def train(
         raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
     output = Path(output)
     checkpoint.check_writable(output)
-    pictures = listing.as_list(pictures)
+    pictures = as_list(pictures)
     files = Files(output)
     listing.check_apart((output, files.state, files.metrics, files.samples), pictures)
     table = read_groups(groups) if groups is not None else None
@@ -152,7 +153,7 @@ def train(
         if config.strange:
             ranks.check(config.batch // EVERY)
         tell = on_bad if on_bad is None or ranks.first else lambda _: None
-        read = data.read(pictures, config.glow.channels, config.glow.size, on_bad=tell)
+        read = data.read(pictures, (config.glow.channels, config.glow.size, config.glow.size), on_bad=tell)
         training, held_out = split(read, config, table)
         run.take(training)
         if not resume:
@@ -239,7 +240,7 @@ def read_groups(path: checkpoint.PathLike) -> dict[str, str]:
     return table
 
 
-def split(pictures: data.Pictures, config: TrainConfig, groups: dict[str, str] | None) -> tuple[Tensor, Tensor]:
+def split(pictures: data.PictureBatch, config: TrainConfig, groups: dict[str, str] | None) -> tuple[Tensor, Tensor]:
     """Return training and held-out pixels; with groups (identities, say) of file names, no group is in both."""
     if groups is None:
         members: Sequence[str] = pictures.names
@@ -272,7 +273,7 @@ def held_out_bits(model: PictureModel, pixels: Tensor, seed: int = 0) -> float:
 
 def round_trip(model: PictureModel, pixels: Tensor) -> float:
     """Return the largest difference after encode and decode of uint8 pixels; a picture's range is 1."""
-    return (model.decode(model.encode(pixels)) - model.quantise(pixels)).abs().max().item()
+    return (model.decode(model.encode(pixels)) - model.pixels.unit(model.pixels.centre(pixels))).abs().max().item()
 
 
 def faster_precision(config: TrainConfig, device: torch.device) -> str:
