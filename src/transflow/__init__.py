@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transflow.latents.encoded import Encoded
     from transflow.latents.folder import Latents
     from transflow.library.load import load, load_posterior, models
+    from transflow.library.wrap import wrap
     from transflow.showcase.demo import demo
     from transflow.training.loop import train
     from transflow.training.state import TrainConfig
@@ -46,6 +47,7 @@ _HOMES = {
     "load_posterior": "transflow.library.load",
     "models": "transflow.library.load",
     "train": "transflow.training.loop",
+    "wrap": "transflow.library.wrap",
 }
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "load_posterior",
     "models",
     "train",
+    "wrap",
 ]
 
 
