@@ -4,7 +4,7 @@ What no picture changes is computed once, in double: each step's channel affine 
 the sum of their log-determinants. Memory is channels-last throughout; a coupling changes its half in
 place; its network sees slices of the batch whose activations stay in the processor's cache, in a
 precision of its own, while all that is added, multiplied and kept is in the flow's. Which scale and
-shift a coupling makes of the network's numbers is said in `Coupling.scale_and_shift` alone.
+shift a coupling makes of the network's numbers is written in `Coupling.scale_and_shift` alone.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import argparse
 from transflow.cli.arguments import add_json, add_model, add_skip_bad
 from transflow.cli.messages import note, say, say_json
 
-HELP = "measure a model: round trip, latents, density, best temperature, digits told apart"
+HELP = "measure a model: round trip, latents, density, best temperature, few-shot digits"
 PATIENCE = 60.0  # seconds of encoding from which on digits are left to --thorough
 
 
