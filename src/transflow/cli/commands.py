@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from transflow.cli import speaks
 from transflow.conditioning.model import DEFAULT_NOISE, Model, Posterior
+from transflow.devices import dtype_of
 from transflow.latents import stream as streaming
 from transflow.latents.stream import Encoded
 from transflow.library import load as library
@@ -279,7 +280,7 @@ def _model(a: argparse.Namespace, name: str) -> Model:
 
 
 def _dtype(a: argparse.Namespace) -> torch.dtype | None:
-    return library.PRECISIONS[a.dtype] if a.dtype else None
+    return dtype_of(a.dtype) if a.dtype else None
 
 
 def _posterior(a: argparse.Namespace, path: str) -> Posterior:

@@ -10,8 +10,7 @@ shift a coupling makes of the network's numbers is said in `Coupling.scale_and_s
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from typing import cast
@@ -199,17 +198,6 @@ class FusedLevel(Cascade):
     def inverse(self, z: Tensor) -> Tensor:
         """Return x."""
         return super().inverse(z.contiguous(memory_format=torch.channels_last))
-
-
-@contextmanager
-def full_float32(device: torch.device) -> Iterator[None]:
-    """Convolve in all 24 bits of float32: CUDA rounds to the 11 of TF32 by default, and the way back is lost by it."""
-    if device.type != "cuda":
-        yield
-        return
-    cudnn = torch.backends.cudnn
-    with cudnn.flags(True, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False):
-        yield
 
 
 @torch.no_grad()

@@ -8,16 +8,14 @@ from typing import Any
 import torch
 
 from transflow.conditioning.model import POSTERIOR, Model, PathLike, Posterior
+from transflow.devices import DEFAULT_DEVICE, PRECISIONS, dtype_of, find_device
 from transflow.gaussians.evidence import Evidence
 from transflow.generative import model_file
 from transflow.library import names as hub
 from transflow.store import container as checkpoint
-from transflow.training.ranks import find_device
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
-def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
+def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: str = DEFAULT_DEVICE) -> Model:
     """Return a model: a bundled one by name, or the one in a file.
 
     Args:
@@ -37,7 +35,7 @@ def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: 
 
 
 def load_model_of(
-    path: PathLike, header: dict[str, Any], *, dtype: torch.dtype | None = None, device: str = "cpu"
+    path: PathLike, header: dict[str, Any], *, dtype: torch.dtype | None = None, device: str = DEFAULT_DEVICE
 ) -> Model:
     """Return the model that a file of this header was made with, by its name.
 
@@ -54,7 +52,7 @@ def load_model_of(
     if dtype is None and said not in PRECISIONS:
         raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {said}: {path}")
     try:
-        dtype = dtype or PRECISIONS[said]
+        dtype = dtype or dtype_of(said)
         return load(header["model"], dtype=dtype, device=device)
     except FileNotFoundError:
         raise FileNotFoundError(
@@ -63,7 +61,7 @@ def load_model_of(
 
 
 def load_posterior(
-    path: PathLike, model: Model | None = None, *, dtype: torch.dtype | None = None, device: str = "cpu"
+    path: PathLike, model: Model | None = None, *, dtype: torch.dtype | None = None, device: str = DEFAULT_DEVICE
 ) -> Posterior:
     """Return a saved posterior.
 

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from transflow._version import __version__
+from transflow.devices import find_device, full_float32
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.bijections import ConvNet
-from transflow.generative.glow_fused import full_float32
 from transflow.generative.glow_reversible import reversible
 from transflow.generative.model_file import load_model, save_model
 from transflow.generative.picture_model import PictureModel
@@ -137,7 +137,7 @@ def train(
     files = Files(output)
     listing.check_apart((output, files.state, files.metrics, files.samples), pictures)
     table = read_groups(groups) if groups is not None else None
-    with parallel.joined(parallel.find_device(device)) as (ranks, where):
+    with parallel.joined(find_device(device)) as (ranks, where):
         if resume:
             run = Run.resume(files.state, config, where)
             files.truncate(run.step)

@@ -1,4 +1,4 @@
-"""Where to compute, and one run in several processes, as ``torchrun`` starts them: each takes its share of every batch.
+"""One training run in several processes, as ``torchrun`` starts them: each takes its share of every batch.
 
 Each process (a rank, 0 to W - 1) computes the gradient of its share, and the gradients are averaged, so all
 hold at all times the weights that one process would hold that had seen whole batches. What could differ from
@@ -74,20 +74,6 @@ class Ranks:
     def wait(self) -> None:
         """Return once every rank has come here."""
         self.mean(torch.zeros(()))
-
-
-def find_device(name: str | None) -> torch.device:
-    """Return the device of a name; without one, CUDA if there is one."""
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise ValueError(f"Expected a device such as cpu or cuda; got {name}.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        seen = torch.cuda.device_count() or "no"
-        raise ValueError(f"Expected a device that is there; got {name}, and torch sees {seen} CUDA devices.")
-    return device
 
 
 @contextmanager
