@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from transflow import Glow, GlowConfig, load, load_posterior
 from transflow.generative import glow_fused as inference
 from transflow.generative.bijections import Coupling
-from transflow.generative.glow_fused import FusedConv, FusedCoupling, fixed
+from transflow.generative.glow_fused import FusedConv, FusedCoupling, fuse
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 
@@ -56,7 +56,7 @@ def packed(monkeypatch, by_us):
 def test_it_is_the_same_flow(name, dtype, by_us, monkeypatch):
     packed(monkeypatch, by_us)
     flow = made(name, dtype)
-    x, fast = pictures(flow, 5, dtype), fixed(flow)
+    x, fast = pictures(flow, 5, dtype), fuse(flow)
     kept = x.clone()
     with torch.no_grad():
         z, log_det = flow(x)
@@ -76,7 +76,7 @@ def test_it_is_the_same_flow(name, dtype, by_us, monkeypatch):
 @pytest.mark.parametrize("name", FLOWS)
 def test_networks_in_bfloat16_are_close_and_as_invertible(name):
     flow = made(name)
-    x, fast = pictures(flow, 5, torch.float32), fixed(flow, torch.bfloat16)
+    x, fast = pictures(flow, 5, torch.float32), fuse(flow, torch.bfloat16)
     with torch.no_grad():
         z, log_det = flow(x)
         z_fast, log_det_fast = fast(x)
@@ -152,7 +152,7 @@ def test_the_flow_it_was_made_of_is_left_as_it_is():
     flow = made("affine, lu")
     before = copy.deepcopy(flow.state_dict())
     for dtype in (None, torch.bfloat16):
-        fast = fixed(flow, dtype)
+        fast = fuse(flow, dtype)
         z = fast(pictures(flow, 3, torch.float32))[0]
         fast.inverse(z)
     after = flow.state_dict()
@@ -166,11 +166,11 @@ def test_activations_are_those_of_the_flow(name):
     flow = made(name)
     x = pictures(flow, 5, torch.float32)
     with torch.no_grad():
-        torch.testing.assert_close(fixed(flow).features(x), flow.features(x), rtol=1e-4, atol=1e-4)
-        rounded = fixed(flow, torch.bfloat16).features(x)
-        z, log_det, seen = fixed(flow).forward_and_features(x)
-        assert torch.equal(seen, fixed(flow).features(x))
-        assert all(map(torch.equal, (z, log_det), fixed(flow)(x)))
+        torch.testing.assert_close(fuse(flow).features(x), flow.features(x), rtol=1e-4, atol=1e-4)
+        rounded = fuse(flow, torch.bfloat16).features(x)
+        z, log_det, seen = fuse(flow).forward_and_features(x)
+        assert torch.equal(seen, fuse(flow).features(x))
+        assert all(map(torch.equal, (z, log_det), fuse(flow)(x)))
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, flow.features(x), rtol=0.05, atol=0.1)
 

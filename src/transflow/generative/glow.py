@@ -37,12 +37,13 @@ class GlowConfig:
     """The architecture of a Glow.
 
     Attributes:
-        channels: picture channels C, 1 or 3.
-        size: picture height and width in pixels, a multiple of ``2 ** levels``.
+        channels: picture channels C.
+        size: picture height in pixels, and its width but for ``picture_width``; a multiple of ``2 ** levels``.
         steps: steps K of each level, finest level first; its length is the number of levels L.
         width: hidden channels of the coupling networks, of each level.
         coupling: ``"affine"`` or ``"additive"``.
         permutation: 1x1 convolution kept as ``"lu"`` or ``"plain"``.
+        picture_width: in pixels, of pictures that are not square; likewise.
     """
 
     channels: int = 3
@@ -51,6 +52,7 @@ class GlowConfig:
     width: tuple[int, ...] = (128, 128, 128)
     coupling: CouplingKind = "affine"
     permutation: PermutationKind = "lu"
+    picture_width: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
@@ -58,13 +60,19 @@ class GlowConfig:
         levels = len(self.steps)
         if levels < 1 or len(self.width) != levels:
             raise ValueError(f"Expected one width per level of steps; got steps={self.steps}, width={self.width}.")
-        if self.size % 2**levels or self.size < 2**levels:
-            raise ValueError(f"Expected a size that {levels} squeezes can halve; got {self.size}.")
-        if self.channels not in (1, 3):
-            raise ValueError(f"Expected 1 or 3 channels; got {self.channels}.")
+        for pixels in self.shape[1:]:
+            if pixels % 2**levels or pixels < 2**levels:
+                raise ValueError(f"Expected a size that {levels} squeezes can halve; got {pixels}.")
+        if self.channels < 1:
+            raise ValueError(f"Expected 1 channel or more; got {self.channels}.")
         for name, ways in (("coupling", get_args(CouplingKind)), ("permutation", get_args(PermutationKind))):
             if getattr(self, name) not in ways:
                 raise ValueError(f"Expected {name} {' or '.join(ways)}; got {getattr(self, name)}.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        return self.channels, self.size, self.size if self.picture_width is None else self.picture_width
 
 
 class TopPrior(nn.Module):
@@ -125,25 +133,25 @@ class Glow(nn.Module):
         self.config = config
         self.levels = nn.ModuleList()
         self.shapes: list[tuple[int, int, int]] = []  # of what leaves at each level
-        channels, size = config.channels, config.size
-        for i, (steps, width) in enumerate(zip(config.steps, config.width, strict=True)):
-            channels, size = 4 * channels, size // 2
+        channels, height, width = config.shape
+        for i, (steps, hidden) in enumerate(zip(config.steps, config.width, strict=True)):
+            channels, height, width = 4 * channels, height // 2, width // 2
             layers: list[nn.Module] = []
             for _ in range(steps):
                 layers.append(ChannelAffine(channels, config.permutation))
-                layers.append(Coupling(channels, width, config.coupling))
+                layers.append(Coupling(channels, hidden, config.coupling))
             if i + 1 < len(config.steps):
-                layers.append(Coupling(channels, width))
+                layers.append(Coupling(channels, hidden))
                 channels //= 2
             else:
-                layers.append(TopPrior((channels, size, size)))
-            self.shapes.append((channels, size, size))
+                layers.append(TopPrior((channels, height, width)))
+            self.shapes.append((channels, height, width))
             self.levels.append(Cascade(layers))
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a picture."""
-        return self.config.channels, self.config.size, self.config.size
+        return self.config.shape
 
     @property
     def level_sizes(self) -> tuple[int, ...]:

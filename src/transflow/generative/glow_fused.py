@@ -201,7 +201,7 @@ class FusedLevel(Cascade):
 
 
 @torch.no_grad()
-def fixed(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
+def fuse(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
     """Return the same flow made for use, without gradients; later changes of the flow may not show in it.
 
     Args:

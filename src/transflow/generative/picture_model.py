@@ -13,7 +13,7 @@ from torch import Tensor
 from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.glow import Glow
-from transflow.generative.glow_fused import fixed
+from transflow.generative.glow_fused import fuse
 from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.preprocess import BATCH, PictureLike, preprocess
 from transflow.store import identity
@@ -137,7 +137,7 @@ class PictureModel:
 
     @cached_property
     def _fixed(self) -> Glow:
-        return fixed(self.flow, self.networks)
+        return fuse(self.flow, self.networks)
 
     @property
     def _like(self) -> Tensor:
