@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transflow.library.load import load, load_posterior, models
     from transflow.showcase.demo import demo
     from transflow.training.loop import train
-    from transflow.training.state import TrainConfig
+    from transflow.training.config import TrainConfig
 
 _HOMES = {
     "Encoded": "transflow.latents.stream",
@@ -38,7 +38,7 @@ _HOMES = {
     "Latents": "transflow.latents.stream",
     "Model": "transflow.conditioning.model",
     "Posterior": "transflow.conditioning.model",
-    "TrainConfig": "transflow.training.state",
+    "TrainConfig": "transflow.training.config",
     "demo": "transflow.showcase.demo",
     "load": "transflow.library.load",
     "load_posterior": "transflow.library.load",

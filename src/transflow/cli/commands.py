@@ -31,7 +31,7 @@ from transflow.pictures import grids as figures
 from transflow.pictures import sources as listing
 from transflow.pictures.decode import Pictures
 from transflow.store import container as checkpoint
-from transflow.training.state import TrainConfig
+from transflow.training.config import TrainConfig
 
 CONTROLS = {i: repr(chr(i))[1:-1] for i in (*range(32), 127)}  # in a file's name they would break a table's lines
 
@@ -231,12 +231,12 @@ def train(a: argparse.Namespace) -> None:
         return {name: value for name in names if (value := getattr(a, name)) is not None}
 
     shape = said("size", "steps", "width", "coupling", "permutation") | ({"channels": 1} if a.grey else {})
-    run = said("minutes", "epochs", "batch", "learning_rate", "interval", "held_out", "flip", "strange", "seed")
+    run = said("minutes", "epochs", "batch", "learning_rate", "interval", "held_out", "flip", "outliers", "seed")
     rest = run | said("bits", "precision", "compile", "reversible")
     if a.minutes is not None:
         rest["epochs"] = None
     _writable(a.output, ".safetensors")
-    base = training.settings(a.output) if a.resume else TrainConfig()
+    base = training.read_config(a.output) if a.resume else TrainConfig()
     config = replace(base, glow=replace(base.glow, **shape), **rest)
     bars: list[tqdm[Any]] = []
     share = 1.0

@@ -38,7 +38,7 @@ class Ranks:
         """Whether this is rank 0, which writes and reports."""
         return self.rank == 0
 
-    def check(self, batch: int) -> None:
+    def check_divisible(self, batch: int) -> None:
         """Raise `ValueError` if a batch cannot be shared evenly: an average of averages would not be the whole's."""
         if batch % self.size:
             raise ValueError(f"Expected a batch that {self.size} processes can share evenly; got {batch}.")
@@ -63,7 +63,7 @@ class Ranks:
         dist.all_reduce(total)
         return loss + (total / self.size - loss.detach())
 
-    def told(self, *numbers: float) -> list[float]:
+    def broadcast(self, *numbers: float) -> list[float]:
         """Return rank 0's numbers."""
         if self.size == 1:
             return list(numbers)
@@ -77,8 +77,8 @@ class Ranks:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
-    """Yield the ranks of this run and the device of this one: the n-th GPU for the n-th process of a machine."""
+def process_group(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
+    """Join the run's other processes; yield the ranks and the device of this one: the n-th GPU for the n-th process of a machine."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield Ranks(), device
         return
