@@ -66,7 +66,7 @@ def parted(model: transflow.Model, photos: str, groups: str) -> tuple[data.Pictu
     `groups` is a CSV whose first two columns are file and identity.
     """
     channels, size, _ = model.shape
-    read = data.read(photos, channels, size)
+    read = data.read(photos, (channels, size, size))
     config = TrainConfig(held_out=float(model.card["held_out_share"]), seed=int(model.card["seed"]))
     numbered = replace(read, pixels=torch.arange(len(read.names)))
     training, held_out = (

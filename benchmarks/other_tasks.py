@@ -40,7 +40,7 @@ def photographs(model: Model, photos: str, attributes: str, wanted: list[str]) -
         _, read = parted(model, photos, attributes)
     else:
         channels, size, _ = model.shape
-        read = data.read(photos, channels, size)
+        read = data.read(photos, (channels, size, size))
     with open(attributes, newline="") as file:
         lines = {row["file"]: row for row in csv.DictReader(file)}
     rows = [lines[Path(name).name] for name in read.names]
@@ -83,7 +83,7 @@ def main() -> None:
     a = parser.parse_args()
     model, counts = load(a.model), [int(m) for m in a.counts.split(",")]
     digits = load_digits()
-    pictures = model.fit((digits.images * 15.9).astype(np.uint8))
+    pictures = model.preprocess((digits.images * 15.9).astype(np.uint8))
     tasks: list[Task] = [("scikit-learn's digits", pictures, digits.target, np.arange(len(pictures)))]
     for said in a.folder:
         name, _, folder = said.partition("=")

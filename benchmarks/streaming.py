@@ -55,7 +55,7 @@ def draw(model: Model, folder: Path, count: int, suffix: str, seed: int) -> list
 
 def rates(model: Model, files: list[Path], segment: int, segments: int) -> list[tuple[float, float]]:
     """Pictures a second by stream and in memory, of alternate segments."""
-    pixels = model.fit(files[:segment])
+    pixels = model.preprocess(files[:segment])
     model.encode(pixels[:128])
     found = []
     for i in range(segments):

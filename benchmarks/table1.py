@@ -106,7 +106,7 @@ def main() -> None:
     model = load(a.model)
     pool, pool_y = digits["x_train"], digits["y_train"]
     test_x, test_y = digits["x_test"][: a.queries], digits["y_test"][: a.queries]
-    queries = model.fit(test_x)
+    queries = model.preprocess(test_x)
     found: dict[str, dict[int, list[float]]] = {}
     errors: dict[str, dict[int, list[float]]] = {}
     alarms: dict[str, dict[int, list[float]]] = {}
@@ -135,7 +135,7 @@ def main() -> None:
         rng = np.random.default_rng(seed)
         drawn = np.stack([rng.permutation(np.flatnonzero(pool_y == c))[: max(counts)] for c in range(10)])
         flat = drawn.T.ravel()  # the first of each class, the second of each, ...
-        pictures, labels = model.fit(pool[flat]), pool_y[flat]
+        pictures, labels = model.preprocess(pool[flat]), pool_y[flat]
         copies = augment.affine(pictures)
         latents = model.encode(pictures)
         seen = directions(latents)

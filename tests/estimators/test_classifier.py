@@ -10,6 +10,7 @@ from PIL import Image
 
 from transflow import Evidence, FewShotClassifier, Model, load, metrics
 from transflow.cli import main
+from transflow.conditioning.typicality import compare
 from transflow.estimators import folders as evaluation
 from transflow.pictures import augment
 from transflow.pictures import grids as figures
@@ -266,7 +267,7 @@ def test_a_folder_is_evidence_by_itself(folders, model):
 def test_a_score_is_compared_with_reference_pictures(folders, model_file, model, capsys):
     assert main(["score", str(folders / "query"), "-m", str(model_file), "--reference", str(folders / "support")]) == 0
     assert "p typical" in capsys.readouterr().out
-    found = evaluation.compare(model, folders / "support", folders / "support")
+    found = compare(model, folders / "support", folders / "support")
     assert (found.by_likelihood > 0).all()
     assert (found.by_typicality <= 1).all()
 

@@ -53,10 +53,10 @@ def test_round_trip_of_faces_and_of_what_is_nothing_like_them(faces, own, dtype,
     assert source.fingerprint == faces.fingerprint
     pictures = torch.cat([own, evidence("drawn", own, 0), extremes()])
     if PHOTOS.exists():
-        pictures = torch.cat([pictures, data.read(PHOTOS / "evidence" / "red-hair", 3, 32).pixels])
+        pictures = torch.cat([pictures, data.read(PHOTOS / "evidence" / "red-hair", (3, 32, 32)).pixels])
     latents, log_prob = source.encode_and_log_prob(pictures)
     assert torch.isfinite(log_prob).all()
-    assert (source.decode(latents) - source.quantise(pictures)).abs().max() <= tolerance
+    assert (source.decode(latents) - faces.quantise(pictures)).abs().max() <= tolerance
 
 
 def test_its_samples_look_typical_to_it_and_noise_does_not(faces, own):
@@ -86,7 +86,7 @@ def test_bits_per_dim_on_identities_it_never_saw_is_what_the_card_says(faces):
     if not PHOTOS.exists():
         pytest.skip("needs the photographs, which are not in the repository (TRANSFLOW_PHOTOS, see CONTRIBUTING.md)")
     config = TrainConfig(held_out=faces.card["held_out_share"], seed=faces.card["seed"])
-    read = data.read(PHOTOS / "faces-64.tar", 3, 32)
+    read = data.read(PHOTOS / "faces-64.tar", (3, 32, 32))
     _, held_out = split(read, config, read_groups(PHOTOS / "faces-64.csv"))
     assert len(held_out) == faces.card["held_out_pictures"]
     assert held_out_bits(faces.source, held_out) == pytest.approx(faces.card["bits_per_dim"], abs=1e-3)

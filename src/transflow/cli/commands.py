@@ -19,17 +19,19 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from transflow.base_model import BaseModel
 from transflow.cli import speaks
-from transflow.conditioning.model import DEFAULT_NOISE, Model, Posterior
+from transflow.conditioning.model import Model
+from transflow.conditioning.posterior import DEFAULT_NOISE, Posterior
 from transflow.devices import dtype_of
 from transflow.latents import stream as streaming
-from transflow.latents.stream import Encoded
+from transflow.latents.encoded import Encoded
 from transflow.library import load as library
 from transflow.library import names as hub
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
 from transflow.pictures import sources as listing
-from transflow.pictures.decode import Pictures
+from transflow.pictures.decode import PictureBatch
 from transflow.store import container as checkpoint
 from transflow.training.config import TrainConfig
 
@@ -69,13 +71,14 @@ def condition(a: argparse.Namespace) -> None:
         if a.noise:
             raise ValueError("Expected no --noise with --add or --remove: the posterior keeps the one it was made with")
         before = _posterior(a, base)
-    model = before.model if before else _model(a, a.model or "faces-32")
-    listing.check_apart(output, [*a.pictures, hub.find_file(model.name)])
-    encoded = _stream(a, model)
     if before:
+        listing.check_apart(output, [*a.pictures, *([before.model.file] if before.model.file else [])])
+        encoded = _stream(a, before.model)
         posterior = before.add(encoded) if a.add else before.remove(encoded)
     else:
-        posterior = model.condition(encoded, a.noise or DEFAULT_NOISE)
+        model = _model(a, a.model or "faces-32")
+        listing.check_apart(output, [*a.pictures, *([model.file] if model.file else [])])
+        posterior = model.condition(_stream(a, model), a.noise or DEFAULT_NOISE)
     posterior.save(output)
     print(f"{output}: {posterior.evidence.count} pictures", end="")
     if posterior.evidence.count:
@@ -110,12 +113,12 @@ def sample(a: argparse.Namespace) -> None:
         _writable(a.output)
     if checkpoint.header(hub.find_file(a.posterior))["kind"] == "model":
         model = _model(a, a.posterior)
-        gaussian = model.prior
+        seed = _seed(a)
+        pictures = model.pictures(model.prior, a.n, seed=seed, temperature=a.temperature)
     else:
         posterior = _posterior(a, a.posterior)
-        model, gaussian = posterior.model, posterior.gaussian
-    seed = _seed(a)
-    pictures = model.pictures(gaussian, a.n, seed=seed, temperature=a.temperature)
+        seed = _seed(a)
+        pictures = posterior.pictures(a.n, seed=seed, temperature=a.temperature)
     if folder:
         Path(a.output).mkdir(parents=True, exist_ok=True)
         for i, picture in enumerate(pictures):
@@ -158,9 +161,9 @@ def score(a: argparse.Namespace) -> None:
     encoded = _stream(a, model, log_prob=True, names=names)
     found: dict[str, list[float]] = {}
     if a.reference:
-        from transflow.estimators import folders as evaluation
+        from transflow.conditioning import typicality
 
-        compared = evaluation.compare(model, encoded, _stream(a, model, a.reference, log_prob=True))
+        compared = typicality.compare(model, encoded, _stream(a, model, a.reference, log_prob=True))
         scores = compared.scores
         found = {
             "p_likelihood": compared.by_likelihood.tolist(),
@@ -289,14 +292,13 @@ def _posterior(a: argparse.Namespace, path: str) -> Posterior:
     return library.load_posterior(path, model, dtype=_dtype(a), device=a.device)
 
 
-def _read(a: argparse.Namespace, model: Model) -> Pictures:
-    channels, size, _ = model.shape
-    return data.read(a.pictures, channels, size, on_bad=_skipping(a))
+def _read(a: argparse.Namespace, model: Model) -> PictureBatch:
+    return data.read(a.pictures, model.shape, on_bad=_skipping(a))
 
 
 def _stream(
     a: argparse.Namespace,
-    model: Model,
+    model: BaseModel,
     sources: str | None = None,
     *,
     log_prob: bool = False,
@@ -304,7 +306,7 @@ def _stream(
 ) -> Iterator[Encoded]:
     """The pictures as latents, a batch at a time, beside a bar that shows how many there are by now."""
     with _bar(sources or a.pictures) as bar:
-        for part in model.stream(sources or a.pictures, on_bad=_skipping(a), log_prob=log_prob):
+        for part in streaming.stream(model, sources or a.pictures, on_bad=_skipping(a), log_prob=log_prob):
             if names is not None:
                 names.extend(part.names)
             bar.update(len(part))

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transflow.conditioning.model import Model, PathLike
+from transflow.conditioning.model import Model
 from transflow.estimators.features import Augment, encoded, labelled
 from transflow.estimators.sklearn_parts import BaseEstimator, ClassifierMixin, NotFittedError, targets, vectors
 from transflow.fewshot.classifier import FewShot, View, check_noise
@@ -25,6 +25,7 @@ from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.noise import NoiseSpec
 from transflow.library import load as library
 from transflow.store import container as checkpoint
+from transflow.store.files import PathLike
 from transflow.store.identity import digest
 
 SCHEMA = checkpoint.Schema("classifier")
@@ -257,7 +258,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             x, y = labelled(x, model)
         if y is None:
             raise ValueError("Expected labels, requires y to be passed, but the target y is None")
-        inputs = model.fit(x) if model is not None else vectors(self, x, reset=reset)
+        inputs = model.preprocess(x) if model is not None else vectors(self, x, reset=reset)
         if not len(inputs):
             raise ValueError("Expected at least one picture; got none.")
         if (
@@ -275,7 +276,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Log densities over T in the order of ``classes_``, (n, C); and p-values (n,), if asked for."""
         self._check_fitted()
         model, fitted = self._model(), self.evidence_.fitted
-        inputs = model.fit(x) if model is not None else vectors(self, x, reset=False)
+        inputs = model.preprocess(x) if model is not None else vectors(self, x, reset=False)
         order = sorted(range(len(self.evidence_.classes)), key=self.evidence_.classes.__getitem__)
         copies = self.query_copies if model is not None else 1
         scores, p = [], []

@@ -16,12 +16,13 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from transflow.conditioning.model import Model, PathLike
+from transflow.conditioning.model import Model
 from transflow.fewshot.densities import directions
 from transflow.pictures import augment as maps
 from transflow.pictures import decode as data
 from transflow.pictures.preprocess import BATCH
 from transflow.store import container as checkpoint
+from transflow.store.files import PathLike
 
 Augment = bool | int | Callable[[Tensor], Tensor]
 
@@ -64,8 +65,7 @@ def labelled(folder: Any, model: Model, *, on_bad: Callable[[str], None] | None 
     """Return the pictures of a folder with a sub-folder for each class, fitted to the model, and their classes."""
     if not isinstance(folder, (str, os.PathLike)) or not Path(folder).is_dir():
         raise ValueError("Expected labels, or a folder with a sub-folder for each class; got neither.")
-    channels, size, _ = model.shape
-    read = data.read(folder, channels, size, on_bad=on_bad)
+    read = data.read(folder, model.shape, on_bad=on_bad)
     parts = [Path(name).relative_to(folder).parts for name in read.names]
     loose = [name for name, part in zip(read.names, parts, strict=True) if len(part) < 2]
     if loose:

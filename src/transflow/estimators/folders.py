@@ -1,15 +1,4 @@
-"""Folders of pictures against evidence: classes told, beside pixel baselines; likelihood and typicality.
-
-A likelihood alone calls smooth pictures likely: a flow gives a blank picture a greater density
-than a face. Samples of a model do not lie where its density is greatest but where it is typical,
-so a picture is compared with reference pictures in two ways (`metrics.p_values`):
-
-    by likelihood   how often a reference picture is as unlikely
-    by typicality   how often one is as far from the middle of the references, on either side
-
-Reference for the second: Nalisnick et al. 2019, *Detecting Out-of-Distribution Inputs to Deep
-Generative Models Using Typicality*, arXiv 1906.02994.
-"""
+"""Folders of pictures against a classifier's evidence, beside pixel baselines."""
 
 from __future__ import annotations
 
@@ -25,37 +14,13 @@ import torch
 from torch import Tensor
 
 from transflow import metrics
-from transflow.conditioning.model import Model, PathLike, Pictures, Scores
+from transflow.conditioning.model import Model
 from transflow.estimators.classifier import CHUNK, FewShotClassifier
 from transflow.estimators.features import Augment, labelled
 from transflow.fewshot.ensemble import Choice
 from transflow.gaussians.noise import NoiseSpec
 from transflow.pictures import decode as data
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Pictures against reference pictures; p-values of shape (B,).
-
-    Attributes:
-        scores: of the pictures.
-        by_likelihood: small where few reference pictures are as unlikely.
-        by_typicality: small where few are as far from the references' median log density.
-    """
-
-    scores: Scores
-    by_likelihood: Tensor
-    by_typicality: Tensor
-
-
-def compare(model: Model, pictures: Pictures, reference: Pictures) -> Comparison:
-    """Return how likely and how typical pictures are beside reference pictures."""
-    scores, known = model.score(pictures), model.score(reference).log_prob
-    return Comparison(
-        scores,
-        metrics.p_values(scores.log_prob, known),
-        metrics.p_values(scores.log_prob, known, two_sided=True),
-    )
+from transflow.store.files import PathLike
 
 
 @dataclass(frozen=True)
@@ -135,14 +100,13 @@ def classify(
     """
     pixels, labels = labelled(support, model, on_bad=on_bad)
     classifier = FewShotClassifier(model, noise, augment).fit(pixels, labels)
-    channels, size, _ = model.shape
     classes = tuple(str(c) for c in classifier.classes_)
     baselines = pixel_baselines(pixels, torch.tensor([classes.index(c) for c in labels]), len(classes))
     names: list[str] = []
     truth: list[str] | None = []
     probabilities, p_values = [], []
     ways: dict[str, list[Tensor]] = {}
-    read = data.batches(query, channels, size, batch=CHUNK, on_bad=on_bad)
+    read = data.batches(query, model.shape, batch=CHUNK, on_bad=on_bad)
     for part in read:
         names += part.names
         likely, p = classifier.probabilities_and_p_values(part.pixels)

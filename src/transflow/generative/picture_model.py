@@ -15,7 +15,7 @@ from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.glow import Glow
 from transflow.generative.glow_fused import fuse
 from transflow.pictures.pixels import PixelFormat
-from transflow.pictures.preprocess import BATCH, PictureLike, preprocess
+from transflow.pictures.preprocess import BATCH
 from transflow.store import identity
 
 
@@ -63,12 +63,27 @@ class PictureModel:
     @property
     def prior(self) -> Gaussian:
         """N(0, I) over the D latents, exactly."""
-        return Gaussian.standard(self.dim, self._like.device)
+        return Gaussian.standard(self.dim, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes, and where its latents are."""
+        return self._like.device
 
     @property
     def precision(self) -> str:
         """The dtype that latents are as exact as, such as "float32"."""
         return str(self.networks or self._like.dtype).removeprefix("torch.")
+
+    @property
+    def exactness(self) -> float | None:
+        """The largest error of a round trip when it was trained; None where the card does not have it."""
+        return self.card.get("round_trip")
+
+    @property
+    def temperature(self) -> float | None:
+        """Length of latents, over sqrt(D), at which its pictures look best; None where the card does not have it."""
+        return self.card.get("temperature")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -81,62 +96,49 @@ class PictureModel:
         """What earlier versions wrote for this model into the files that it made."""
         return (identity.fingerprint_0_1(self.flow.config, self.bits, self.flow.state_dict()),)
 
-    def fit(self, pictures: PictureLike) -> Tensor:
-        """Return pictures fitted to the model (see `images`), uint8, (B, C, H, W)."""
-        channels, size, _ = self.shape
-        return preprocess(pictures, channels, size)
-
-    def quantise(self, pictures: PictureLike) -> Tensor:
-        """Return pictures as the model sees them, floats in [0, 1], (B, C, H, W): what `decode` gives back."""
-        return self.pixels.unit(self.pixels.centre(self.fit(pictures)))
-
-    def encode(self, pictures: PictureLike) -> Tensor:
-        """Return latents, shape (B, D), of any number of pictures, in bounded memory.
-
-        Args:
-            pictures: a uint8 tensor (B, C, H, W); a uint8 array (B, H, W) or (B, H, W, C); a list
-                of PIL pictures. Other sizes and channels are fitted to the model (see `images`).
-        """
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Return latents, shape (B, D), of uint8 pictures (B, C, H, W), any number in bounded memory."""
         return self._encode(pictures)[0]
 
-    def features(self, pictures: PictureLike) -> Tensor:
+    def features(self, pictures: Tensor) -> Tensor:
         """Return what the flow's finest level sees in pictures (see `Glow.features`), shape (B, F)."""
-        (seen,) = self._batched(self.fit(pictures), lambda x: (self._fixed.features(self._centred(x)),))
-        return seen
+        (found,) = self._batched(pictures, lambda x: (self._fused.features(self._centred(x)),))
+        return found
 
-    def encode_and_features(self, pictures: PictureLike) -> tuple[Tensor, Tensor]:
+    def encode_and_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `encode` and `features` give, of one pass."""
-        z, _, seen = self._batched(self.fit(pictures), lambda x: self._fixed.forward_and_features(self._centred(x)))
-        return z, seen
+        z, _, found = self._batched(pictures, lambda x: self._fused.forward_and_features(self._centred(x)))
+        return z, found
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return pictures, floats in [0, 1], shape (B, C, H, W), of latents (B, D)."""
-        if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != self.dim:
-            got = tuple(latents.shape) if isinstance(latents, Tensor) else type(latents).__name__
-            raise ValueError(f"Expected latents of shape (B, {self.dim}); got {got}.")
-        if not torch.isfinite(latents).all():
-            raise ValueError("Expected finite latents; got NaN or infinity.")
-        (pictures,) = self._batched(latents, lambda z: (self.pixels.unit(self._fixed.inverse(z)),))
+        return self.decode_unclamped(latents).clamp(0, 1)
+
+    def decode_unclamped(self, latents: Tensor) -> Tensor:
+        """Return what `decode` returns, not cut to [0, 1]: a broken sample goes beyond."""
+        (pictures,) = self._batched(latents, lambda z: (self.pixels.unit_unclamped(self._fused.inverse(z)),))
         return pictures
 
-    def log_prob(self, pictures: PictureLike) -> Tensor:
-        """Return the log density at the bin centres, pixels scaled to unit range, in nats, shape (B,)."""
-        return self.encode_and_log_prob(pictures)[1]
-
-    def encode_and_log_prob(self, pictures: PictureLike) -> tuple[Tensor, Tensor]:
-        """Return what `encode` and `log_prob` give, of one pass."""
+    def encode_and_log_prob(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return latents (B, D) and log densities at the bin centres (B,), nats, of one pass."""
         latents, log_det = self._encode(pictures)
         return latents, self.prior.log_prob(latents) + log_det.double()
 
-    def _encode(self, pictures: PictureLike) -> tuple[Tensor, Tensor]:
-        z, log_det = self._batched(self.fit(pictures), lambda x: self._fixed(self._centred(x)))
+    def _encode(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(pixels: Tensor) -> tuple[Tensor, Tensor]:
+            x = self._centred(pixels)
+            scale = self.pixels.log_det(x).to(x)
+            z, log_det = self._fused(x)
+            return z, log_det + scale
+
+        z, log_det = self._batched(pictures, forward)
         return z, log_det
 
     def _centred(self, pixels: Tensor) -> Tensor:
         return self.pixels.centre(pixels).to(self._like)
 
     @cached_property
-    def _fixed(self) -> Glow:
+    def _fused(self) -> Glow:
         return fuse(self.flow, self.networks)
 
     @property

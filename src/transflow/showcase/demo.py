@@ -18,7 +18,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from transflow.conditioning.model import Model, Posterior
+from transflow.conditioning.model import Model
+from transflow.conditioning.posterior import Posterior
 from transflow.library import names as hub
 from transflow.library.load import load
 from transflow.pictures import grids as figures
@@ -132,7 +133,7 @@ def evidence(kind: str, own: Tensor, seed: int) -> Tensor:
         covered[:, :, round(0.38 * size) : round(0.53 * size), round(0.15 * size) : round(0.85 * size)] = 20
         return covered
     rng = np.random.default_rng(seed)
-    return preprocess([draw_face(rng) for _ in range(len(own))], own.shape[1], own.shape[-1])
+    return preprocess([draw_face(rng) for _ in range(len(own))], (own.shape[1], own.shape[2], own.shape[3]))
 
 
 def draw_face(rng: np.random.Generator, side: int = 128) -> Image.Image:

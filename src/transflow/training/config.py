@@ -111,7 +111,9 @@ def check_resumable(was: TrainConfig, config: TrainConfig) -> None:
     given = _flat(config)
     for name, value in _flat(was).items():
         if name not in MAY_CHANGE and given[name] != value:
-            raise ValueError(f"Expected {name.replace('_', ' ')} {value}, as the run was begun with; got {given[name]}.")
+            raise ValueError(
+                f"Expected {name.replace('_', ' ')} {value}, as the run was begun with; got {given[name]}."
+            )
 
 
 def to_header(config: TrainConfig) -> dict[str, Any]:

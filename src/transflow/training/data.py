@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from transflow.pictures.decode import Pictures
+from transflow.pictures.decode import PictureBatch
 from transflow.store.files import PathLike
 from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
 from transflow.training.outliers import outlier_pictures
@@ -79,7 +79,7 @@ def read_groups(path: PathLike) -> dict[str, str]:
     return table
 
 
-def split(pictures: Pictures, config: TrainConfig, groups: dict[str, str] | None) -> tuple[Tensor, Tensor]:
+def split(pictures: PictureBatch, config: TrainConfig, groups: dict[str, str] | None) -> tuple[Tensor, Tensor]:
     """Return training and held-out pixels; with groups (identities, say) of file names, no group is in both."""
     if groups is None:
         members: Sequence[str] = pictures.names

@@ -22,12 +22,14 @@ from transflow.conditioning.model import Model
 from transflow.devices import faster_precision, find_device
 from transflow.library.load import load
 from transflow.metrics import bits_per_dim
-from transflow.pictures import decode, sources
+from transflow.pictures import decode
+from transflow.pictures.files import Source, as_list
 from transflow.store.files import PathLike
 from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
 from transflow.training.data import draw_inputs, epoch_order, read_groups, split
 from transflow.training.losses import BatchLoss
-from transflow.training.output import RunFiles, facts, read_config as read_config
+from transflow.training.output import RunFiles, facts
+from transflow.training.output import read_config as read_config
 from transflow.training.ranks import Ranks, process_group
 from transflow.training.state import TrainingState, read_device
 
@@ -67,7 +69,7 @@ class Progress:
 
 
 def train(
-    pictures: sources.Source | Iterable[sources.Source],
+    pictures: Source | Iterable[Source],
     output: PathLike,
     config: TrainConfig | None = None,
     *,
@@ -75,7 +77,7 @@ def train(
     stop_after: float | None = None,
     groups: PathLike | None = None,
     card: dict[str, Any] | None = None,
-    on_bad: Callable[[str], None] | None = None,
+    on_bad: decode.OnBad | None = None,
     device: str | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Model:
@@ -107,7 +109,7 @@ def train(
     begun = time.monotonic()
     if stop_after is not None and not stop_after > 0:
         raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
-    pictures, files = sources.as_list(pictures), RunFiles(output)
+    pictures, files = as_list(pictures), RunFiles(output)
     files.check(pictures)
     table = read_groups(groups) if groups is not None else None
     device = device or (read_device(files.state) if resume else None)
@@ -117,9 +119,9 @@ def train(
         ranks.check_divisible(config.batch)
         if config.outliers:
             ranks.check_divisible(config.batch // PICTURES_PER_OUTLIER)
-        channels, size, _ = config.architecture.shape
         on_bad = on_bad if on_bad is None or ranks.first else lambda _: None
-        training, held_out = split(decode.read(pictures, channels, size, on_bad=on_bad), config, table)
+        read = decode.read(pictures, config.architecture.shape, on_bad=on_bad)
+        training, held_out = split(read, config, table)
         state.bind(training)
         if not resume:
             state.initialise(training[epoch_order(state.count, 0, config.seed)[:INITIALISED_ON]])

@@ -18,8 +18,10 @@ from transflow.generative.families import FAMILIES, name_of
 from transflow.generative.model_file import load_model, save_model
 from transflow.generative.picture_model import PictureModel
 from transflow.metrics import bits_per_dim
-from transflow.pictures import grids, sources
+from transflow.pictures import grids
+from transflow.pictures.files import Source
 from transflow.pictures.preprocess import BATCH
+from transflow.pictures.sources import check_apart
 from transflow.store.files import PathLike, check_writable, write_bytes
 from transflow.training import state as states
 from transflow.training.config import TrainConfig
@@ -38,10 +40,10 @@ class RunFiles:
         self.samples = self.output.with_suffix(".samples.png")
         self.lines: list[str] = []
 
-    def check(self, pictures: list[sources.Source]) -> None:
+    def check(self, pictures: list[Source]) -> None:
         """Raise an error now if the files could not be written, or are among the pictures."""
         check_writable(self.output)
-        sources.check_apart((self.output, self.state, self.metrics, self.samples), pictures)
+        check_apart((self.output, self.state, self.metrics, self.samples), pictures)
 
     def check_new(self) -> None:
         """Raise `FileExistsError` if there is a model, or a run that can go on."""
@@ -136,7 +138,7 @@ def held_out_bits(model: PictureModel, pixels: Tensor, seed: int = 0) -> float:
 
 def round_trip(model: PictureModel, pixels: Tensor) -> float:
     """Return the largest difference after encode and decode of uint8 pixels; a picture's range is 1."""
-    return (model.decode(model.encode(pixels)) - model.quantise(pixels)).abs().max().item()
+    return (model.decode(model.encode(pixels)) - model.pixels.unit(model.pixels.centre(pixels))).abs().max().item()
 
 
 def sample_sheet(model: PictureModel) -> bytes:
