@@ -177,6 +177,7 @@ def parser() -> Parser:
     made.add_argument("--groups", metavar="CSV", help="file name, group a line: groups are held out whole")
     made.add_argument("--no-flip", dest="flip", action="store_false", default=None, help="show no picture mirrored")
     made.add_argument(
+        "--outliers",
         "--strange",
         type=float,
         metavar="WEIGHT",

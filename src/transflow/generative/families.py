@@ -36,6 +36,11 @@ def none(name: str, weight: Tensor) -> bool:
     return False
 
 
+def pictures_alone(module: nn.Module, x: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Return the pictures: all that a likelihood needs."""
+    return (x,)
+
+
 @dataclass(frozen=True)
 class Family:
     """A kind of model.
@@ -49,7 +54,7 @@ class Family:
         reversible: makes a form that computes activations back instead of keeping them, with the same weights.
         initialise: sets weights by the first pictures: called with the module and what ``prepare`` makes of them.
         prepare: called with the module, pictures of floats (B, C, H, W) and a generator on their device; returns the
-            tensors that the loss needs, B rows each, such as crops, times and noise. None: the pictures alone.
+            tensors that the loss needs, B rows each, such as crops, times and noise.
         loss: called with the module and what ``prepare`` returned; returns each row's loss, (B,). None: the negative
             log-likelihood of the pictures in nats per dimension.
         likelihood: whether the loss is a negative log-likelihood in nats per dimension.
@@ -61,7 +66,7 @@ class Family:
     fuse: Callable[[Any, torch.dtype | None], nn.Module] | None = None
     reversible: Callable[[Any], nn.Module] | None = None
     initialise: Callable[..., None] | None = None
-    prepare: Callable[[Any, Tensor, torch.Generator], tuple[Tensor, ...]] | None = None
+    prepare: Callable[[Any, Tensor, torch.Generator], tuple[Tensor, ...]] = pictures_alone
     loss: Callable[..., Tensor] | None = None
     likelihood: bool = True
 

@@ -11,7 +11,7 @@ from transflow.generative.families import FAMILIES, Family, name_of
 from transflow.generative.glow import GlowConfig
 from transflow.pictures.pixels import PixelFormat
 from transflow.store.files import PathLike
-from transflow.store.identity import newer, options, read_options
+from transflow.store.identity import newer, options, plain, read_options
 
 PICTURES_PER_OUTLIER = 8
 MAY_CHANGE = {"minutes", "epochs", "learning_rate", "outliers", "interval", "precision", "compile", "reversible"}
@@ -119,7 +119,7 @@ def check_resumable(was: TrainConfig, config: TrainConfig) -> None:
 def to_header(config: TrainConfig) -> dict[str, Any]:
     """Return the entries of a training file's header that hold a config."""
     settings = {name: value for name, value in asdict(config).items() if name not in ("glow", "model")}
-    return {"config": settings, "family": config.family_name, "architecture": options(config.architecture)}
+    return {"config": plain(settings), "family": config.family_name, "architecture": options(config.architecture)}
 
 
 def from_header(header: dict[str, Any], path: PathLike) -> TrainConfig:
@@ -134,7 +134,7 @@ def from_header(header: dict[str, Any], path: PathLike) -> TrainConfig:
     if "glow" in settings:  # likewise
         family, architecture = "glow", settings.pop("glow")
     else:
-        family, architecture = header.get("family"), header.get("architecture")
+        family, architecture = str(header.get("family")), header.get("architecture")
     if family not in FAMILIES:
         raise newer(f"a model of the family {family}", path)
     found = read_options(FAMILIES[family].config, architecture, path)

@@ -78,7 +78,7 @@ class Ranks:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
-    """Join the run's other processes; yield the ranks and the device of this one: the n-th GPU for the n-th process of a machine."""
+    """Join a run's other processes; yield the ranks and this one's device, of a machine's GPUs one for each process."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield Ranks(), device
         return
