@@ -54,7 +54,8 @@ def denoising(module, x, noise, strength):
 def run(monkeypatch, pixels):
     family = Family(DenoiserConfig, Denoiser, prepare=noisy_crops, loss=denoising, likelihood=False)
     monkeypatch.setitem(families.FAMILIES, "denoiser", family)
-    config = replace(CONFIG, model=DenoiserConfig(), precision="float32", ema=0.5, learning_rate=0.05)
+    changes = {"precision": "float32", "ema": 0.5, "learning_rate": 0.05}
+    config = replace(CONFIG, glow=GlowConfig(), model=DenoiserConfig(), **changes)
     state = TrainingState(config, torch.device("cpu"))
     state.bind(pixels)
     state.initialise(pixels)
