@@ -49,7 +49,7 @@ def test_log_prob_is_that_of_latents_and_log_determinant():
 
 
 def test_probabilities_of_all_pictures_sum_to_that_of_the_cube():
-    """Of 2 x 2 pixels of 4 bits, density times volume of each bin: as large a share as the flow's samples have there."""
+    """Of 2 x 2 pixels of 4 bits: density times volume of each bin, and the share of the flow's samples in the cube."""
     flow = shaken(lambda: Glow(GlowConfig(channels=1, size=2, steps=(2,), width=(4,))), torch.float64)
     bins, format_ = 2**4, PixelFormat(4)
     with torch.no_grad():
