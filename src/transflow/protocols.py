@@ -156,6 +156,13 @@ class HasUnclamped(Protocol):
         """Return what `decode` returns, but not cut to [0, 1]."""
 
 
+class HasEvaluations(Protocol):
+    """Calls its network many times: a sampler of steps."""
+
+    def evaluations(self, pictures: Tensor) -> tuple[float, float]:
+        """Return the mean number of calls of the network a picture, to encode uint8 pictures and to decode."""
+
+
 class HasVariance(Protocol):
     """Is not sure of a picture's latent: an autoencoder."""
 
@@ -191,6 +198,7 @@ CAPABILITIES = {
     "exactness": Capability(("exactness",), "a measured exactness"),
     "temperature": Capability(("temperature",), "a best temperature"),
     "unclamped": Capability(("decode_unclamped",), "values beyond the range"),
+    "evaluations": Capability(("evaluations",), "a count of its network's evaluations"),
     "variance": Capability(("encode_variance",), "a variance of each latent"),
 }
 

@@ -1,18 +1,16 @@
-"""The model in the package: as exact, as small and as good as its card says; and the demo made with it."""
+"""The model in the package: as exact, as small and as good as its card says."""
 
 import os
-import re
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
-from transflow import TrainConfig, demo, load
+from transflow import TrainConfig, load
 from transflow.library import names as hub
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
-from transflow.showcase.demo import KINDS, evidence
+from transflow.pictures.drawn import synthetic_pictures
 from transflow.training.data import read_groups, split
 from transflow.training.output import held_out_bits
 
@@ -52,7 +50,7 @@ def test_it_is_small_and_has_a_card(faces):
 def test_round_trip_of_faces_and_of_what_is_nothing_like_them(faces, own, dtype, tolerance):
     source = load("faces-32", dtype=dtype).source
     assert source.fingerprint == faces.fingerprint
-    pictures = torch.cat([own, evidence("drawn", own, 0), extremes()])
+    pictures = torch.cat([own, synthetic_pictures("drawn", own, 0), extremes()])
     if PHOTOS.exists():
         pictures = torch.cat([pictures, data.read(PHOTOS / "evidence" / "red-hair", (3, 32, 32)).pixels])
     latents, log_prob = source.encode_and_log_prob(pictures)
@@ -77,8 +75,8 @@ def test_grey_evidence_gives_greyer_pictures_and_a_tint_a_tint(faces, own):
         return (pictures[:, 0] - pictures[:, 1:].mean(1)).mean().item()
 
     before = faces.pictures(faces.prior, 32, seed=1, temperature=0.6)
-    grey = faces.condition(evidence("grey", own, 0)).pictures(32, seed=1)
-    tinted = faces.condition(evidence("tinted", own, 0)).pictures(32, seed=1)
+    grey = faces.condition(synthetic_pictures("grey", own, 0)).pictures(32, seed=1)
+    tinted = faces.condition(synthetic_pictures("tinted", own, 0)).pictures(32, seed=1)
     assert chroma(grey) < 0.8 * chroma(before)
     assert redness(tinted) > redness(before) + 0.05
 
@@ -91,17 +89,3 @@ def test_bits_per_dim_on_identities_it_never_saw_is_what_the_card_says(faces):
     _, held_out = split(read, config, read_groups(PHOTOS / "faces-64.csv"))
     assert len(held_out) == faces.card["held_out_pictures"]
     assert held_out_bits(faces.source, held_out) == pytest.approx(faces.card["bits_per_dim"], abs=1e-3)
-
-
-def test_the_demo_is_whole(tmp_path):
-    told = []
-    page = demo(tmp_path / "out", report=told.append)
-    text = page.read_text()
-    shown = re.findall(r'src="([^"]+)"', text)
-    assert {f"{kind.name}.png" for kind in KINDS} <= set(shown)
-    for name in shown:
-        with Image.open(page.parent / name) as picture:
-            assert min(picture.size) > 50
-    assert "$" not in text
-    assert "http" not in text
-    assert len(told) == len(shown) + 1

@@ -96,6 +96,11 @@ class PictureModel:
         """What earlier versions wrote for this model into the files that it made."""
         return (identity.fingerprint_0_1(self.flow.config, self.bits, self.flow.state_dict()),)
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return latents (B, D) and log-determinants (B,), nats, of the flow's floats, with gradients."""
+        z, log_det = self.flow(x.to(self._like))
+        return z, log_det
+
     def encode(self, pictures: Tensor) -> Tensor:
         """Return latents, shape (B, D), of uint8 pictures (B, C, H, W), any number in bounded memory."""
         return self._encode(pictures)[0]
