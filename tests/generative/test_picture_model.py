@@ -50,7 +50,7 @@ def test_log_prob_is_that_of_latents_and_log_determinant():
 
 def test_probabilities_of_all_pictures_sum_to_that_of_the_cube():
     """Of 2 x 2 pixels of 4 bits: density times volume of each bin, and the share of the flow's samples in the cube."""
-    flow = shaken(lambda: Glow(GlowConfig(channels=1, size=2, steps=(2,), width=(4,))), torch.float64)
+    flow = shaken(lambda: Glow(GlowConfig(channels=1, size=2, steps=(2,), width=(4,))), torch.float64, 0.3)
     bins, format_ = 2**4, PixelFormat(4)
     with torch.no_grad():
         flow.initialise(format_.dequantise(torch.randint(0, 256, (256, 1, 2, 2), dtype=torch.uint8)).double())
@@ -60,4 +60,4 @@ def test_probabilities_of_all_pictures_sum_to_that_of_the_cube():
     every = torch.cartesian_prod(values, values, values, values).view(-1, 1, 2, 2)
     log_prob = PictureModel(flow.requires_grad_(False), format_).encode_and_log_prob(every)[1]
     assert 0.1 < share < 0.9
-    assert (log_prob.exp().sum() / bins**4).item() == pytest.approx(share, abs=0.01)
+    assert (log_prob.exp().sum() / bins**4).item() == pytest.approx(share, abs=0.004)

@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
         on = f"on {count} held-out pictures"
         if bar.share < 1:
             on = f"at {bar.share:.0%} of the run; continue with --resume"
-        say(f"{output}: {bits:.4f} bits/dim {on}")
+        say(f"{output}: {bits:.4f} bits/dim {on} ({model.card['precision']} on {model.card['device']})")
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
