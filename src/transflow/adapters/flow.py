@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from transflow.adapters.whiten import Base
+from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
-from transflow.generative.glow_fused import full_float32
 from transflow.pictures.pixels import PixelFormat
 
 UNIT = PixelFormat(bits=8, low=0.0, high=1.0)

@@ -26,7 +26,7 @@ from transflow.adapters.calls import still_functions
 from transflow.adapters.flow import HIDDEN, FlowSource, of_shape
 from transflow.adapters.latent_search import Inversion, Report, Search, invert
 from transflow.adapters.whiten import Base, Dense, Diagonal
-from transflow.generative.glow_fused import full_float32
+from transflow.devices import full_float32
 from transflow.pictures.pixels import PixelFormat
 
 SIGNED = PixelFormat(bits=8, low=-1.0, high=1.0, ends=True)  # a tanh at the end, as most have
