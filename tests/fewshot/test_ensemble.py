@@ -42,6 +42,8 @@ def test_selections_in_words():
     both = str(Selection((one, Candidate("features", "shared, ridge 0.3")), (0.25, 0.75), -0.1, 0.97))
     assert both.startswith("pooled on latents (weight 0.25) with shared, ridge 0.3 on features (weight 0.75): ")
     assert "could not be compared" in str(Candidate("latents", "pooled"))
+    with pytest.warns(DeprecationWarning, match=r"Candidate\.features"):
+        assert one.view == "latents"
 
 
 def test_scores_and_densities_have_one_order_and_different_meanings():
