@@ -147,6 +147,17 @@ def test_density_is_of_pictures_in_the_unit_range():
     assert "score" not in source.lacks
 
 
+def test_functions_that_write_into_what_they_are_given_damage_nothing():
+    def encode(x):
+        return rotate(x.sub_(1).add_(1).mul_(2)) * 0.5 - 0.5 * (SHIFT @ ROTATION)
+
+    source = functions.adapt(encode, turn_back, SHAPE, pixels=SIGNED, log_prob=log_density)
+    for mine, theirs in zip(
+        source.encode_and_log_prob(pictures()), SOURCES["functions"]().encode_and_log_prob(pictures()), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=0)
+
+
 def test_levels_are_flattened_in_order_and_each_base_is_taken_out():
     plain, levels = SOURCES["functions"](), SOURCES["functions, levels"]()
     torch.testing.assert_close(levels.encode(pictures()), plain.encode(pictures()), atol=1e-5, rtol=0)
