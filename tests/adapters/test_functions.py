@@ -1,5 +1,6 @@
 """Two functions as a model: what they do and nothing else, with the latents made flat and standard normal."""
 
+import copy
 import math
 import pickle
 
@@ -124,6 +125,7 @@ def test_functions_that_do_not_pickle_say_so_in_a_line():
     source = functions.adapt(lambda x: rotate(x), turn_back, SHAPE, pixels=SIGNED)
     with pytest.raises(pickle.PicklingError, match=r"top of a module.*<lambda> for encode"):
         pickle.dumps(source)
+    assert copy.deepcopy(source) is source
 
 
 def test_the_posterior_is_that_of_the_pictures_themselves():

@@ -180,6 +180,8 @@ def test_the_users_module_is_left_alone():
     loose.encode((drawn(loose, 1)[1] * 255).to(torch.uint8))
     assert torch.equal(weight.grad, torch.ones_like(weight))
     assert loose.fingerprint is None
+    with pytest.raises(pickle.PicklingError, match="<lambda> for generator"):
+        pickle.dumps(loose)
     assert "fingerprint" in loose.lacks
     known = generator.adapt(lambda z: module(z), SHAPE, latent=LATENT, search=QUICK, module=module)
     assert known.fingerprint == source.fingerprint
