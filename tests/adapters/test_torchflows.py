@@ -116,8 +116,12 @@ def test_a_swapped_bijection_is_read_anew():
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
-def test_random_traces_give_no_density(name):
-    assert "random" in source_of(name).lacks["score"]
+def test_random_traces_give_no_density_and_the_same_probes_each_time(name):
+    source = source_of(name)
+    assert "random" in source.lacks["score"]
+    x = SIGNED.centre(measure.pictures(SHAPE))
+    one, two = (source.bijection._run("forward", x) for _ in range(2))
+    assert torch.equal(one[1], two[1])
 
 
 @pytest.mark.parametrize("kind", ["InvertibleResNet", "ResFlow", "ProximalResFlow"])
