@@ -17,7 +17,7 @@ import torch
 
 from common import median_seconds, parted, setting, table, write_json
 from transflow import load
-from transflow.generative.picture_model import PictureFlow
+from transflow.generative.picture_model import PictureModel
 from transflow.library import names as hub
 from transflow.pictures import grids as figures
 from transflow.training.loop import held_out_bits, round_trip
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", default="bundled.json")
     a = parser.parse_args()
     model = load(a.model)
-    flow: PictureFlow = model.source
+    flow: PictureModel = model.source
     double = replace(flow, flow=copy.deepcopy(flow.flow).double())
     photos = figures.to_uint8(model.pictures(model.prior, 256, seed=a.seed, temperature=0.7))
     kind, bits = "own samples", float(model.card["bits_per_dim"])
@@ -65,7 +65,7 @@ def main() -> None:
         encode = batch / median_seconds(lambda x=x: model.encode(x), a.repeats)
         decode = batch / median_seconds(lambda z=z: model.decode(z), a.repeats)
         rates.append((str(batch), encode, decode, decode / encode))
-    size = hub.find(a.model).stat().st_size / 2**20
+    size = hub.find_file(a.model).stat().st_size / 2**20
     parameters = sum(p.numel() for p in flow.flow.parameters())
     print(
         f"{a.model}: {size:.2f} MiB, {parameters:,} parameters, {bits:.4f} bits/dim ({kind if a.photos else 'card'})\n"

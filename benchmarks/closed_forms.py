@@ -35,13 +35,13 @@ def run(case: str, dim: int, count: int, seed: int) -> dict[str, float]:
     before, begin = mebibytes(), time.perf_counter()
     evidence = Evidence.of(z)
     prior = Gaussian.standard(dim)
-    noise: cov.Covariance = cov.covariance(0.5 * count, dim)
+    noise: cov.Covariance = cov.as_covariance(0.5 * count, dim)
     if case == "diagonal":
-        noise = cov.covariance(evidence.scatter / count + 0.1, dim)
+        noise = cov.as_covariance(evidence.scatter / count + 0.1, dim)
     elif case.startswith("low rank"):
-        noise = cov.covariance(0.5, dim, (z.double() - evidence.mean).T / count**0.5)
+        noise = cov.as_covariance(0.5, dim, (z.double() - evidence.mean).T / count**0.5)
     if case.endswith("prior too"):
-        assert isinstance(noise, cov.Structured)
+        assert isinstance(noise, cov.DiagonalPlusLowRank)
         prior = Gaussian.of(torch.zeros(dim), torch.ones(dim), noise.factor)
     posterior = prior.condition(evidence, noise)
     predictive = posterior.predictive(noise)

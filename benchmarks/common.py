@@ -18,7 +18,7 @@ import torch
 import transflow
 from transflow import TrainConfig
 from transflow.pictures import decode as data
-from transflow.store.container import write_bytes
+from transflow.store.files import write_bytes
 from transflow.training.loop import read_groups, split
 
 
@@ -66,7 +66,7 @@ def parted(model: transflow.Model, photos: str, groups: str) -> tuple[data.Pictu
     `groups` is a CSV whose first two columns are file and identity.
     """
     channels, size, _ = model.shape
-    read = data.read(photos, channels, size)
+    read = data.read(photos, (channels, size, size))
     config = TrainConfig(held_out=float(model.card["held_out_share"]), seed=int(model.card["seed"]))
     numbered = replace(read, pixels=torch.arange(len(read.names)))
     training, held_out = (

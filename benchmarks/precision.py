@@ -17,8 +17,8 @@ import torch
 from common import parted, setting, table, write_json
 from transflow import FewShotClassifier, Model, load
 from transflow.gaussians.gaussian import Gaussian
-from transflow.generative.glow_fused import fixed
-from transflow.generative.picture_model import PictureFlow
+from transflow.generative.glow_fused import fuse
+from transflow.generative.picture_model import PictureModel
 from transflow.metrics import bits_per_dim
 from transflow.training.loop import round_trip
 
@@ -26,9 +26,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 
 
 @torch.no_grad()
-def bits(model: PictureFlow, pixels: torch.Tensor, seed: int) -> float:
+def bits(model: PictureModel, pixels: torch.Tensor, seed: int) -> float:
     """Mean bits per dimension of the form in use, of pixels dequantised uniformly."""
-    flow, generator, total = fixed(model.flow, model.networks), torch.Generator().manual_seed(seed), 0.0
+    flow, generator, total = fuse(model.flow, model.networks), torch.Generator().manual_seed(seed), 0.0
     prior = Gaussian.standard(model.dim)
     for part in pixels.split(64):
         z, log_det = flow(model.pixels.dequantise(part, generator).to(next(model.flow.parameters())))
@@ -70,7 +70,7 @@ def main() -> None:
     for name, model in models.items():
         z = model.encode(photos).double()
         change = (z - reference).norm().item() / reference.norm().item(), (z - reference).abs().max().item()
-        crossed = (exact.decode(z.float()) - exact.source.quantised(photos)).abs().max().item()
+        crossed = (exact.decode(z.float()) - exact.source.quantise(photos)).abs().max().item()
         rows.append((name, *change, bits(model.source, photos, a.seed), round_trip(model.source, photos), crossed))
         print(f"{name}: done", flush=True)
         if a.digits and name != "float64":

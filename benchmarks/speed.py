@@ -33,9 +33,9 @@ from torch import Tensor
 import peers
 from common import setting, table, write_json
 from transflow import Glow, GlowConfig
-from transflow.generative.glow_fused import fixed
+from transflow.generative.glow_fused import fuse
 from transflow.pictures.grids import encode_image
-from transflow.store.container import write_bytes
+from transflow.store.files import write_bytes
 
 Call = Callable[[], Any]
 FORMS = ("transflow, bfloat16", "transflow, float32", "training form", "normflows", "nflows")
@@ -61,8 +61,8 @@ def calls(form: str, flow: Glow, layout: torch.memory_format) -> tuple[Callable,
 
         return lambda x: flat(theirs.inverse_and_log_det(x)[0]), decode, lambda x: theirs.log_prob(x, None)
     made: Any = {
-        "transflow, bfloat16": lambda: fixed(flow, torch.bfloat16),
-        "transflow, float32": lambda: fixed(flow),
+        "transflow, bfloat16": lambda: fuse(flow, torch.bfloat16),
+        "transflow, float32": lambda: fuse(flow),
         "training form": lambda: flow,
         "nflows": lambda: copy.deepcopy(peers.OfNflows(flow)).to(memory_format=layout),
     }[form]()

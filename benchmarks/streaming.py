@@ -28,11 +28,11 @@ from PIL import Image
 
 from common import setting, table, write_json
 from transflow import Encoded, Glow, GlowConfig, Model, load
-from transflow.generative.picture_model import PictureFlow
+from transflow.generative.model_file import save_model
+from transflow.generative.picture_model import PictureModel
 from transflow.pictures import grids as figures
-from transflow.pictures import preprocess as images
 from transflow.pictures.pixels import PixelFormat
-from transflow.store.container import save_model
+from transflow.pictures.preprocess import BATCH
 
 
 def draw(model: Model, folder: Path, count: int, suffix: str, seed: int) -> list[Path]:
@@ -55,7 +55,7 @@ def draw(model: Model, folder: Path, count: int, suffix: str, seed: int) -> list
 
 def rates(model: Model, files: list[Path], segment: int, segments: int) -> list[tuple[float, float]]:
     """Pictures a second by stream and in memory, of alternate segments."""
-    pixels = model.fit(files[:segment])
+    pixels = model.preprocess(files[:segment])
     model.encode(pixels[:128])
     found = []
     for i in range(segments):
@@ -66,7 +66,7 @@ def rates(model: Model, files: list[Path], segment: int, segments: int) -> list[
             if way == "stream":
                 count = sum(map(len, model.stream(part)))
             else:
-                count = sum(len(model.source.encode(batch)) for batch in pixels.split(images.BATCH))
+                count = sum(len(model.source.encode(batch)) for batch in pixels.split(BATCH))
             times[way] = count / (time.perf_counter() - begin)
         found.append((times["stream"], times["memory"]))
     return found
@@ -106,7 +106,7 @@ def main() -> None:
     if a.small:
         a.model = tempfile.mkstemp(suffix=".safetensors")[1]
         torch.manual_seed(a.seed)
-        save_model(a.model, PictureFlow(Glow(GlowConfig(steps=(1, 1), width=(4, 4))), PixelFormat(5), {}))
+        save_model(a.model, PictureModel(Glow(GlowConfig(steps=(1, 1), width=(4, 4))), PixelFormat(5), {}))
     model = load(a.model)
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:

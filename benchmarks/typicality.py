@@ -31,10 +31,10 @@ def main() -> None:
     a = parser.parse_args()
     model = load(a.model)
     channels, size, _ = model.shape
-    photos = data.read(a.reference, channels, size).pixels
+    photos = data.read(a.reference, (channels, size, size)).pixels
     kinds = {"other photographs": photos[a.count : a.count + 50], **extremes(model.shape, a.seed)}
     if a.portraits:
-        whole = data.read(a.portraits, channels, size).pixels
+        whole = data.read(a.portraits, (channels, size, size)).pixels
         bar, noisy = whole.clone(), whole.clone()
         rows = slice(size * 3 // 8, size * 5 // 8)
         bar[:, :, rows] = 0

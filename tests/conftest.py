@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from transflow import Glow, GlowConfig, Model
-from transflow.generative.picture_model import PictureFlow
+from transflow.generative.model_file import save_model
+from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
-from transflow.store.container import save_model
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def model_file(tmp_path_factory):
             for parameter in flow.parameters():
                 parameter += 0.03 * torch.randn_like(parameter)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, PictureFlow(flow, PixelFormat(5), {"name": "tiny", "data": "none", "licence": "none"}))
+    save_model(path, PictureModel(flow, PixelFormat(5), {"name": "tiny", "data": "none", "licence": "none"}))
     return path
 
 

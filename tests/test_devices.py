@@ -6,7 +6,7 @@ import torch
 from transflow import Evidence, FewShotClassifier, GlowConfig, TrainConfig, load, train
 from transflow.gaussians import covariance
 from transflow.gaussians.gaussian import Gaussian
-from transflow.gaussians.interpolation import between
+from transflow.gaussians.interpolation import interpolate
 from transflow.generative.glow_fused import full_float32
 from transflow.library import load as library
 
@@ -35,14 +35,14 @@ def test_closed_forms_stay_on_the_device(monkeypatch):
     """With tensors that have a device and no values, since the machine may have no such device."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    monkeypatch.setattr(covariance.Structured, "__post_init__", lambda self: None)  # it looks at values
+    monkeypatch.setattr(covariance.DiagonalPlusLowRank, "__post_init__", lambda self: None)  # it looks at values
     with FakeTensorMode():
         prior = Gaussian.standard(8, "cuda")
         z = torch.empty(4, 8, device="cuda", dtype=torch.float64)
         posterior = prior.condition(Evidence(4, z.sum(0), z.square().sum(0)), 2.0)
         found = [Gaussian.of(prior.mean, 2.0).covariance.variances()]
         found += [posterior.mean, posterior.predictive(2.0).covariance.variances(), posterior.sample(3, seed=0)]
-        found += [posterior.distribution().log_prob(z), *(g.mean for g in between(prior, posterior, 3))]
+        found += [posterior.distribution().log_prob(z), *(g.mean for g in interpolate(prior, posterior, 3))]
         assert {tensor.device.type for tensor in found} == {"cuda"}
 
 

@@ -1,4 +1,7 @@
-"""The rules of the house that a machine can hold: who may import whom, where the outside world is let in."""
+"""The rules of the house that a machine can hold: who may import whom, where the outside world is let in.
+
+``python tests/test_structure.py`` writes the table of rooms into CONTRIBUTING.md.
+"""
 
 import ast
 import re
@@ -10,21 +13,21 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "transflow"
 ROOMS = (  # each may import from those before it
     "_version", "devices", "metrics", "gaussians", "fewshot", "store", "pictures", "protocols", "generative",
-    "adapters", "latents", "conditioning", "library", "training", "estimators", "showcase", "app", "cli",
+    "adapters", "base_model", "latents", "conditioning", "library", "training", "estimators", "showcase", "app", "cli",
 )  # fmt: skip
 DOORS = {"__init__", "__main__", "cluster"}  # public names by their old paths; nothing imports them
 APART = {"gaussians": set(), "fewshot": {"gaussians"}}  # these know no pictures and no models
 WORLDS = {
     "PIL": ["pictures"], "safetensors": ["store"], "argparse": ["cli"], "tqdm": ["cli"], "sklearn": ["estimators"],
-    "torch.optim": ["training"], "torch.distributed": ["training"], "ray": ["conditioning/cluster"],
+    "torch.optim": ["training", "adapters/latent_search"], "torch.distributed": ["training"],
+    "ray": ["conditioning/cluster"],
 }  # fmt: skip
+LEAVES = {"cli/commands": "cli/parser"}  # the files of a folder are imported by their table alone
 LONGEST = 300  # lines of a file
 LONG = {
     "training/loop": 370,
     "conditioning/model": 420,
     "latents/stream": 375,
-    "cli/commands": 420,
-    "fewshot/densities": 400,
 }
 
 
@@ -108,7 +111,43 @@ def test_one_home_for_each_outside_world(module):
 
 
 @EVERY
+def test_a_leaf_is_imported_by_its_table_alone(module):
+    for there in own(module):
+        table = LEAVES.get(there.rpartition("/")[0], module)
+        assert module == table, f"{module} imports {there}"
+
+
+@EVERY
 def test_a_file_has_one_idea_and_opens_with_it(module):
     text = path_of(module).read_text()
     assert ast.get_docstring(ast.parse(text))
     assert len(text.splitlines()) <= LONG.get(module, LONGEST)
+
+
+def table_of_rooms():
+    """The rooms that exist, the uppermost first, each with the first line of its docstring."""
+    paths = {room: path_of(room) for room in reversed(ROOMS) if path_of(room).exists()}
+    rows = {room + (".py" if path.parent == PACKAGE else "/"): first_line(path) for room, path in paths.items()}
+    wide = max(map(len, rows))
+    return "\n".join(f"{name:<{wide}}  {words}" for name, words in rows.items())
+
+
+def first_line(path):
+    return ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]
+
+
+def with_table(text):
+    """CONTRIBUTING.md with the table of now."""
+    return re.sub(r"(<!-- rooms -->\n```\n).*?(```)", lambda m: f"{m[1]}{table_of_rooms()}\n{m[2]}", text, flags=re.S)
+
+
+def test_contributing_has_the_table_of_rooms():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert text.count("<!-- rooms -->") == 1
+    assert table_of_rooms() in text, "run: python tests/test_structure.py"
+
+
+if __name__ == "__main__":
+    page = ROOT / "CONTRIBUTING.md"
+    page.write_text(with_table(page.read_text()))
+    print(table_of_rooms())

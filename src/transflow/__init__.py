@@ -17,33 +17,37 @@ from typing import TYPE_CHECKING, Any
 from transflow._version import __version__
 
 if TYPE_CHECKING:
-    from transflow.conditioning.model import Model, Posterior
+    from transflow.conditioning.model import Model
+    from transflow.conditioning.posterior import Posterior
     from transflow.estimators.classifier import FewShotClassifier
     from transflow.gaussians.evidence import Evidence
     from transflow.gaussians.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
-    from transflow.latents.stream import Encoded, Latents
+    from transflow.latents.encoded import Encoded
+    from transflow.latents.folder import Latents
     from transflow.library.load import load, load_posterior, models
+    from transflow.library.wrap import wrap
     from transflow.showcase.demo import demo
     from transflow.training.loop import train
     from transflow.training.state import TrainConfig
 
 _HOMES = {
-    "Encoded": "transflow.latents.stream",
+    "Encoded": "transflow.latents.encoded",
     "Evidence": "transflow.gaussians.evidence",
     "FewShotClassifier": "transflow.estimators.classifier",
     "Gaussian": "transflow.gaussians.gaussian",
     "Glow": "transflow.generative.glow",
     "GlowConfig": "transflow.generative.glow",
-    "Latents": "transflow.latents.stream",
+    "Latents": "transflow.latents.folder",
     "Model": "transflow.conditioning.model",
-    "Posterior": "transflow.conditioning.model",
+    "Posterior": "transflow.conditioning.posterior",
     "TrainConfig": "transflow.training.state",
     "demo": "transflow.showcase.demo",
     "load": "transflow.library.load",
     "load_posterior": "transflow.library.load",
     "models": "transflow.library.load",
     "train": "transflow.training.loop",
+    "wrap": "transflow.library.wrap",
 }
 
 __all__ = [
@@ -63,6 +67,7 @@ __all__ = [
     "load_posterior",
     "models",
     "train",
+    "wrap",
 ]
 
 

@@ -2,4 +2,4 @@
 
 from transflow.conditioning.cluster import condition as condition
 from transflow.conditioning.cluster import evidence as evidence
-from transflow.conditioning.cluster import once_each as once_each
+from transflow.conditioning.cluster import in_order_once as in_order_once

@@ -83,12 +83,12 @@ def test_blocks_count_once_however_they_come():
     parts = [Evidence.of(part) for part in z.split(10)]
     rows = [{"number": n, "part": parts[n]} for n in (2, 0, 2, 1, 0, 5, 4, 3, 5)]
     total = Evidence.none(5)
-    for row in cluster.once_each(iter(rows), 6):
+    for row in cluster.in_order_once(iter(rows), 6):
         total += row["part"]
     assert total.count == 60
     torch.testing.assert_close(total.scatter, Evidence.of(z).scatter)
     with pytest.raises(RuntimeError, match="no block 3"):
-        list(cluster.once_each(iter(rows[:6]), 6))
+        list(cluster.in_order_once(iter(rows[:6]), 6))
 
 
 def test_a_missing_extra_is_named(model, folder, monkeypatch):

@@ -1,13 +1,17 @@
 """The new model: what it is made of, and that evidence goes in and out exactly."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from transflow import Evidence, Gaussian, Model, load, load_posterior
-from transflow.gaussians import interpolation as paths
-from transflow.store.container import save_model
+from transflow.conditioning.posterior import POSTERIOR
+from transflow.gaussians import interpolation
+from transflow.generative.model_file import save_model
+from transflow.store.container import header
 
 
 def same(a, b, atol=1e-5):
@@ -49,9 +53,9 @@ def test_all_removed_gives_the_prior_back(model, pixels):
 
 def test_what_never_was_in_is_not_taken_out(model, pixels):
     posterior = model.condition(pixels[:5])
-    with pytest.raises(ValueError, match=r"1 of 2 that never were \(number 2\)"):
+    with pytest.raises(ValueError, match=r"1 of 2 are not \(numbers 2\)"):
         posterior.remove(pixels[4:6])
-    with pytest.raises(ValueError, match="never were"):
+    with pytest.raises(ValueError, match="are not"):
         posterior.remove(pixels[[0, 0]])
 
 
@@ -109,20 +113,25 @@ def test_the_way_between_posteriors_begins_and_ends_at_them(model, pixels):
     strip = a.strip(b, 5, 2, seed=0)
     torch.testing.assert_close(strip[0], a.pictures(2, seed=0))
     torch.testing.assert_close(strip[-1], b.pictures(2, seed=0))
-    assert a.strip(b, 5, 2, seed=0, direct=True).shape == strip.shape
+    straight = a.strip(b, 5, 2, seed=0, direct=True)
+    first, last = a.sample(2, seed=0), b.sample(2, seed=1)
+    torch.testing.assert_close(straight[0], model.decode(first))
+    torch.testing.assert_close(straight[1], model.decode(0.75 * first + 0.25 * last), rtol=0, atol=1e-5)
+    torch.testing.assert_close(straight[-1], model.decode(last))
+    assert not torch.allclose(straight[2], strip[2], atol=1e-3)
 
 
 def test_direct_ways_cut_the_corner_and_parameter_ways_do_not():
     g = Gaussian.standard(20_000)
     a, b = g.sample(1, seed=0), g.sample(1, seed=1)
-    assert paths.direct(a, b, 3)[1].square().mean().item() == pytest.approx(0.5, rel=0.05)
-    assert paths.between(g, g, 3)[1].sample(1, seed=0).square().mean().item() == pytest.approx(1, rel=0.05)
+    assert interpolation.straight_lines(a, b, 3)[1].square().mean().item() == pytest.approx(0.5, rel=0.05)
+    assert interpolation.interpolate(g, g, 3)[1].sample(1, seed=0).square().mean().item() == pytest.approx(1, rel=0.05)
 
 
 @pytest.mark.parametrize("steps", [0, 1])
 def test_a_way_needs_two_ends(steps):
     with pytest.raises(ValueError, match="2 or more"):
-        paths.between(Gaussian.standard(2), Gaussian.standard(2), steps)
+        interpolation.interpolate(Gaussian.standard(2), Gaussian.standard(2), steps)
 
 
 def test_sweep_uses_the_same_draws_for_each_noise(model, pixels):
@@ -146,20 +155,79 @@ def test_reconstruction_is_exact(model, pixels):
     assert torch.equal(result.errors, (result.decoded - result.pictures).abs().flatten(1).amax(1))
 
 
-def test_anything_with_encode_decode_and_prior_can_be_repurposed():
-    class Doubling:
-        prior = Gaussian.standard(4)
+class Doubling:
+    """Pictures of 2 x 2 numbers, twice as large: all that a model must have, and no more."""
 
-        def encode(self, pictures):
-            return 2 * pictures.flatten(1)
+    prior = Gaussian.standard(4)
 
-        def decode(self, latents):
-            return latents.view(-1, 1, 2, 2) / 2
+    def encode(self, pictures):
+        return pictures.flatten(1) * (2 / 255)
 
+    def decode(self, latents):
+        return latents.view(-1, 1, 2, 2) / 2
+
+
+def test_anything_with_encode_decode_and_prior_can_be_repurposed(tmp_path):
     model = Model(Doubling())
-    x = torch.rand(5, 1, 2, 2)
+    x = torch.randint(0, 256, (5, 1, 2, 2), dtype=torch.uint8)
+    assert model.shape == (1, 2, 2)
     posterior = model.condition(x, "1m")
-    torch.testing.assert_close(posterior.gaussian.mean, x.double().flatten(1).mean(0), rtol=0, atol=1e-6)
+    torch.testing.assert_close(posterior.gaussian.mean, x.double().flatten(1).mean(0) / 255, rtol=0, atol=1e-6)
     same(posterior.remove(x[2:]), model.condition(x[:2], "1m"))
+    for i, p in enumerate(x):
+        Image.fromarray(p[0].numpy()).save(tmp_path / f"{i}.png")
+    same(model.condition(tmp_path, "1m"), posterior)
+    assert model.reconstruct(tmp_path).errors.max() < 1e-6
+    with pytest.raises(TypeError, match="Expected a model with a density, to say how likely"):
+        model.score(x)
     with pytest.raises(TypeError, match="without decode, prior"):
-        Model(type("Half", (), {"encode": None})())
+        Model(type("Half", (), {"encode": len})())
+    with pytest.raises(TypeError, match=r"whose prior is a transflow.Gaussian.*got Normal"):
+        Model(type("Other", (), {"encode": len, "decode": len, "prior": torch.distributions.Normal(0.0, 1.0)})())
+
+
+def test_a_posterior_of_a_model_without_a_fingerprint_is_kept_and_marked(model, tmp_path):
+    nameless = Model(Doubling(), "doubling")
+    posterior = nameless.condition(torch.randint(0, 256, (5, 1, 2, 2), dtype=torch.uint8), "1m")
+    posterior.save(tmp_path / "p.safetensors")
+    assert header(tmp_path / "p.safetensors", POSTERIOR)["fingerprint"] == ""
+    same(load_posterior(tmp_path / "p.safetensors", Model(Doubling())), posterior)
+    with pytest.raises(ValueError, match=r"was made with .doubling, no fingerprint.; got .*weights"):
+        load_posterior(tmp_path / "p.safetensors", model)
+
+
+def test_an_emptied_posterior_is_the_prior_and_predicts_it(model, pixels):
+    empty = model.condition(pixels, "0.5m").remove(pixels)
+    assert empty.gaussian.is_standard
+    assert empty.predictive.is_standard
+    known = model.condition(pixels, 3.0).remove(pixels).predictive
+    torch.testing.assert_close(known.covariance.variances(), torch.full((768,), 4.0, dtype=torch.float64))
+
+
+class Unsure(Doubling):
+    """An encoder with a variance of its own, known in closed form."""
+
+    def encode_variance(self, pictures):
+        return pictures.flatten(1) / 255
+
+
+def test_an_encoders_own_variance_is_added_to_the_noise(tmp_path):
+    model = Model(Unsure())
+    x = torch.randint(1, 256, (6, 1, 2, 2), dtype=torch.uint8)
+    z = model.encode(x)
+    posterior = model.condition(x, 2.0)
+    expected = model.prior.condition(Evidence.of(z), 2.0 + z.double().mean(0) / 2)
+    torch.testing.assert_close(posterior.gaussian.mean, expected.mean)
+    torch.testing.assert_close(posterior.gaussian.covariance.variances(), expected.covariance.variances())
+    predicted = expected.covariance.variances() + 2.0 + z.double().mean(0) / 2
+    torch.testing.assert_close(posterior.predictive.covariance.variances(), predicted)
+    torch.testing.assert_close(model.condition(x[:2], 2.0).add(x[2:]).variance, posterior.variance)
+    torch.testing.assert_close(posterior.remove(x[2:]).variance, model.condition(x[:2], 2.0).variance)
+    posterior.save(tmp_path / "p.safetensors")
+    assert torch.equal(load_posterior(tmp_path / "p.safetensors", model).gaussian.mean, posterior.gaussian.mean)
+
+
+def test_a_models_best_temperature_is_the_length_of_typical_samples(model, pixels):
+    known = Model(replace(model.source, card={"temperature": 0.9}))
+    assert known.condition(pixels).noise.value == model.condition(pixels, "typical:0.9").noise.value
+    assert known.condition(pixels, "typical:0.7").noise.value == model.condition(pixels, "typical:0.7").noise.value

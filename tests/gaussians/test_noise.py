@@ -1,4 +1,4 @@
-"""The noise lambda: four ways to say it, and what each promises."""
+"""The noise lambda: its four forms, and what each promises."""
 
 import itertools
 import math
@@ -19,14 +19,14 @@ def evidence_of(r, m=20, dim=400, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("said", "value"), [("0.5m", 10.0), ("1m", 20.0), ("12.5", 12.5), (3, 3.0), (0.25, 0.25), (" 2E-1M ", 4.0)]
+    ("spec", "value"), [("0.5m", 10.0), ("1m", 20.0), ("12.5", 12.5), (3, 3.0), (0.25, 0.25), (" 2E-1M ", 4.0)]
 )
-def test_numbers_are_lambda_or_units_of_m(said, value):
-    assert noises.choose(said, evidence_of(0.1), Gaussian.standard(400)).value == pytest.approx(value)
+def test_numbers_are_lambda_or_units_of_m(spec, value):
+    assert noises.choose_noise(spec, evidence_of(0.1), Gaussian.standard(400)).value == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "spec",
     [
         0,
         -1,
@@ -50,16 +50,16 @@ def test_numbers_are_lambda_or_units_of_m(said, value):
         [1.0],
     ],
 )
-def test_anything_else_is_refused_with_the_ways_to_say_it(said):
+def test_anything_else_is_refused_with_the_four_forms(spec):
     with pytest.raises(ValueError, match=r'"0\.5m"'):
-        noises.choose(said, evidence_of(0.1), Gaussian.standard(400))
+        noises.choose_noise(spec, evidence_of(0.1), Gaussian.standard(400))
 
 
 @pytest.mark.parametrize("r", [0.0, 0.04, 0.1, 0.2])
 @pytest.mark.parametrize("tau", [0.6, 0.7, 0.9])
 def test_typical_gives_samples_the_squared_radius_it_promises(r, tau):
     evidence, prior = evidence_of(r), Gaussian.standard(400)
-    noise = noises.choose(f"typical:{tau}", evidence, prior)
+    noise = noises.choose_noise(f"typical:{tau}", evidence, prior)
     posterior = prior.condition(evidence, noise.value)
     assert posterior.squared_radius() == pytest.approx(tau**2, rel=1e-9)
     z = posterior.sample(2000, seed=0)
@@ -68,9 +68,9 @@ def test_typical_gives_samples_the_squared_radius_it_promises(r, tau):
 
 
 @pytest.mark.parametrize("r", [0.52, 0.8, 1.0, 1.4])
-def test_typical_without_a_solution_is_the_shortest_there_is_and_says_so(r):
+def test_typical_without_a_solution_is_the_shortest_there_is_with_a_note(r):
     evidence, prior = evidence_of(r), Gaussian.standard(400)
-    noise = noises.choose("typical", evidence, prior)
+    noise = noises.choose_noise("typical", evidence, prior)
     assert "alike" in noise.note
     assert noise.per_count >= 0.3 - 1e-12
     chosen = prior.condition(evidence, noise.value).squared_radius()
@@ -87,7 +87,7 @@ def test_typical_changes_smoothly_with_the_evidence():
 def test_typical_never_makes_all_samples_alike():
     """Three different pictures: r is near tau^2, and the solution near lambda = 0."""
     evidence, prior = evidence_of(0.35, m=3), Gaussian.standard(400)
-    noise = noises.choose("typical", evidence, prior)
+    noise = noises.choose_noise("typical", evidence, prior)
     assert noise.per_count == pytest.approx(0.3)
     assert "alike" in noise.note
 
@@ -96,7 +96,7 @@ def test_typical_never_makes_all_samples_alike():
 @pytest.mark.parametrize("m", [2, 3, 20])
 def test_evidence_is_where_the_marginal_likelihood_is_greatest(r, m):
     evidence, prior = evidence_of(r, m), Gaussian.standard(400)
-    best = noises.choose("evidence", evidence, prior).value
+    best = noises.choose_noise("evidence", evidence, prior).value
     top = prior.log_marginal(evidence, best)
     for factor in (0.2, 0.9, 0.99, 1.01, 1.1, 5):
         assert prior.log_marginal(evidence, best * factor) < top
@@ -111,9 +111,24 @@ def test_evidence_recovers_the_noise_that_made_the_data():
 @pytest.mark.parametrize("latents", [torch.randn(1, 50), torch.randn(1, 50).expand(4, 50)])
 def test_evidence_needs_two_different_pictures(latents):
     with pytest.raises(ValueError, match="two different"):
-        noises.choose("evidence", Evidence.of(latents), Gaussian.standard(50))
+        noises.choose_noise("evidence", Evidence.of(latents), Gaussian.standard(50))
 
 
-def test_named_ways_need_a_standard_prior():
+@pytest.mark.parametrize("spec", ["typical", "evidence"])
+def test_named_forms_need_a_standard_prior(spec):
     with pytest.raises(ValueError, match="N\\(0, I\\)"):
-        noises.choose("typical", evidence_of(0.1), Gaussian.of(torch.zeros(400), 2.0))
+        noises.choose_noise(spec, evidence_of(0.1), Gaussian.of(torch.zeros(400), 2.0))
+
+
+@pytest.mark.parametrize("spec", ["0.5m", 3])
+def test_numbers_do_for_every_prior(spec):
+    noise = noises.choose_noise(spec, evidence_of(0.1), Gaussian.of(torch.zeros(400), 2.0))
+    assert noise.value == {"0.5m": 10.0, 3: 3.0}[spec]
+
+
+def test_the_spec_is_kept_and_its_old_name_too():
+    noise = noises.choose_noise(" 2E-1M ", evidence_of(0.1), Gaussian.standard(400))
+    assert noise.spec == " 2E-1M "
+    assert str(noise) == " 2E-1M : lambda = 4 = 0.2m"
+    with pytest.warns(DeprecationWarning, match=r"Noise\.spec"):
+        assert noise.said == noise.spec

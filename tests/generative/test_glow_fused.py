@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from transflow import Glow, GlowConfig, load, load_posterior
 from transflow.generative import glow_fused as inference
 from transflow.generative.bijections import Coupling
-from transflow.generative.glow_fused import FixedConv, FixedCoupling, fixed
-from transflow.generative.picture_model import PictureFlow
+from transflow.generative.glow_fused import FusedConv, FusedCoupling, fuse
+from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 
 FLOWS = {
@@ -47,7 +47,7 @@ def pictures(flow, batch, dtype):
 def packed(monkeypatch, by_us):
     """With torch's fused operators, or as where it has none."""
     if not by_us:
-        monkeypatch.setattr(inference, "fused", lambda *_: None)
+        monkeypatch.setattr(inference, "fused_operators", lambda *_: None)
 
 
 @pytest.mark.parametrize("by_us", [True, False], ids=["fused", "plain"])
@@ -56,7 +56,7 @@ def packed(monkeypatch, by_us):
 def test_it_is_the_same_flow(name, dtype, by_us, monkeypatch):
     packed(monkeypatch, by_us)
     flow = made(name, dtype)
-    x, fast = pictures(flow, 5, dtype), fixed(flow)
+    x, fast = pictures(flow, 5, dtype), fuse(flow)
     kept = x.clone()
     with torch.no_grad():
         z, log_det = flow(x)
@@ -76,7 +76,7 @@ def test_it_is_the_same_flow(name, dtype, by_us, monkeypatch):
 @pytest.mark.parametrize("name", FLOWS)
 def test_networks_in_bfloat16_are_close_and_as_invertible(name):
     flow = made(name)
-    x, fast = pictures(flow, 5, torch.float32), fixed(flow, torch.bfloat16)
+    x, fast = pictures(flow, 5, torch.float32), fuse(flow, torch.bfloat16)
     with torch.no_grad():
         z, log_det = flow(x)
         z_fast, log_det_fast = fast(x)
@@ -94,7 +94,7 @@ def test_a_fixed_coupling_is_the_coupling_for_odd_channels_too(kind, channels):
     torch.nn.init.normal_(coupling.net[-1].weight, std=0.2)
     x = 3 * torch.randn(4, channels, 6, 6)  # beyond REACH and STEEPEST
     with torch.no_grad():
-        fast = FixedCoupling(coupling, torch.float32)
+        fast = FusedCoupling(coupling, torch.float32)
         for a, b in zip(fast(x.clone()), coupling(x), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
         torch.testing.assert_close(fast.inverse(x.clone()), coupling.inverse(x), rtol=1e-5, atol=1e-4)
@@ -106,7 +106,7 @@ def test_a_fixed_coupling_is_the_coupling_for_odd_channels_too(kind, channels):
 def test_a_fixed_convolution_is_one_whatever_comes_after_what(dtype, relu):
     generator = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(12, 6, 3, 3, generator=generator), torch.randn(12, generator=generator)
-    conv = FixedConv(weight.to(dtype), bias.to(dtype), relu)
+    conv = FusedConv(weight.to(dtype), bias.to(dtype), relu)
     for batch, size in ((1, 4), (3, 8), (1, 4), (0, 4), (2, 4)):
         x = torch.randn(batch, 6, size, size, generator=generator)
         expected = F.conv2d(x.to(dtype).double(), conv.weight.double(), conv.bias.double(), padding=1)
@@ -116,14 +116,14 @@ def test_a_fixed_convolution_is_one_whatever_comes_after_what(dtype, relu):
 
 
 def test_where_torch_has_no_fused_operators_there_are_none():
-    assert inference.fused("cpu", torch.float64) is None
-    assert inference.fused("cuda", torch.float32) is None
+    assert inference.fused_operators("cpu", torch.float64) is None
+    assert inference.fused_operators("cuda", torch.float32) is None
 
 
 @pytest.mark.parametrize("networks", [None, torch.bfloat16])
 def test_a_picture_does_not_see_its_batch(networks, monkeypatch):
     monkeypatch.setattr(inference, "SLICE", 2**14)  # many slices, and a smaller last one
-    model = PictureFlow(made("affine, lu").requires_grad_(False), PixelFormat(5), networks=networks)
+    model = PictureModel(made("affine, lu").requires_grad_(False), PixelFormat(5), networks=networks)
     x = torch.randint(0, 256, (64, *model.shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     together, log_prob = model.encode_and_log_prob(x)
     alone = torch.cat([model.encode(one[None]) for one in x])
@@ -152,7 +152,7 @@ def test_the_flow_it_was_made_of_is_left_as_it_is():
     flow = made("affine, lu")
     before = copy.deepcopy(flow.state_dict())
     for dtype in (None, torch.bfloat16):
-        fast = fixed(flow, dtype)
+        fast = fuse(flow, dtype)
         z = fast(pictures(flow, 3, torch.float32))[0]
         fast.inverse(z)
     after = flow.state_dict()
@@ -166,13 +166,13 @@ def test_activations_are_those_of_the_flow(name):
     flow = made(name)
     x = pictures(flow, 5, torch.float32)
     with torch.no_grad():
-        torch.testing.assert_close(fixed(flow).activations(x), flow.activations(x), rtol=1e-4, atol=1e-4)
-        rounded = fixed(flow, torch.bfloat16).activations(x)
-        z, log_det, seen = fixed(flow).forward_and_activations(x)
-        assert torch.equal(seen, fixed(flow).activations(x))
-        assert all(map(torch.equal, (z, log_det), fixed(flow)(x)))
+        torch.testing.assert_close(fuse(flow).features(x), flow.features(x), rtol=1e-4, atol=1e-4)
+        rounded = fuse(flow, torch.bfloat16).features(x)
+        z, log_det, seen = fuse(flow).forward_and_features(x)
+        assert torch.equal(seen, fuse(flow).features(x))
+        assert all(map(torch.equal, (z, log_det), fuse(flow)(x)))
     assert rounded.dtype == torch.float32
-    torch.testing.assert_close(rounded, flow.activations(x), rtol=0.05, atol=0.1)
+    torch.testing.assert_close(rounded, flow.features(x), rtol=0.05, atol=0.1)
 
 
 def test_a_model_that_was_used_can_be_copied_and_pickled(model, pixels):

@@ -125,4 +125,4 @@ def test_what_is_kept_for_the_way_back_does_not_grow_with_depth(depth):
 def test_a_run_trains_so(folder, tmp_path):
     model = train(folder, tmp_path / "m.safetensors", replace(CONFIG, reversible=True, compile=True))
     assert model.card["bits_per_dim"] < 4.6  # 4.8 at the start
-    assert model.encode(data.read(folder, 3, 8).pixels).isfinite().all()
+    assert model.encode(data.read(folder, (3, 8, 8)).pixels).isfinite().all()

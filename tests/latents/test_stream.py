@@ -18,10 +18,13 @@ from PIL import Image
 
 from transflow import FewShotClassifier, Latents, load, load_posterior
 from transflow.cli import main
-from transflow.latents import stream as streaming
+from transflow.generative.model_file import save_model
+from transflow.latents import folder as folder_of
 from transflow.pictures import decode as data
 from transflow.pictures import sources as listing
-from transflow.store.container import header, save_model
+from transflow.pictures.files import BadPicture
+from transflow.store import folders
+from transflow.store.container import header
 
 COUNT = 150  # two whole batches and a part
 
@@ -41,7 +44,7 @@ def many(tmp_path):
 @pytest.fixture
 def small_shards(monkeypatch):
     """Shards of one batch of 16 pictures: ten of this set."""
-    monkeypatch.setattr(streaming, "SHARD_BYTES", 1)
+    monkeypatch.setattr(folder_of, "SHARD_BYTES", 1)
 
 
 def latents(parts):
@@ -62,13 +65,13 @@ def test_latents_and_evidence_do_not_depend_on_the_cut(model, many, batch):
 
 
 def test_a_latent_depends_on_no_neighbour(model, many):
-    pixels = data.read(many, 3, 16).pixels
+    pixels = data.read(many, (3, 16, 16)).pixels
     order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))
     assert torch.equal(model.encode(pixels)[order], model.encode(pixels[order]))
 
 
 def test_streams_are_what_their_pictures_are(model, many):
-    read = data.read(many, 3, 16)
+    read = data.read(many, (3, 16, 16))
     parts = list(model.stream(many, log_prob=True))
     assert tuple(name for part in parts for name in part.names) == read.names
     assert torch.equal(latents(parts), model.encode(read.pixels))
@@ -95,7 +98,7 @@ def test_reading_runs_ahead_by_a_bounded_number(many):
             listed.append(file.name)
             yield file
 
-    reads = data.decoded(iter(list(told()) * 20), 3, 16)
+    reads = data.decode_files(iter(list(told()) * 20), (3, 16, 16))
     first = next(reads)
     assert first.name == listed[0]
     count = 0
@@ -106,10 +109,10 @@ def test_reading_runs_ahead_by_a_bounded_number(many):
             count += 1
             yield file
 
-    reads = data.decoded(counted(), 3, 16)
+    reads = data.decode_files(counted(), (3, 16, 16))
     for taken in range(1, 1000):
         next(reads)
-        assert count <= taken + data.CHUNK * (data.AHEAD + 2)
+        assert count <= taken + data.FILES_PER_TASK * (data.AHEAD + 2)
     before = threading.active_count()
     reads.close()
     assert threading.active_count() < before
@@ -122,7 +125,7 @@ def test_warnings_of_odd_files_go_unheard_and_the_filters_come_back(tmp_path, mo
     before = list(warnings.filters)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(data.read(tmp_path, 3, 16).pixels) == 100
+        assert len(data.read(tmp_path, (3, 16, 16)).pixels) == 100
     assert warnings.filters == before
 
 
@@ -237,7 +240,7 @@ def test_files_held_in_memory_end_a_shard(model, many, tmp_path, monkeypatch):
     """Members of a compressed tar have no place on disk: their bytes bound a shard too, and change no latent."""
     with tarfile.open(tmp_path / "many.tgz", "w:gz") as tar:
         tar.add(many, ".")
-    monkeypatch.setattr(streaming, "SHARD_FILES", 20_000)
+    monkeypatch.setattr(folder_of, "SHARD_FILES", 20_000)
     kept = model.latents(tmp_path / "many.tgz", tmp_path / "kept")
     assert len(kept.header["shards"]) > 2
     torch.testing.assert_close(model.encode(kept), model.encode(many), rtol=0, atol=1e-5)
@@ -251,7 +254,7 @@ def test_shards_of_a_larger_set_go_even_past_a_gap(model, many, tmp_path, small_
     less = sorted(many.rglob("*.png"))[:40]
     model.latents(less, tmp_path / "kept", batch=16)
     assert {p.name for p in (tmp_path / "kept").iterdir()} == {
-        streaming.INDEX,
+        folders.INDEX,
         "2024.safetensors",
         *(f"{i:06d}.safetensors" for i in range(3)),
     }
@@ -267,30 +270,30 @@ def test_what_needs_pixels_says_so_of_a_folder_of_latents(model, many, tmp_path)
 def test_bad_files_are_told_each_time(model, many, tmp_path, small_shards):
     (many / "0" / "zzz.png").write_bytes(b"")
     told = []
-    with pytest.raises(listing.BadPicture, match="zzz"):
+    with pytest.raises(BadPicture, match="zzz"):
         run(model, many, tmp_path / "kept")
     with pytest.raises(ValueError, match="interrupted"):
         model.condition(tmp_path / "kept")
     for _ in range(2):
         assert len(run(model, many, tmp_path / "kept", on_bad=told.append)[0]) == COUNT
     assert [("zzz.png" in message) for message in told] == [True, True]
-    with pytest.raises(listing.BadPicture, match="zzz"):
+    with pytest.raises(BadPicture, match="zzz"):
         run(model, many, tmp_path / "kept")
     assert model.condition(tmp_path / "kept").evidence.count == COUNT
 
 
 CHILD = """
 import signal, sys, time
-from transflow.latents import stream as streaming
+from transflow.latents import folder as folder_of
 from transflow.cli import main
-streaming.SHARD_BYTES = 1
+folder_of.SHARD_BYTES = 1
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born without
-whole, waits = streaming.encode, iter([0, 60])  # the second batch lasts until the signal comes
+whole, waits = folder_of.encode_batch, iter([0, 60])  # the second batch lasts until the signal comes
 def slowly(*a, **more):
     print("batch", flush=True)
     time.sleep(next(waits))
     return whole(*a, **more)
-streaming.encode = slowly
+folder_of.encode_batch = slowly
 sys.exit(main(["encode", *sys.argv[1:]]))
 """
 
@@ -299,7 +302,7 @@ sys.exit(main(["encode", *sys.argv[1:]]))
 def test_an_interrupted_run_goes_on(how, model, model_file, many, tmp_path, monkeypatch):
     kept = tmp_path / "kept"
     words = [str(many), "-m", str(model_file), "-o", str(kept)]
-    monkeypatch.setattr(streaming, "SHARD_BYTES", 1)
+    monkeypatch.setattr(folder_of, "SHARD_BYTES", 1)
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

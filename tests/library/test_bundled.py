@@ -1,18 +1,16 @@
-"""The model in the package: as exact, as small and as good as its card says; and the demo made with it."""
+"""The model in the package: as exact, as small and as good as its card says."""
 
 import os
-import re
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
-from transflow import TrainConfig, demo, load
+from transflow import TrainConfig, load
 from transflow.library import names as hub
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
-from transflow.showcase.demo import KINDS, evidence
+from transflow.pictures.drawn import synthetic_pictures
 from transflow.training.loop import held_out_bits, read_groups, split
 
 PHOTOS = Path(os.environ.get("TRANSFLOW_PHOTOS", "nowhere"))  # a folder with the photographs of the card
@@ -42,7 +40,7 @@ def extremes():
 
 
 def test_it_is_small_and_has_a_card(faces):
-    assert hub.find("faces-32").stat().st_size <= 12e6
+    assert hub.find_file("faces-32").stat().st_size <= 12e6
     assert {"data", "licence", "bits_per_dim", "held_out_pictures", "parameters", "minutes"} <= set(faces.card)
     assert "non-commercial" in faces.card["licence"]
 
@@ -51,12 +49,12 @@ def test_it_is_small_and_has_a_card(faces):
 def test_round_trip_of_faces_and_of_what_is_nothing_like_them(faces, own, dtype, tolerance):
     source = load("faces-32", dtype=dtype).source
     assert source.fingerprint == faces.fingerprint
-    pictures = torch.cat([own, evidence("drawn", own, 0), extremes()])
+    pictures = torch.cat([own, synthetic_pictures("drawn", own, 0), extremes()])
     if PHOTOS.exists():
-        pictures = torch.cat([pictures, data.read(PHOTOS / "evidence" / "red-hair", 3, 32).pixels])
+        pictures = torch.cat([pictures, data.read(PHOTOS / "evidence" / "red-hair", (3, 32, 32)).pixels])
     latents, log_prob = source.encode_and_log_prob(pictures)
     assert torch.isfinite(log_prob).all()
-    assert (source.decode(latents) - source.quantised(pictures)).abs().max() <= tolerance
+    assert (source.decode(latents) - faces.quantise(pictures)).abs().max() <= tolerance
 
 
 def test_its_samples_look_typical_to_it_and_noise_does_not(faces, own):
@@ -76,8 +74,8 @@ def test_grey_evidence_gives_greyer_pictures_and_a_tint_a_tint(faces, own):
         return (pictures[:, 0] - pictures[:, 1:].mean(1)).mean().item()
 
     before = faces.pictures(faces.prior, 32, seed=1, temperature=0.6)
-    grey = faces.condition(evidence("grey", own, 0)).pictures(32, seed=1)
-    tinted = faces.condition(evidence("tinted", own, 0)).pictures(32, seed=1)
+    grey = faces.condition(synthetic_pictures("grey", own, 0)).pictures(32, seed=1)
+    tinted = faces.condition(synthetic_pictures("tinted", own, 0)).pictures(32, seed=1)
     assert chroma(grey) < 0.8 * chroma(before)
     assert redness(tinted) > redness(before) + 0.05
 
@@ -86,21 +84,7 @@ def test_bits_per_dim_on_identities_it_never_saw_is_what_the_card_says(faces):
     if not PHOTOS.exists():
         pytest.skip("needs the photographs, which are not in the repository (TRANSFLOW_PHOTOS, see CONTRIBUTING.md)")
     config = TrainConfig(held_out=faces.card["held_out_share"], seed=faces.card["seed"])
-    read = data.read(PHOTOS / "faces-64.tar", 3, 32)
+    read = data.read(PHOTOS / "faces-64.tar", (3, 32, 32))
     _, held_out = split(read, config, read_groups(PHOTOS / "faces-64.csv"))
     assert len(held_out) == faces.card["held_out_pictures"]
     assert held_out_bits(faces.source, held_out) == pytest.approx(faces.card["bits_per_dim"], abs=1e-3)
-
-
-def test_the_demo_is_whole(tmp_path):
-    told = []
-    page = demo(tmp_path / "out", report=told.append)
-    text = page.read_text()
-    shown = re.findall(r'src="([^"]+)"', text)
-    assert {f"{kind.name}.png" for kind in KINDS} <= set(shown)
-    for name in shown:
-        with Image.open(page.parent / name) as picture:
-            assert min(picture.size) > 50
-    assert "$" not in text
-    assert "http" not in text
-    assert len(told) == len(shown) + 1

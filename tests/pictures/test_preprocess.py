@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from transflow.pictures import decode as data
-from transflow.pictures import preprocess as images
 from transflow.pictures import sources as listing
+from transflow.pictures.files import BadPicture
+from transflow.pictures.preprocess import preprocess, preprocess_one
 
 RED = (200, 30, 40)
 
@@ -21,12 +22,40 @@ def picture(mode="RGB", size=(40, 40), colour=None):
 
 
 def pixels_of(p, channels=3, size=32):
-    return images.fit([p], channels, size)[0]
+    return preprocess([p], (channels, size, size))[0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 4), (3, 16), (28, 20), (33, 33), (100, 40), (40, 100), (64, 32)])
+@pytest.mark.parametrize("shape", [(3, 16, 32), (1, 32, 16), (3, 20, 20)])
+def test_height_and_width_both_count(size, shape):
+    assert preprocess([picture(size=size)], shape).shape == (1, *shape)
+
+
+def test_a_picture_of_the_models_proportions_keeps_all_of_itself():
+    x = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), dtype=np.uint8)
+    expected = x.reshape(16, 2, 32, 2, 3).mean((1, 3)).transpose(2, 0, 1)
+    assert np.abs(preprocess(x, (3, 16, 32))[0].numpy() - expected).max() <= 1
+
+
+def test_a_picture_of_others_is_cropped_to_its_largest_central_part():
+    x = np.zeros((1, 64, 64, 3), dtype=np.uint8)
+    x[:, 16:48] = 255  # the central half in height
+    assert (preprocess(x, (3, 16, 32)) == 255).all()
+    assert (preprocess(x.transpose(0, 2, 1, 3), (3, 32, 16)) == 255).all()
+
+
+def test_a_model_of_other_channels_takes_its_own_shape_alone():
+    x = torch.randint(0, 256, (2, 5, 6, 7), dtype=torch.uint8)
+    assert torch.equal(preprocess(x, (5, 6, 7)), x)
+    assert torch.equal(preprocess(x.permute(0, 2, 3, 1).numpy(), (5, 6, 7)), x)
+    for bad in (x[:, :, :5], x[:, :3], [picture()]):
+        with pytest.raises(ValueError, match=r"Expected a uint8 tensor \(B, 5, 6, 7\)|C of 1, 3 or 4"):
+            preprocess(bad, (5, 6, 7))
 
 
 def test_small_grey_is_padded_with_black_and_repeated():
     digits = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
-    fitted = images.fit(digits, 3, 32)
+    fitted = preprocess(digits, (3, 32, 32))
     expected = np.pad(digits, ((0, 0), (2, 2), (2, 2)))[:, None].repeat(3, 1)
     assert np.array_equal(fitted.numpy(), expected)
 
@@ -35,19 +64,19 @@ def test_pictures_of_the_right_size_are_left_alone_in_every_form():
     x = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     last = x.permute(0, 2, 3, 1).numpy()
     for form in (x, last, [Image.fromarray(p) for p in last]):
-        assert torch.equal(images.fit(form, 3, 32), x)
+        assert torch.equal(preprocess(form, (3, 32, 32)), x)
 
 
 def test_larger_pictures_are_averaged_over_areas():
     x = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
     expected = x.reshape(32, 2, 32, 2, 3).mean((1, 3)).transpose(2, 0, 1)
-    assert np.abs(images.fit(x, 3, 32)[0].numpy() - expected).max() <= 1
+    assert np.abs(preprocess(x, (3, 32, 32))[0].numpy() - expected).max() <= 1
 
 
 def test_stripes_finer_than_the_model_become_grey_not_moire():
     stripes = np.zeros((1, 256, 256), dtype=np.uint8)
     stripes[:, :, ::2] = 255
-    fitted = images.fit(stripes, 3, 32)
+    fitted = preprocess(stripes, (3, 32, 32))
     assert fitted.min() >= 126
     assert fitted.max() <= 129
 
@@ -112,7 +141,7 @@ def test_grey_of_a_colour_is_its_luma():
 )
 def test_what_is_no_picture_is_told(bad):
     with pytest.raises((TypeError, ValueError), match="Expected"):
-        images.fit(bad, 3, 32)
+        preprocess(bad, (3, 32, 32))
 
 
 def save(p, path, **options):
@@ -129,9 +158,9 @@ def test_folder_tar_and_files_are_the_same_pictures(tmp_path):
     with tarfile.open(tmp_path / "p.tar.gz", "w:gz") as tar:
         for file in files:
             tar.add(file, file.name)
-    by_folder = data.read(folder, 3, 32)
-    assert torch.equal(by_folder.pixels, data.read(files, 3, 32).pixels)
-    assert torch.equal(by_folder.pixels, data.read(tmp_path / "p.tar.gz", 3, 32).pixels)
+    by_folder = data.read(folder, (3, 32, 32))
+    assert torch.equal(by_folder.pixels, data.read(files, (3, 32, 32)).pixels)
+    assert torch.equal(by_folder.pixels, data.read(tmp_path / "p.tar.gz", (3, 32, 32)).pixels)
     assert by_folder.names == tuple(map(str, files))
     assert by_folder.pixels[:, 0, 0, 0].tolist() == [0, 1, 2]
 
@@ -142,12 +171,12 @@ def test_exif_rotation_and_first_frame(tmp_path):
     tall = Image.new("RGB", (32, 32), "black")
     tall.paste("white", (0, 0, 16, 32))
     save(tall, tmp_path / "r.png", exif=exif)
-    fitted = data.read(tmp_path / "r.png", 3, 32).pixels[0, 0]
+    fitted = data.read(tmp_path / "r.png", (3, 32, 32)).pixels[0, 0]
     assert fitted[:16].min() == 255
     assert fitted[16:].max() == 0
     frames = [picture("L", colour=c) for c in (10, 200)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert data.read(tmp_path / "a.gif", 3, 32).pixels[0, 0, 0, 0] == 10
+    assert data.read(tmp_path / "a.gif", (3, 32, 32)).pixels[0, 0, 0, 0] == 10
 
 
 def bad_files(folder):
@@ -166,10 +195,10 @@ def bad_files(folder):
 def test_a_bad_file_is_named_and_can_be_skipped(tmp_path, name):
     save(picture(), tmp_path / "good.png")
     (tmp_path / name).write_bytes(bad_files(tmp_path)[name])
-    with pytest.raises(listing.BadPicture, match=name):
-        data.read(tmp_path, 3, 32)
+    with pytest.raises(BadPicture, match=name):
+        data.read(tmp_path, (3, 32, 32))
     bad = []
-    read = data.read(tmp_path, 3, 32, on_bad=bad.append)
+    read = data.read(tmp_path, (3, 32, 32), on_bad=bad.append)
     assert len(read.pixels) == 1
     assert len(bad) == 1
     assert name in bad[0]
@@ -180,17 +209,17 @@ def test_damaged_exif_makes_a_bad_file(tmp_path):
     picture().save(tmp_path / "turned.png", exif=b"neither of the two orders of bytes")
     save(picture(), tmp_path / "whole.png")
     bad = []
-    assert data.read(tmp_path, 3, 32, on_bad=bad.append).names == (str(tmp_path / "whole.png"),)
+    assert data.read(tmp_path, (3, 32, 32), on_bad=bad.append).names == (str(tmp_path / "whole.png"),)
     assert "turned.png" in bad[0]
 
 
 def test_a_file_that_cannot_be_read_is_named_and_can_be_skipped(tmp_path):
     save(picture(), tmp_path / "good.png")
     (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere.png")
-    with pytest.raises(listing.BadPicture, match=r"cannot be read.*lost\.png"):
-        data.read(tmp_path, 3, 32)
+    with pytest.raises(BadPicture, match=r"cannot be read.*lost\.png"):
+        data.read(tmp_path, (3, 32, 32))
     bad = []
-    assert len(data.read(tmp_path, 3, 32, on_bad=bad.append).names) == 1
+    assert len(data.read(tmp_path, (3, 32, 32), on_bad=bad.append).names) == 1
     assert list(data.digests(listing.files(tmp_path)))[1] == ""
 
 
@@ -201,7 +230,7 @@ def test_linked_folders_are_read_and_loops_are_not_followed(tmp_path):
     save(picture(), elsewhere / "a.png")
     (here / "link").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(here)
-    assert data.read(here, 3, 32).names == (str(here / "link" / "a.png"),)
+    assert data.read(here, (3, 32, 32)).names == (str(here / "link" / "a.png"),)
 
 
 def test_a_folder_is_read_once_whatever_links_lead_there(tmp_path):
@@ -210,10 +239,10 @@ def test_a_folder_is_read_once_whatever_links_lead_there(tmp_path):
     save(picture(), tmp_path / "real" / "a.png")
     (tmp_path / "latest").symlink_to(tmp_path / "real")
     (tmp_path / "self").symlink_to(tmp_path)
-    assert data.read(tmp_path, 3, 32).names == (str(tmp_path / "real" / "a.png"),)
+    assert data.read(tmp_path, (3, 32, 32)).names == (str(tmp_path / "real" / "a.png"),)
     for link in ("one", "two"):
         (tmp_path / "here" / link).symlink_to(tmp_path / "real")
-    assert data.read(tmp_path / "here", 3, 32).names == (str(tmp_path / "here" / "one" / "a.png"),)
+    assert data.read(tmp_path / "here", (3, 32, 32)).names == (str(tmp_path / "here" / "one" / "a.png"),)
 
 
 def test_an_output_is_apart_from_pictures_and_what_links_lead_to(tmp_path):
@@ -247,7 +276,7 @@ def test_a_tar_is_read_whole_or_is_an_error(tmp_path, mode):
     """However a tar is cut or damaged, its pictures are all there, or it is refused; a shorter set never comes."""
     path = tmp_path / "p.tar"
     whole = tar_of(path, mode)
-    pixels = data.read(path, 3, 32).pixels
+    pixels = data.read(path, (3, 32, 32)).pixels
     assert len(pixels) == 6
     rng = np.random.default_rng(0)
     cuts = [whole[: len(whole) * i // 20] for i in range(1, 20)]
@@ -256,7 +285,7 @@ def test_a_tar_is_read_whole_or_is_an_error(tmp_path, mode):
     for content in cuts + flips:
         path.write_bytes(content)
         try:
-            read.append(data.read(path, 3, 32).pixels)
+            read.append(data.read(path, (3, 32, 32)).pixels)
         except ValueError:
             continue
     assert len(read) < len(cuts + flips) / 2 or mode == "w"
@@ -272,8 +301,8 @@ def test_a_plain_tar_cut_or_damaged_in_a_header_is_refused(tmp_path):
     other = whole[: offset + 5] + b"?" + whole[offset + 6 :]
     for content in (whole[:offset], whole[: offset + 200], other, zeroed, whole + whole):
         (tmp_path / "p.tar").write_bytes(content)
-        with pytest.raises(listing.BadPicture, match=r"whole tar.*p\.tar"):
-            data.read(tmp_path / "p.tar", 3, 32)
+        with pytest.raises(BadPicture, match=r"whole tar.*p\.tar"):
+            data.read(tmp_path / "p.tar", (3, 32, 32))
 
 
 def test_links_in_a_tar_and_tars_that_do_not_open_are_refused(tmp_path):
@@ -285,44 +314,44 @@ def test_links_in_a_tar_and_tars_that_do_not_open_are_refused(tmp_path):
         member.type, member.linkname = tarfile.LNKTYPE, "0.png"
         tar.addfile(member)
     for name, told in (("p.tar.bz2", "whole tar"), ("l.tar", "got a link")):
-        with pytest.raises(listing.BadPicture, match=told):
-            data.read(tmp_path / name, 3, 32, on_bad=lambda _: None)
+        with pytest.raises(BadPicture, match=told):
+            data.read(tmp_path / name, (3, 32, 32), on_bad=lambda _: None)
 
 
 def test_a_hidden_folder_is_read_where_a_link_shows_it(tmp_path):
     (tmp_path / ".store").mkdir()
     save(picture(), tmp_path / ".store" / "a.png")
     (tmp_path / "people").symlink_to(tmp_path / ".store")
-    assert data.read(tmp_path, 3, 32).names == (str(tmp_path / "people" / "a.png"),)
+    assert data.read(tmp_path, (3, 32, 32)).names == (str(tmp_path / "people" / "a.png"),)
 
 
 def test_a_lone_colour_array_is_not_taken_for_rows_of_grey_pictures():
     with pytest.raises(ValueError, match=r"picture\[None\]"):
-        images.fit(np.zeros((16, 16, 3), dtype=np.uint8), 3, 32)
+        preprocess(np.zeros((16, 16, 3), dtype=np.uint8), (3, 32, 32))
 
 
 def test_grey_in_floats_and_32_bits_keeps_its_shades(tmp_path):
     ramp = np.linspace(0, 1, 32 * 32).reshape(32, 32)
     for values in (ramp.astype(np.float32), (ramp * 2**30).astype(np.int32), (ramp * 60_000).astype(np.int32)):
-        fitted = images.fit_one(Image.fromarray(values), 1, 32)[0]
+        fitted = preprocess_one(Image.fromarray(values), (1, 32, 32))[0]
         top = 255 if values.dtype == np.float32 else 255 * int(values.max()) / 2 ** int(values.max()).bit_length()
         assert np.abs(fitted - ramp * top).max() <= 1.5
     ramp[0, 0] = np.nan
-    assert images.fit_one(Image.fromarray(ramp.astype(np.float32)), 1, 32)[0].std() > 50
+    assert preprocess_one(Image.fromarray(ramp.astype(np.float32)), (1, 32, 32))[0].std() > 50
 
 
 def test_no_picture_is_told(tmp_path):
     with pytest.raises(ValueError, match="at least one picture"):
-        data.read(tmp_path, 3, 32)
+        data.read(tmp_path, (3, 32, 32))
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(ValueError, match="only bad ones"):
-        data.read(tmp_path, 3, 32, on_bad=lambda _: None)
+        data.read(tmp_path, (3, 32, 32), on_bad=lambda _: None)
     with pytest.raises(FileNotFoundError, match="not there"):
-        data.read(tmp_path / "nowhere", 3, 32)
+        data.read(tmp_path / "nowhere", (3, 32, 32))
 
 
 def test_a_picture_too_large_to_open_is_told(tmp_path, monkeypatch):
     save(picture(size=(60, 60)), tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(listing.BadPicture, match=r"megapixels.*large\.png"):
-        data.read(tmp_path, 3, 32)
+    with pytest.raises(BadPicture, match=r"megapixels.*large\.png"):
+        data.read(tmp_path, (3, 32, 32))

@@ -8,12 +8,13 @@ import torch
 from safetensors.torch import save_file
 
 from transflow import load, load_posterior
-from transflow.store import container as checkpoint
+from transflow.generative.model_file import SCHEMA, save_model
+from transflow.store import container, files
 
 
 def test_a_model_is_one_file(model_file, pixels, tmp_path):
     model = load(model_file)
-    checkpoint.save_model(tmp_path / "again.safetensors", model.source)
+    save_model(tmp_path / "again.safetensors", model.source)
     again = load(tmp_path / "again.safetensors")
     assert again.fingerprint == model.fingerprint
     assert again.card == model.card == {"name": "tiny", "data": "none", "licence": "none"}
@@ -55,17 +56,17 @@ def damaged(kind, good, path):
     elif kind == "torch":
         torch.save({"a": torch.zeros(2)}, path)
     elif kind == "wrong weights":
-        header = checkpoint.header(good) | {"config": {"steps": [1], "width": [4]}}
-        checkpoint.write(
+        header = container.header(good) | {"config": {"steps": [1], "width": [4]}}
+        container.write(
             path, "model", {"w": torch.zeros(3)}, {k: v for k, v in header.items() if k not in ("format", "kind")}
         )
     elif kind == "nan":
-        tensors, header = checkpoint.read(good, "model")
+        tensors, header = container.read(good, SCHEMA)
         next(iter(tensors.values())).fill_(float("nan"))
         tensors = {k: (v * float("nan") if v.is_floating_point() else v) for k, v in tensors.items()}
-        checkpoint.write(path, "model", tensors, {k: v for k, v in header.items() if k not in ("format", "kind")})
+        container.write(path, "model", tensors, {k: v for k, v in header.items() if k not in ("format", "kind")})
     else:
-        checkpoint.write(path, "posterior", {"total": torch.zeros(3)}, {})
+        container.write(path, "posterior", {"total": torch.zeros(3)}, {})
     return path
 
 
@@ -115,32 +116,32 @@ def test_an_unknown_model_is_told_with_those_there_are():
 
 def test_nothing_is_half_written(tmp_path, monkeypatch):
     target = tmp_path / "x.bin"
-    checkpoint.write_bytes(target, b"old")
+    files.write_bytes(target, b"old")
 
     def fail(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.write_bytes(target, b"new")
+        files.write_bytes(target, b"new")
     assert target.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
 
 
 def test_an_output_that_cannot_be_is_told(tmp_path):
     with pytest.raises(OSError, match="folder that is there"):
-        checkpoint.write_bytes(tmp_path / "no" / "x.bin", b"")
+        files.write_bytes(tmp_path / "no" / "x.bin", b"")
     with pytest.raises(OSError, match="got a folder"):
-        checkpoint.write_bytes(tmp_path, b"")
+        files.write_bytes(tmp_path, b"")
     with pytest.raises(OSError, match="device"):
-        checkpoint.write_bytes("/dev/null", b"")
+        files.write_bytes("/dev/null", b"")
     with pytest.raises(OSError, match="can be written"):
-        checkpoint.write_bytes("/proc/x.bin", b"")
+        files.write_bytes("/proc/x.bin", b"")
 
 
 def test_a_link_is_followed(tmp_path):
     (tmp_path / "real.bin").write_bytes(b"old")
     (tmp_path / "link.bin").symlink_to(tmp_path / "real.bin")
-    checkpoint.write_bytes(tmp_path / "link.bin", b"new")
+    files.write_bytes(tmp_path / "link.bin", b"new")
     assert (tmp_path / "real.bin").read_bytes() == b"new"
     assert (tmp_path / "link.bin").is_symlink()

@@ -47,7 +47,7 @@ def test_files_of_0_1_open(tiny):
     assert posterior.remove(OLD / "pictures").gaussian.is_standard
     classifier = FewShotClassifier.load(OLD / "classifier.safetensors", tiny)
     assert classifier.classes_.tolist() == ["a", "b"]
-    pictures = tiny.fit(str(OLD / "pictures"))
+    pictures = tiny.preprocess(str(OLD / "pictures"))
     expected = FewShotClassifier(tiny).fit(pictures, ["a", "a", "b", "b"]).predict_proba(pictures)
     np.testing.assert_allclose(classifier.predict_proba(pictures), expected, atol=1e-5)
 

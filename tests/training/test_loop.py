@@ -25,14 +25,14 @@ def test_training_learns_and_writes_what_it_says(folder, tmp_path):
     assert told[-1].seen == lines[-1]["pictures"]
     assert load(tmp_path / "m.safetensors").fingerprint == model.fingerprint
     assert model.card["data"] == "blobs"
-    held_out = split(data.read(folder, 3, 8), CONFIG, None)[1]
+    held_out = split(data.read(folder, (3, 8, 8)), CONFIG, None)[1]
     assert model.card["bits_per_dim"] == pytest.approx(held_out_bits(model, held_out))
     assert (tmp_path / "m.samples.png").exists()
 
 
 def test_a_resumed_run_is_the_run_that_was_not_stopped(folder, tmp_path):
     """Ten steps and ten more from the file equal twenty, to the bit."""
-    pixels = data.read(folder, 3, 8).pixels
+    pixels = data.read(folder, (3, 8, 8)).pixels
 
     def steps(run, n):
         for _ in range(n):
@@ -128,7 +128,7 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(pixels):
 
 
 def test_groups_are_held_out_whole(folder, tmp_path):
-    read = data.read(folder, 3, 8)
+    read = data.read(folder, (3, 8, 8))
     path = tmp_path / "groups.csv"
     path.write_text("file,person\n" + "".join(f"{i:02d}.png,{i // 3}\n" for i in range(12)))
     table = read_groups(path)
@@ -186,12 +186,12 @@ def test_every_picture_is_shown_once_an_epoch(folder):
 def test_held_out_bits_are_those_of_the_uniform_density():
     """A flow that is the identity has the bits of a standard normal over the unit cube."""
     from transflow import Glow
-    from transflow.generative.picture_model import PictureFlow
+    from transflow.generative.picture_model import PictureModel
     from transflow.pictures.pixels import PixelFormat
 
     flow = Glow(GlowConfig(size=8, steps=(0,), width=(4,)))
     x = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8)
-    bits = held_out_bits(PictureFlow(flow.requires_grad_(False), PixelFormat(5)), x)
+    bits = held_out_bits(PictureModel(flow.requires_grad_(False), PixelFormat(5)), x)
     expected = 5 + (0.5 * torch.log(torch.tensor(2 * torch.pi)) + 1 / 24) / torch.log(torch.tensor(2.0))
     assert bits == pytest.approx(expected.item(), rel=2e-3)
 

@@ -30,7 +30,7 @@ def torchrun(processes, *words):
 
 def steps(folder, reversible, pause=None):
     """A few steps of a run by the processes there are; pause after so many to save and resume."""
-    pixels = data.read(folder, 3, 8).pixels
+    pixels = data.read(folder, (3, 8, 8)).pixels
     with joined(torch.device("cpu")) as (ranks, where):
         run = Run(replace(CONFIG, reversible=reversible, batch=16, strange=0.01, epochs=None, minutes=1e6), where)
         run.start(pixels)

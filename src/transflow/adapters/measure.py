@@ -131,19 +131,20 @@ def checked(source: Source, inexact: bool = False, *, decodes: bool = True) -> S
         return replace(model, exactness=max(errors))
 
 
-def density_error(source: Any) -> float | None:
+def density_error(source: Any, largest: int = LARGEST) -> float | None:
     """Return the largest |log_det - log |det J|| of a source's `forward` on the test pictures, in nats.
 
     Args:
         source: with `forward` (floats (B, C, H, W) -> (eps (B, D), log_det (B,))), `shape`, and `pixels` and `device`
             where it has them.
+        largest: D up to which a Jacobian is made.
 
     Returns:
-        None where it has no density, more than 64 numbers, or no gradient.
+        None where it has no density, more numbers than that, or no gradient.
     """
     forward = getattr(source, "forward", None)
     dim = math.prod(source.shape)
-    if forward is None or getattr(source, "encode_and_log_prob", None) is None or dim > LARGEST:
+    if forward is None or getattr(source, "encode_and_log_prob", None) is None or dim > largest:
         return None
     pixels, worst = getattr(source, "pixels", None) or UNIT, 0.0
     for x in pixels.centre(pictures(source.shape)).to(getattr(source, "device", None) or "cpu"):

@@ -7,7 +7,7 @@ returns the block's evidence: two vectors of D numbers, whatever the block's siz
 
 A worker that dies takes its blocks with it, and Ray gives them to another. So the sum is keyed by
 the number of the block: one that comes twice counts once, and the end tells if one never came.
-Blocks are added in their order, and latents do not depend on how a set was cut (see `streaming`),
+Blocks are added in their order, and latents do not depend on how a set was cut (see `latents.encoded`),
 so the result is that of one process up to rounding in double.
 
 It needs Ray, the extra ``ray`` of this package.
@@ -20,20 +20,21 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from transflow.conditioning.model import DEFAULT_NOISE, Model, Posterior
+from transflow.conditioning.model import Model
+from transflow.conditioning.posterior import DEFAULT_NOISE, Posterior
 from transflow.gaussians.evidence import Evidence
-from transflow.gaussians.noise import NoiseLike, parse
-from transflow.latents import stream as streaming
-from transflow.latents.stream import Bad, PathLike
-from transflow.pictures import decode as data
-from transflow.pictures import preprocess as images
-from transflow.pictures import sources as listing
+from transflow.gaussians.noise import NoiseSpec, parse_noise
+from transflow.latents.encoded import encode_batch, filled
+from transflow.pictures.decode import OnBad, batched, decode_files, no_pictures_error
+from transflow.pictures.files import as_list
+from transflow.pictures.preprocess import BATCH
+from transflow.pictures.sources import chunks, files
+from transflow.store.files import PathLike
 
 BLOCK = 512  # files that a worker takes at a time
 HELD = 128 * 2**20  # bytes of pictures that are sent, those of compressed tars; others are read where they are
@@ -48,11 +49,11 @@ def evidence(model: Model, pictures: PathLike | Sequence[PathLike], *, workers: 
 def condition(
     model: Model,
     pictures: PathLike | Sequence[PathLike],
-    noise: NoiseLike = DEFAULT_NOISE,
+    noise: NoiseSpec = DEFAULT_NOISE,
     *,
     workers: int = 2,
     block: int = BLOCK,
-    on_bad: Bad | None = None,
+    on_bad: OnBad | None = None,
     report: Callable[[int], None] | None = None,
 ) -> Posterior:
     """Return what ``model.condition(pictures, noise)`` returns, encoded by several workers.
@@ -66,8 +67,8 @@ def condition(
         noise: as `Model.condition` takes it.
         workers: how many processes hold the model, with one processor each.
         block: how many files a worker takes at a time; what is lost, and done again, with a worker.
-        on_bad: is told of each file that is no picture; without it, that is an error.
-        report: is told, as blocks come in, how many more pictures are done.
+        on_bad: called with a message for each file that is not a picture; without it, such a file is an error.
+        report: called after each block with the number of pictures in it.
 
     Raises:
         ImportError: Ray is not installed.
@@ -77,60 +78,59 @@ def condition(
         import ray.data
     except ImportError:
         raise ImportError('Expected Ray for work on a cluster; got none. Say: pip install "ray[data]>=2.60"') from None
-    parse(noise)
+    parse_noise(noise)
     for name, number in (("workers", workers), ("files a block", block)):
         if number < 1:
             raise ValueError(f"Expected 1 or more {name}; got {number}.")
     items: list[dict[str, Any]] = []
     held = 0
-    for part in listing.chunks(listing.files(pictures), block):
-        held += sum(file.held for file in part)
+    for part in chunks(files(pictures), block):
+        held += sum(file.bytes_in_memory for file in part)
         if held > HELD:
             raise ValueError(
                 f"Expected folders, files and plain tars, or compressed tars of at most {HELD // 2**20} MiB in all, "
                 "which are sent to the workers; got more. Unpack them."
             )
         items.append({"number": len(items), "files": pickle.dumps(part)})
-    source: Any = model.source
-    if is_dataclass(source) and not isinstance(source, type):
-        source = replace(source)  # without what it has cached
     digests: list[str] = []
     total = Evidence.none(model.dim)
+    variance = torch.zeros(model.dim, dtype=torch.float64)
     with _cluster(workers), _settings(ray.data.DataContext):
-        kept = ray.put(replace(model, source=source))  # until all is done: a worker that is restarted asks for it
+        kept = ray.put(model)  # until all is done: a worker that is restarted asks for it
         dataset = ray.data.from_items(items, override_num_blocks=max(1, len(items))).map_batches(
             _Encoder,
             fn_constructor_args=([kept],),
-            fn_kwargs={"skip_bad": on_bad is not None},
+            fn_kwargs={"skip_bad": on_bad is not None, "alone": len(items) == 1},
             batch_size=1,
             num_cpus=1,
             compute=ray.data.ActorPoolStrategy(size=min(workers, max(1, len(items)))),
         )
-        for row in once_each(dataset.iter_rows() if items else iter(()), len(items)):
+        for row in in_order_once(dataset.iter_rows() if items else iter(()), len(items)):
             if row["error"]:
                 raise ValueError(row["error"])
             for message in json.loads(row["bad"]):
                 assert on_bad is not None
                 on_bad(message)
-            told = json.loads(row["digests"])
-            digests += told
-            total += Evidence(len(told), torch.tensor(row["total"]), torch.tensor(row["scatter"]))
+            keys = json.loads(row["digests"])
+            digests += keys
+            total += Evidence(len(keys), torch.tensor(row["total"]), torch.tensor(row["scatter"]))
+            variance += torch.tensor(row["variance"])
             if report:
-                report(len(told))
+                report(len(keys))
     if not digests:
-        raise data.none_in(listing.listed(pictures), bool(items))
-    device = model.prior.mean.device
-    found = Evidence(total.count, total.total.to(device), total.scatter.to(device))
-    made = Posterior(model, found, noise, tuple(digests))
-    _ = made.noise  # told now if it cannot be found for this evidence
-    return made
+        raise no_pictures_error(as_list(pictures), bool(items))
+    found = Evidence(total.count, total.total.to(model.device), total.scatter.to(model.device))
+    own = variance.to(model.device) if model.can("variance") else None
+    posterior = Posterior(model, found, noise, tuple(digests), own)
+    _ = posterior.noise  # raise now, not at the first sample, if no noise fits this evidence
+    return posterior
 
 
-def once_each(rows: Iterator[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
+def in_order_once(rows: Iterator[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of blocks 0 .. count - 1 in this order, each once, however they come.
 
     >>> rows = [{"number": 1}, {"number": 0}, {"number": 1}]
-    >>> [row["number"] for row in once_each(iter(rows), 2)]
+    >>> [row["number"] for row in in_order_once(iter(rows), 2)]
     [0, 1]
 
     Raises:
@@ -156,23 +156,25 @@ class _Encoder:
 
         self.model: Model = ray.get(kept[0])
 
-    def __call__(self, batch: dict[str, Any], *, skip_bad: bool) -> dict[str, Any]:
-        number, files = int(batch["number"][0]), pickle.loads(batch["files"][0])
+    def __call__(self, batch: dict[str, Any], *, skip_bad: bool, alone: bool) -> dict[str, Any]:
+        number, block = int(batch["number"][0]), pickle.loads(batch["files"][0])
         bad: list[str] = []
         digests: list[str] = []
         total, error = Evidence.none(self.model.dim), ""
+        variance = torch.zeros(self.model.dim, dtype=torch.float64)
         try:
-            channels, size, _ = self.model.shape
-            reads = data.decoded(files, channels, size)
-            for part in data.grouped(reads, images.BATCH, bad.append if skip_bad else None):
-                lone = number == 0 and not digests
-                encoded = streaming.encode(self.model, part.pixels, full=0 if lone else images.BATCH)
+            read = batched(decode_files(block, self.model.shape), BATCH, bad.append if skip_bad else None)
+            for part, rows in filled(read, BATCH, alone=alone):
+                encoded = encode_batch(self.model, part, rows)
                 digests += encoded.digests
                 total += Evidence.of(encoded.latents.cpu())
+                if encoded.variance is not None:
+                    variance += encoded.variance.double().sum(0).cpu()
         except (ValueError, OSError) as wrong:
             error = str(wrong)
         texts = {"digests": json.dumps(digests), "bad": json.dumps(bad), "error": error}
-        vectors = {"total": total.total.numpy()[None], "scatter": total.scatter.numpy()[None]}
+        sums = {"total": total.total, "scatter": total.scatter, "variance": variance}
+        vectors = {name: vector.numpy()[None] for name, vector in sums.items()}
         return {"number": np.array([number]), **vectors, **{name: np.array([text]) for name, text in texts.items()}}
 
 

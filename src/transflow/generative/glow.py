@@ -185,7 +185,7 @@ class Glow(nn.Module):
         made.levels = nn.ModuleList(levels)
         return made
 
-    def activations(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
         """Return what the finest level's last two couplings see in pictures, shape (B, F).
 
         Averages of their networks' hidden activations in 4 x 4 parts of the picture; the square root
@@ -201,8 +201,8 @@ class Glow(nn.Module):
             x = layer(x)[0]
         return torch.cat(seen, 1)
 
-    def forward_and_activations(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what `forward` and `activations` give, of one pass."""
+    def forward_and_features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `forward` and `features` give, of one pass."""
         watched, seen = self._watched(), []
 
         def watch(layer: nn.Module, x: Tensor) -> None:

@@ -4,7 +4,7 @@ What no picture changes is computed once, in double: each step's channel affine 
 the sum of their log-determinants. Memory is channels-last throughout; a coupling changes its half in
 place; its network sees slices of the batch whose activations stay in the processor's cache, in a
 precision of its own, while all that is added, multiplied and kept is in the flow's. Which scale and
-shift a coupling makes of the network's numbers is said in `Coupling.scale_and_shift` alone.
+shift a coupling makes of the network's numbers is written in `Coupling.scale_and_shift` alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ONES = [1, 1]  # stride, and dilation
 
 
 @cache
-def fused(device: str, dtype: torch.dtype) -> tuple[Callable[..., Tensor], Callable[..., Tensor]] | None:
+def fused_operators(device: str, dtype: torch.dtype) -> tuple[Callable[..., Tensor], Callable[..., Tensor]] | None:
     """Return torch's operators that lay weights out and convolve with them, or None where they do not work.
 
     They are what `torch.compile` emits for processors, and no public interface; so they are tried on
@@ -49,7 +49,7 @@ def fused(device: str, dtype: torch.dtype) -> tuple[Callable[..., Tensor], Calla
     return (pack, convolve) if torch.allclose(made.float(), expected, rtol=0, atol=0.1) else None
 
 
-class FixedConv(nn.Module):
+class FusedConv(nn.Module):
     """A convolution of stride 1, perhaps with a ReLU after it, by the fastest way that torch has here.
 
     The fused operators add bias and ReLU in the same pass and take weights laid out for the shape of
@@ -70,7 +70,7 @@ class FixedConv(nn.Module):
         self.relu, self.padding = relu, [weight.shape[-1] // 2] * 2
         self.register_buffer("weight", weight.detach().contiguous(memory_format=torch.channels_last))
         self.register_buffer("bias", bias.detach())
-        self.operators = fused(weight.device.type, weight.dtype)
+        self.operators = fused_operators(weight.device.type, weight.dtype)
         self.layout: tuple[torch.Size, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class FixedConv(nn.Module):
         return convolve(x, layout[1], self.bias, self.padding, ONES, ONES, 1, after, [], "")
 
 
-class FixedAffine(nn.Module):
+class FusedAffine(nn.Module):
     """``z = A x + b`` at every pixel, with A's inverse and ``log |det A|`` computed once, in double.
 
     Args:
@@ -99,8 +99,8 @@ class FixedAffine(nn.Module):
         super().__init__()
         a, b, log_det = copy.deepcopy(trained).double().folded()
         inverse, like = torch.linalg.inv(a), trained.shift
-        self.there = FixedConv(a[:, :, None, None].to(like), b.to(like))
-        self.back = FixedConv(inverse[:, :, None, None].to(like), -(inverse @ b).to(like))
+        self.there = FusedConv(a[:, :, None, None].to(like), b.to(like))
+        self.back = FusedConv(inverse[:, :, None, None].to(like), -(inverse @ b).to(like))
         self.register_buffer("log_det", log_det.detach())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +112,7 @@ class FixedAffine(nn.Module):
         return self.back(z)
 
 
-class FixedNet(nn.ModuleList):
+class FusedNet(nn.ModuleList):
     """A coupling's network with fixed weights, slice by slice of the batch.
 
     Args:
@@ -122,7 +122,7 @@ class FixedNet(nn.ModuleList):
 
     def __init__(self, net: ConvNet, dtype: torch.dtype) -> None:
         convs = [
-            FixedConv(layer.weight.to(dtype), cast(Tensor, layer.bias).to(dtype), isinstance(after, nn.ReLU))
+            FusedConv(layer.weight.to(dtype), cast(Tensor, layer.bias).to(dtype), isinstance(after, nn.ReLU))
             for layer, after in pairwise([*net, None])
             if isinstance(layer, nn.Conv2d)
         ]
@@ -139,7 +139,7 @@ class FixedNet(nn.ModuleList):
         return done[0] if len(done) == 1 else torch.cat(done)
 
 
-class FixedCoupling(Coupling):
+class FusedCoupling(Coupling):
     """A coupling for use: it writes into what it is given, and has no gradient.
 
     Args:
@@ -150,7 +150,7 @@ class FixedCoupling(Coupling):
     def __init__(self, trained: Coupling, dtype: torch.dtype) -> None:
         nn.Module.__init__(self)
         self.affine, self.halves = trained.affine, trained.halves
-        self.net = cast(ConvNet, FixedNet(trained.net, dtype))
+        self.net = cast(ConvNet, FusedNet(trained.net, dtype))
 
     def hidden(self, x: Tensor) -> Tensor:
         """Return what the network's last layer sees of x, in x's dtype."""
@@ -171,7 +171,7 @@ class FixedCoupling(Coupling):
         return z
 
 
-class FixedLevel(Cascade):
+class FusedLevel(Cascade):
     """The steps of one level, channels-last; log-determinants that no picture changes are summed once.
 
     Args:
@@ -181,7 +181,7 @@ class FixedLevel(Cascade):
 
     def __init__(self, layers: list[nn.Module], pixels: int) -> None:
         super().__init__(layers)
-        self.constant = sum(layer.log_det.item() * pixels for layer in self if isinstance(layer, FixedAffine))
+        self.constant = sum(layer.log_det.item() * pixels for layer in self if isinstance(layer, FusedAffine))
 
     def forward(self, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, (B,), in nats."""
@@ -189,7 +189,7 @@ class FixedLevel(Cascade):
         for layer in self:
             if watch:
                 watch(layer, x)
-            if isinstance(layer, FixedAffine):
+            if isinstance(layer, FusedAffine):
                 x = layer.there(x)
             else:
                 x, change = layer(x)
@@ -213,7 +213,7 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
 
 @torch.no_grad()
-def fixed(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
+def fuse(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
     """Return the same flow made for use, without gradients; later changes of the flow may not show in it.
 
     Args:
@@ -225,12 +225,12 @@ def fixed(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
 
     def fix(layer: nn.Module) -> nn.Module:
         if isinstance(layer, ChannelAffine):
-            return FixedAffine(layer)
+            return FusedAffine(layer)
         if isinstance(layer, Coupling):
-            return FixedCoupling(layer, dtype or next(layer.parameters()).dtype)
+            return FusedCoupling(layer, dtype or next(layer.parameters()).dtype)
         return copy.deepcopy(layer).requires_grad_(False)
 
     return flow.with_levels(
-        FixedLevel([fix(layer) for layer in cast(Cascade, level)], height * width)
+        FusedLevel([fix(layer) for layer in cast(Cascade, level)], height * width)
         for level, (_, height, width) in zip(flow.levels, flow.shapes, strict=True)
     )

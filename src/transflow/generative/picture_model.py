@@ -12,14 +12,14 @@ from torch import Tensor
 
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.glow import Glow
-from transflow.generative.glow_fused import fixed, full_float32
-from transflow.pictures import preprocess as images
+from transflow.generative.glow_fused import full_float32, fuse
 from transflow.pictures.pixels import PixelFormat
+from transflow.pictures.preprocess import BATCH
 from transflow.store import identity
 
 
 @dataclass(frozen=True)
-class PictureFlow:
+class PictureModel:
     """A trained flow and its pixel format.
 
     Attributes:
@@ -62,12 +62,27 @@ class PictureFlow:
     @property
     def prior(self) -> Gaussian:
         """N(0, I) over the D latents, exactly."""
-        return Gaussian.standard(self.dim, self._like.device)
+        return Gaussian.standard(self.dim, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes, and where its latents are."""
+        return self._like.device
 
     @property
     def precision(self) -> str:
         """The dtype that latents are as exact as, such as "float32"."""
         return str(self.networks or self._like.dtype).removeprefix("torch.")
+
+    @property
+    def exactness(self) -> float | None:
+        """The largest error of a round trip when it was trained; None where the card does not have it."""
+        return self.card.get("round_trip")
+
+    @property
+    def temperature(self) -> float | None:
+        """Length of latents, over sqrt(D), at which its pictures look best; None where the card does not have it."""
+        return self.card.get("temperature")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -80,63 +95,55 @@ class PictureFlow:
         """What earlier versions wrote for this model into the files that it made."""
         return (identity.fingerprint_0_1(self.flow.config, self.bits, self.flow.state_dict()),)
 
-    def fit(self, pictures: images.PictureLike) -> Tensor:
-        """Return pictures fitted to the model (see `images`), uint8, (B, C, H, W)."""
-        channels, size, _ = self.shape
-        return images.fit(pictures, channels, size)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return latents (B, D) and log-determinants (B,), nats, of the flow's floats, with gradients."""
+        z, log_det = self.flow(x.to(self._like))
+        return z, log_det
 
-    def quantised(self, pictures: images.PictureLike) -> Tensor:
-        """Return pictures as the model sees them, floats in [0, 1], (B, C, H, W): what `decode` gives back."""
-        return self.pixels.unit(self.pixels.centre(self.fit(pictures)))
-
-    def encode(self, pictures: images.PictureLike) -> Tensor:
-        """Return latents, shape (B, D), of any number of pictures, in bounded memory.
-
-        Args:
-            pictures: a uint8 tensor (B, C, H, W); a uint8 array (B, H, W) or (B, H, W, C); a list
-                of PIL pictures. Other sizes and channels are fitted to the model (see `images`).
-        """
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Return latents, shape (B, D), of uint8 pictures (B, C, H, W), any number in bounded memory."""
         return self._encode(pictures)[0]
 
-    def activations(self, pictures: images.PictureLike) -> Tensor:
-        """Return what the flow's finest level sees in pictures (see `Glow.activations`), shape (B, F)."""
-        (seen,) = self._batched(self.fit(pictures), lambda x: (self._fixed.activations(self._centred(x)),))
-        return seen
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return what the flow's finest level sees in pictures (see `Glow.features`), shape (B, F)."""
+        (found,) = self._batched(pictures, lambda x: (self._fused.features(self._centred(x)),))
+        return found
 
-    def encode_and_activations(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
-        """Return what `encode` and `activations` give, of one pass."""
-        z, _, seen = self._batched(self.fit(pictures), lambda x: self._fixed.forward_and_activations(self._centred(x)))
-        return z, seen
+    def encode_and_features(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `encode` and `features` give, of one pass."""
+        z, _, found = self._batched(pictures, lambda x: self._fused.forward_and_features(self._centred(x)))
+        return z, found
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return pictures, floats in [0, 1], shape (B, C, H, W), of latents (B, D)."""
-        if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != self.dim:
-            got = tuple(latents.shape) if isinstance(latents, Tensor) else type(latents).__name__
-            raise ValueError(f"Expected latents of shape (B, {self.dim}); got {got}.")
-        if not torch.isfinite(latents).all():
-            raise ValueError("Expected finite latents; got NaN or infinity.")
-        (pictures,) = self._batched(latents, lambda z: (self.pixels.unit(self._fixed.inverse(z)),))
+        return self.decode_unclamped(latents).clamp(0, 1)
+
+    def decode_unclamped(self, latents: Tensor) -> Tensor:
+        """Return what `decode` returns, not cut to [0, 1]: a broken sample goes beyond."""
+        (pictures,) = self._batched(latents, lambda z: (self.pixels.unit_unclamped(self._fused.inverse(z)),))
         return pictures
 
-    def log_prob(self, pictures: images.PictureLike) -> Tensor:
-        """Return the log density at the bin centres, pixels scaled to unit range, in nats, shape (B,)."""
-        return self.encode_and_log_prob(pictures)[1]
-
-    def encode_and_log_prob(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
-        """Return what `encode` and `log_prob` give, of one pass."""
+    def encode_and_log_prob(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return latents (B, D) and log densities at the bin centres (B,), nats, of one pass."""
         latents, log_det = self._encode(pictures)
         return latents, self.prior.log_prob(latents) + log_det.double()
 
-    def _encode(self, pictures: images.PictureLike) -> tuple[Tensor, Tensor]:
-        z, log_det = self._batched(self.fit(pictures), lambda x: self._fixed(self._centred(x)))
+    def _encode(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(pixels: Tensor) -> tuple[Tensor, Tensor]:
+            x = self._centred(pixels)
+            scale = self.pixels.log_det(x).to(x)
+            z, log_det = self._fused(x)
+            return z, log_det + scale
+
+        z, log_det = self._batched(pictures, forward)
         return z, log_det
 
     def _centred(self, pixels: Tensor) -> Tensor:
         return self.pixels.centre(pixels).to(self._like)
 
     @cached_property
-    def _fixed(self) -> Glow:
-        return fixed(self.flow, self.networks)
+    def _fused(self) -> Glow:
+        return fuse(self.flow, self.networks)
 
     @property
     def _like(self) -> Tensor:
@@ -150,6 +157,6 @@ class PictureFlow:
         with full_float32(like.device):
             done = [
                 function(part.to(like.device) if part.dtype == torch.uint8 else part.to(like))
-                for part in values.split(images.BATCH)
+                for part in values.split(BATCH)
             ]
         return tuple(torch.cat(parts) for parts in zip(*done, strict=True))

@@ -2,41 +2,79 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from transflow.conditioning.model import Model, PathLike, Posterior
+from transflow.base_model import BaseModel
+from transflow.conditioning.model import Model
+from transflow.conditioning.posterior import POSTERIOR, Posterior
+from transflow.devices import PRECISIONS, dtype_of, find_device
 from transflow.gaussians.evidence import Evidence
-from transflow.library import names as hub
-from transflow.store import container as checkpoint
-from transflow.training.ranks import find_device
+from transflow.generative import model_file
+from transflow.library.names import bundled, find_file, import_object, is_code, registered, split_prefix
+from transflow.protocols import MUST, has
+from transflow.store import container
+from transflow.store.files import PathLike
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
-
-def load(name_or_file: PathLike, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
-    """Return a model: a bundled one by name, or the one in a file.
+def load(
+    name_or_file: PathLike, *, dtype: torch.dtype | None = None, device: str | None = None, **options: Any
+) -> Model:
+    """Return a model: a bundled one by name, the one in a file, or somebody else's.
 
     Args:
-        name_or_file: as `models` lists them, or a path.
+        name_or_file: as `models` lists them; a path; "diffusers:FOLDER-OR-HUB-ID"; "checkpoint:FILE" of other people's
+            weights; "module:attribute" of Python code, which is run (see `library.names`).
         dtype: float32; float64, whose round trip is exact to about 1e-13 with faces-32, but slower; or bfloat16,
             for the coupling networks alone, which is faster, while latents and all else are float32 (see
             docs/speed.md for what it costs).
-        device: where it computes, such as "cuda"; latents and posteriors are there, too. The same seed draws
-            the same latents everywhere.
+        device: where it computes, such as "cuda", without one the processor; latents and posteriors are there, too.
+            The same seed draws the same latents everywhere.
+        options: of the adapter, for diffusers pipelines and checkpoints (see docs/models.md).
 
     Raises:
         FileNotFoundError: there is no such model or file.
         ValueError: the file is damaged, foreign or a pickle, the dtype is none of those, or the device not there.
+        ImportError: a module cannot be imported, or an extra is missing.
+        TypeError: what a module has is no model.
     """
-    path = hub.find(name_or_file)
-    return Model(checkpoint.load_model(path, dtype, find_device(device)), str(name_or_file))
+    name = str(name_or_file)
+    if (found := split_prefix(name)) is not None:
+        adapter, rest = found
+        return Model(import_module(adapter).load(rest, **_place(adapter, dtype, device), **options), name)
+    if name not in bundled() and not Path(name).is_file() and is_code(name):
+        if dtype is not None or device is not None or options:
+            raise ValueError(f"Expected no precision, device or options for {name}: its code says how it computes.")
+        model = import_object(name)
+        if not isinstance(model, BaseModel) and not all(has(model, member) for member in MUST):
+            raise TypeError(
+                f"Expected a model at {name}; got {type(model).__name__}. Give it transflow.wrap(...) of what it has."
+            )
+        return Model(model.source if isinstance(model, BaseModel) else model, name)
+    path = find_file(name_or_file)
+    if options:
+        raise ValueError(f"Expected no options for a model file; got {', '.join(options)}: {path}")
+    return Model(model_file.load_model(path, dtype or torch.float32, find_device(device)), name, path)
 
 
-def made_with(
-    path: PathLike, header: dict[str, Any], *, dtype: torch.dtype | None = None, device: str = "cpu"
+def _place(adapter: str, dtype: torch.dtype | None, device: str | None) -> dict[str, Any]:
+    """Precision and device, for an adapter that loads files."""
+    place: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
+    if device is not None:
+        place["device"] = find_device(device)
+    known = inspect.signature(import_module(adapter).load).parameters
+    if unknown := place.keys() - known.keys():
+        raise ValueError(f"Expected no {', '.join(sorted(unknown))} for a model of {adapter.rpartition('.')[2]}.")
+    return place
+
+
+def load_model_of(
+    path: PathLike, header: Mapping[str, Any], *, dtype: torch.dtype | None = None, device: str | None = None
 ) -> Model:
     """Return the model that a file of this header was made with, by its name.
 
@@ -49,20 +87,26 @@ def made_with(
     Raises:
         FileNotFoundError: the model is not where it was.
     """
-    said = header.get("precision") or "float32"
-    if dtype is None and said not in PRECISIONS:
-        raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {said}: {path}")
+    name = header["model"]
+    if is_code(name) and not Path(name).is_file():
+        raise ValueError(
+            f"Expected the model of {path}, which is Python code to run: {name}. Give it with -m, if you trust it."
+        )
+    if split_prefix(name) is not None:
+        return load(name, dtype=dtype, device=device)
+    precision = header.get("precision") or "float32"
+    if dtype is None and precision not in PRECISIONS:
+        raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {precision}: {path}")
     try:
-        dtype = dtype or PRECISIONS[said]
-        return load(header["model"], dtype=dtype, device=device)
+        return load(name, dtype=dtype or dtype_of(precision), device=device)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"Expected the model of {path} at {header['model']}; it is not there. Say the model (-m)."
+            f"Expected the model of {path} at {name}; the file is missing. Give the model with -m."
         ) from None
 
 
 def load_posterior(
-    path: PathLike, model: Model | None = None, *, dtype: torch.dtype | None = None, device: str = "cpu"
+    path: PathLike, model: BaseModel | None = None, *, dtype: torch.dtype | None = None, device: str | None = None
 ) -> Posterior:
     """Return a saved posterior.
 
@@ -76,30 +120,30 @@ def load_posterior(
     Raises:
         ValueError: the posterior belongs to a model of other weights, or the file is damaged.
     """
-    tensors, header = checkpoint.read(path, "posterior")
-    if missing := {"total", "scatter", "digests"} - tensors.keys():
-        raise ValueError(f"Expected a whole posterior file; got one without {', '.join(sorted(missing))}: {path}")
+    tensors, header = container.read(path, POSTERIOR)
     if model is None:
-        model = made_with(path, header, dtype=dtype, device=device)
-    model.check_made(path, header)
-    where = model.prior.mean.device
-    evidence = Evidence(int(header["count"]), tensors["total"].to(where), tensors["scatter"].to(where))
+        model = load_model_of(path, header, dtype=dtype, device=device)
+    model.check_same_model(path, header)
+    total, scatter = tensors["total"].to(model.device), tensors["scatter"].to(model.device)
+    evidence = Evidence(int(header["count"]), total, scatter)
     if evidence.dim != model.dim:
         raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
-    told = tensors["digests"].numpy().tobytes().hex()
-    digests = tuple(told[i : i + 32] for i in range(0, len(told), 32))
+    keys = tensors["digests"].numpy().tobytes().hex()
+    digests = tuple(keys[i : i + 32] for i in range(0, len(keys), 32))
     if len(digests) != evidence.count:
         raise ValueError(f"Expected {evidence.count} digests of pictures; got {len(digests)}: {path}")
-    return Posterior(model, evidence, header["noise"], digests)
+    variance = tensors["variance"].to(model.device) if "variance" in tensors else None
+    return Posterior(model, evidence, header["noise"], digests, variance)
 
 
 def models() -> dict[str, dict[str, Any]]:
-    """Return the card of each bundled model, by name: size, figures, data, licence."""
-    return {name: _card(path) for name, path in hub.bundled().items()}
+    """Return the card of each model that has a name: bundled ones, and those that other packages register."""
+    theirs = {name: {"registered_as": point.value} for name, point in registered().items()}
+    return theirs | {name: _card(path) for name, path in bundled().items()}
 
 
 def _card(path: Path) -> dict[str, Any]:
-    header = checkpoint.header(path)
-    config, pixels = checkpoint.read_config(path, header)
+    header = container.header(path, model_file.SCHEMA)
+    config, pixels = model_file.read_config(path, header)
     size = f"{config.channels} x {config.size} x {config.size}, {pixels.bits} bits"
     return {"pictures": size, "file_megabytes": path.stat().st_size / 1e6, **header["card"]}

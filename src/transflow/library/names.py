@@ -1,11 +1,31 @@
-"""Models by name: those that come with the package, and files."""
+"""What a model is called: a bundled name, a file, another package's name, a prefix, or Python code.
+
+    faces-32                       comes with the package
+    models/mine.safetensors        a file of ours
+    diffusers:FOLDER-OR-HUB-ID     a saved pipeline (see `adapters.diffusers`)
+    checkpoint:FILE                other people's weights (see `adapters.checkpoints`)
+    NAME                           of the entry points "transflow.models" of installed packages
+    my_module:my_model             an attribute of a module, which is imported, and so run, from where one stands
+
+A file that names its model never runs Python code for it: that is done only for a name that somebody gives.
+"""
 
 from __future__ import annotations
 
-import os
+import re
+import sys
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
+from transflow.store.files import PathLike
+
+DEFAULT = "faces-32"
 FOLDER = Path(__file__).parent.parent / "bundled"
+GROUP = "transflow.models"  # of entry points
+PREFIXES = {"diffusers": "transflow.adapters.diffusers", "checkpoint": "transflow.adapters.checkpoints"}
+CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 def bundled() -> dict[str, Path]:
@@ -13,7 +33,12 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
-def find(name_or_file: str | os.PathLike[str]) -> Path:
+def registered() -> dict[str, EntryPoint]:
+    """Return the models of other installed packages, by name, not yet loaded."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def find_file(name_or_file: PathLike) -> Path:
     """Return the file of a bundled model's name, or of a path.
 
     Raises:
@@ -26,5 +51,53 @@ def find(name_or_file: str | os.PathLike[str]) -> Path:
     if path.is_file():
         return path
     raise FileNotFoundError(
-        f"Expected a model: {', '.join(known) or 'none is bundled'}, or a .safetensors file; got: {name_or_file}"
+        f"Expected a model: {', '.join(known) or 'none is bundled'}, a .safetensors file, diffusers:FOLDER-OR-ID or "
+        f"module:attribute; got: {name_or_file}"
     )
+
+
+def split_prefix(name: PathLike) -> tuple[str, str] | None:
+    """Return the adapter's module and the rest of a name such as "diffusers:folder"; None for other names.
+
+    >>> split_prefix("diffusers:google/ddpm-celebahq-256")
+    ('transflow.adapters.diffusers', 'google/ddpm-celebahq-256')
+    """
+    prefix, colon, rest = str(name).partition(":")
+    return (PREFIXES[prefix], rest) if colon and prefix in PREFIXES else None
+
+
+def is_code(name: PathLike) -> bool:
+    """Return whether a name is one that runs Python code: ``module:attribute``, or another package's."""
+    text = str(name)
+    return split_prefix(text) is None and (CODE.fullmatch(text) is not None or text in registered())
+
+
+def import_object(name: str) -> Any:
+    """Return what ``module:attribute`` or an entry point names; the module is run.
+
+    Modules are looked for in the current folder first. A function is called, without arguments.
+
+    Raises:
+        ImportError: the module cannot be imported, or has not the attribute; the message says which.
+    """
+    points = registered()
+    module, _, attribute = (points[name].value if name in points else name).partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found: Any = import_module(module)
+    except Exception as error:
+        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        raise ImportError(f"Expected a Python module to import; got {module} ({kind}{error}).") from error
+    finally:
+        sys.path.remove(here)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            public = (
+                sorted(name for name in vars(found) if not name.startswith("_")) if hasattr(found, "__dict__") else []
+            )
+            raise ImportError(f"Expected a model in {module}; got no {part}. It has: {', '.join(public) or 'nothing'}.")
+        found = getattr(found, part)
+    if callable(found) and type(found).__name__ == "function":
+        return found()
+    return found

@@ -1,10 +1,8 @@
-"""Named pictures from folders, files and tars, decoded by threads ahead of whoever asks; bad ones are named.
+"""Pictures in batches of a model's shape, from folders, files, tars, arrays and PIL alike.
 
-What is listed (see `listing`) and is no picture is an error, unless the caller says what to do with bad ones.
-
-Files are listed lazily and decoded a few at a time ahead of the consumer (Pillow lets go of the
-interpreter while it decodes), so memory does not grow with the number of pictures, but for the
-names of the largest folder.
+Files are listed lazily (see `sources`) and decoded by threads a few at a time ahead of the consumer (Pillow releases
+the interpreter's lock while it decodes), so memory does not grow with the number of pictures, but for the names of the
+largest folder. A file that is not a picture is an error that names it, unless the caller gives `on_bad`.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -25,11 +23,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from transflow.pictures import preprocess as images
-from transflow.pictures.sources import BadPicture, File, Source, chunks, files, listed
+from transflow.pictures.files import BadPicture, File, Source, as_list, is_paths
+from transflow.pictures.preprocess import BATCH, PictureLike, Shape, check_channels, preprocess, preprocess_one
+from transflow.pictures.sources import chunks, files
 from transflow.store.identity import digest
 
-CHUNK = 16  # files that a thread decodes at a time
+FILES_PER_TASK = 16  # that a thread decodes at a time
 AHEAD = 12  # chunks decoded ahead of the consumer: three batches
 THREADS = min(4, os.cpu_count() or 1)
 
@@ -37,14 +36,18 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+OnBad: TypeAlias = Callable[[str], None]
+"""Called with a message for each file that is not a picture, which is then skipped."""
+
+
 @dataclass(frozen=True)
-class Read:
+class DecodedFile:
     """What a file turned out to be.
 
     Attributes:
         name: of the file.
         digest: a hash of its bytes, 32 hexadecimal digits; empty for a file that cannot be read.
-        pixels: fitted to the model, uint8, (C, S, S); None for a bad picture.
+        pixels: of the model's shape, uint8, (C, H, W); None for a bad picture.
         error: why it is bad.
     """
 
@@ -55,132 +58,155 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures fitted to a model, and their names.
+class PictureBatch:
+    """Pictures of a model's shape.
 
     Attributes:
-        names: where each came from, B of them.
-        pixels: uint8, shape (B, C, S, S).
+        names: where each came from, B of them; empty for pictures that came as pixels.
+        pixels: uint8, shape (B, C, H, W).
     """
 
     names: tuple[str, ...]
     pixels: Tensor
 
+    def __len__(self) -> int:
+        return len(self.pixels)
+
 
 def read(
-    sources: Source | Iterable[Source], channels: int, size: int, *, on_bad: Callable[[str], None] | None = None
-) -> Pictures:
-    """Read pictures and fit each to a model of C channels and S x S pixels (see `images`).
+    pictures: PictureLike | Source | Iterable[Source], shape: Shape, *, on_bad: OnBad | None = None
+) -> PictureBatch:
+    """Return pictures of a model's shape, all at once (see `preprocess` for the rule).
 
     Args:
-        sources: a folder, a tar, a picture file, or several of these.
-        channels: C.
-        size: S.
-        on_bad: is told of each file that is no picture, which is left out; without it, that is an error.
+        pictures: a folder, a tar, a picture file, or several of these; or pixels, as `preprocess` takes them.
+        shape: (C, H, W).
+        on_bad: called with a message for each file that is not a picture; the file is skipped. Without it, such a
+            file is an error.
 
     Raises:
         FileNotFoundError: a source is not there.
-        BadPicture: a file is no picture, and there is no ``on_bad``; or a tar is damaged.
-        ValueError: no picture at all, or a folder of latents.
+        BadPicture: a file is not a picture, and there is no ``on_bad``; or a tar is damaged.
+        TypeError, ValueError: no picture at all, a folder of latents, or pixels that are none.
     """
-    parts = list(batches(sources, channels, size, on_bad=on_bad))
+    parts = list(batches(pictures, shape, on_bad=on_bad))
     names = tuple(name for part in parts for name in part.names)
-    return Pictures(names, torch.cat([part.pixels for part in parts]))
+    return PictureBatch(names, torch.cat([part.pixels for part in parts]))
 
 
 def batches(
-    sources: Source | Iterable[Source],
-    channels: int,
-    size: int,
+    pictures: PictureLike | Source | Iterable[Source],
+    shape: Shape,
     *,
-    batch: int = images.BATCH,
-    on_bad: Callable[[str], None] | None = None,
-) -> Iterator[Pictures]:
-    """Yield what `read` returns, ``batch`` pictures at a time; a bad one is told to ``on_bad``, or an error."""
-    sources = listed(sources)
+    batch: int = BATCH,
+    on_bad: OnBad | None = None,
+) -> Iterator[PictureBatch]:
+    """Yield what `read` returns, ``batch`` pictures at a time; of no pixels at all, one batch of none."""
+    if not is_paths(pictures):
+        yield from (PictureBatch((), preprocess(part, shape)) for part in _slices(pictures, batch))
+        return
+    check_channels(shape)
+    sources = as_list(pictures)  # type: ignore[arg-type]
     bad: list[str] = []
-
-    def tell(message: str) -> None:
-        assert on_bad is not None
-        bad.append(message)
-        on_bad(message)
-
     some = False
-    for part in grouped(decoded(files(sources), channels, size), batch, tell if on_bad else None):
+    for part in batched(decode_files(files(sources), shape), batch, noting(bad, on_bad)):
         some = True
         yield part
     if not some:
-        raise none_in(sources, bool(bad))
+        raise no_pictures_error(sources, bool(bad))
 
 
-def none_in(sources: Iterable[Source], bad: bool) -> ValueError:
+def noting(bad: list[str], on_bad: OnBad | None) -> OnBad | None:
+    """Return ``on_bad`` that keeps its messages in a list, too; None where there is none."""
+    if on_bad is None:
+        return None
+
+    def note(message: str) -> None:
+        bad.append(message)
+        on_bad(message)
+
+    return note
+
+
+def no_pictures_error(sources: Iterable[Source], bad: bool) -> ValueError:
     """Return the error that there is no picture in sources, or only bad ones."""
-    told = ", ".join(str(source) for source in sources)
-    return ValueError(f"Expected at least one picture in {told}; got {'only bad ones' if bad else 'none'}.")
+    names = ", ".join(str(source) for source in sources)
+    return ValueError(f"Expected at least one picture in {names}; got {'only bad ones' if bad else 'none'}.")
 
 
-def grouped(reads: Iterable[Read], batch: int, on_bad: Callable[[str], None] | None = None) -> Iterator[Pictures]:
-    """Yield good pictures, ``batch`` at a time; of a bad one, tell ``on_bad`` or raise `BadPicture`."""
+def _slices(pictures: Any, batch: int) -> Iterator[Any]:
+    if isinstance(pictures, Image.Image):
+        pictures = [pictures]
+    if not isinstance(pictures, (Tensor, np.ndarray, list, tuple)) or getattr(pictures, "ndim", 1) == 0:
+        yield pictures  # which is refused
+        return
+    for i in range(0, max(1, len(pictures)), batch):
+        yield pictures[i : i + batch]
+
+
+def batched(found: Iterable[DecodedFile], batch: int, on_bad: OnBad | None = None) -> Iterator[PictureBatch]:
+    """Yield good pictures, ``batch`` at a time; a bad one goes to ``on_bad``, or is raised as `BadPicture`."""
     names: list[str] = []
-    fitted: list[NDArray[np.uint8]] = []
-    for found in reads:
-        if found.pixels is None:
+    good: list[NDArray[np.uint8]] = []
+    for file in found:
+        if file.pixels is None:
             if on_bad is None:
-                raise BadPicture(found.error)
-            on_bad(found.error)
+                raise BadPicture(file.error)
+            on_bad(file.error)
             continue
-        names.append(found.name)
-        fitted.append(found.pixels)
-        if len(fitted) == batch:
-            yield Pictures(tuple(names), torch.from_numpy(np.stack(fitted)))
-            names, fitted = [], []
-    if fitted:
-        yield Pictures(tuple(names), torch.from_numpy(np.stack(fitted)))
+        names.append(file.name)
+        good.append(file.pixels)
+        if len(good) == batch:
+            yield PictureBatch(tuple(names), torch.from_numpy(np.stack(good)))
+            names, good = [], []
+    if good:
+        yield PictureBatch(tuple(names), torch.from_numpy(np.stack(good)))
 
 
-def decoded(given: Iterable[File], channels: int, size: int) -> Iterator[Read]:
+def decode_files(given: Iterable[File], shape: Shape) -> Iterator[DecodedFile]:
     """Yield what each file is, in their order, decoded ahead by threads."""
 
-    def decode(chunk: list[File]) -> list[Read]:
-        with _quiet:
-            return [_decoded(file, channels, size) for file in chunk]
+    def decode(chunk: list[File]) -> list[DecodedFile]:
+        with _silenced_warnings:
+            return [_decode(file, shape) for file in chunk]
 
-    for found in _ahead(decode, chunks(given, CHUNK)):
+    for found in _map_ahead(decode, chunks(given, FILES_PER_TASK)):
         yield from found
 
 
 def digests(given: Iterable[File]) -> Iterator[str]:
-    """Yield the hash of each file's bytes, as `decoded` has it, without decoding."""
+    """Yield the hash of each file's bytes, as `decode_files` has it, without decoding."""
 
-    def told(file: File) -> str:
+    def of(file: File) -> str:
         try:
             return digest(file.read())
         except OSError:
             return ""
 
-    for found in _ahead(lambda chunk: [told(file) for file in chunk], chunks(given, CHUNK)):
+    for found in _map_ahead(lambda chunk: [of(file) for file in chunk], chunks(given, FILES_PER_TASK)):
         yield from found
 
 
-def _decoded(file: File, channels: int, size: int) -> Read:
+def _decode(file: File, shape: Shape) -> DecodedFile:
     try:
         content = file.read()
     except OSError as error:
-        return Read(file.name, "", None, f"Expected a picture; got a file that cannot be read ({error}): {file.name}")
-    told = digest(content)
+        message = f"Expected a picture; got a file that cannot be read ({error}): {file.name}"
+        return DecodedFile(file.name, "", None, message)
+    key = digest(content)
     try:
-        return Read(file.name, told, _fitted(file.name, content, channels, size))
+        return DecodedFile(file.name, key, _pixels(file.name, content, shape))
     except BadPicture as error:
-        return Read(file.name, told, None, str(error))
+        return DecodedFile(file.name, key, None, str(error))
 
 
-def _fitted(name: str, content: bytes, channels: int, size: int) -> NDArray[np.uint8]:
+def _pixels(name: str, content: bytes, shape: Shape) -> NDArray[np.uint8]:
     if not content:
         raise BadPicture(f"Expected a picture; got an empty file (0 bytes): {name}")
     try:
         picture = Image.open(io.BytesIO(content))
         picture.load()
-        return images.fit_one(picture, channels, size)
+        return preprocess_one(picture, shape)
     except UnidentifiedImageError:
         raise BadPicture(f"Expected a picture; got a file that is none: {name}") from None
     except Image.DecompressionBombError:
@@ -191,7 +217,7 @@ def _fitted(name: str, content: bytes, channels: int, size: int) -> NDArray[np.u
         raise BadPicture(f"Expected a whole picture; got a damaged one ({reason}): {name}") from None
 
 
-def _ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def _map_ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Map in threads, in order, ahead of the consumer by a bounded number of items."""
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(THREADS, "transflow-read")
@@ -206,8 +232,8 @@ def _ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         pool.shutdown(cancel_futures=True)
 
 
-class _Quiet:
-    """Pillow's warnings of large or slightly odd files that it can read go unheard.
+class _SilencedWarnings:
+    """Silence Pillow's warnings of large or slightly odd files that it can read.
 
     Python's filters of warnings belong to the whole process, so threads that decode at the same
     time share one change of them: the first in makes it, the last out takes it back.
@@ -232,4 +258,4 @@ class _Quiet:
                 self.change.__exit__(None, None, None)
 
 
-_quiet = _Quiet()
+_silenced_warnings = _SilencedWarnings()

@@ -77,7 +77,7 @@ def pairs(above: Tensor, below: Tensor, columns: int = 8) -> Image.Image:
 
 
 def confusion(counts: Tensor, names: Sequence[str], cell: int = 44) -> Image.Image:
-    """Draw how often each class (row) was told as each (column): the share of the row as a shade, and the count.
+    """Draw how many pictures of each true class (row) were predicted as each (column): the share of the row as a shade, and the count.
 
     Args:
         counts: shape (C, C), whole numbers.

@@ -1,15 +1,18 @@
-"""Pictures as tensors: one rule that fits any picture to a model.
+"""Pictures as tensors: one rule that brings any picture to a model's shape.
 
-The rule, for a model of C channels and size S x S (`fit`):
+The rule, for a model of C channels, H pixels high and W wide (`preprocess`):
 
 1. transparency is laid over white; 16-bit and 32-bit grey keep their upper 8 bits; a GIF gives its first
    frame; EXIF rotation is applied;
-2. a picture that is not square and larger than S is cropped to its central square;
+2. a picture larger than the model, in height or width, and of other proportions is cropped to its largest central
+   rectangle of the model's;
 3. larger pictures are resized by area averaging (Pillow's BOX, an antialiasing filter, as in the
-   downsampled ImageNet of Chrabaszcz et al. 2017, arXiv 1707.08819); pictures with both sides
-   at most S/2 are enlarged (bicubic) until the longer side is S;
+   downsampled ImageNet of Chrabaszcz et al. 2017, arXiv 1707.08819); pictures of at most half the model's height
+   and width are enlarged (bicubic) until one of the two is reached;
 4. what is still smaller is padded with black, centred (28x28 in 32x32: two pixels each side);
 5. grey becomes RGB by repeating it, RGB becomes grey by luma (ITU-R 601).
+
+A model of another number of channels takes uint8 tensors of its own shape alone.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from torch import Tensor
 
 Array: TypeAlias = NDArray[np.generic]
 PictureLike: TypeAlias = Union[Tensor, Array, Image.Image, Sequence[Image.Image]]
+Shape: TypeAlias = tuple[int, int, int]  # channels, height and width
 BATCH = 64  # pictures that a model is given at a time: bounds memory, changes nothing else
 
 
@@ -49,76 +53,90 @@ def to_rgb_or_grey(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def fit_one(picture: Image.Image, channels: int, size: int) -> NDArray[np.uint8]:
-    """Return one picture fitted to a model by the rule above: uint8, shape (C, S, S)."""
+def preprocess_one(picture: Image.Image, shape: Shape) -> NDArray[np.uint8]:
+    """Return one picture of a model's shape (C, H, W), C of 1 or 3, by the rule above: uint8."""
+    channels, height, width = shape
     picture = to_rgb_or_grey(picture)
     wide, high = picture.size
-    if max(wide, high) > size and wide != high:
-        side = min(wide, high)
-        left, top = (wide - side) // 2, (high - side) // 2
-        picture = picture.crop((left, top, left + side, top + side))
-    longest = max(picture.size)
-    if longest > size:
-        picture = picture.resize((size, size), Image.Resampling.BOX)
-    elif 2 * longest <= size:
-        wide, high = (max(1, round(side * size / longest)) for side in picture.size)
-        picture = picture.resize((wide, high), Image.Resampling.BICUBIC)
-    if picture.size != (size, size):
-        backdrop = Image.new(picture.mode, (size, size))
-        backdrop.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
+    if (wide > width or high > height) and wide * height != high * width:
+        scale = min(wide / width, high / height)
+        across, down = max(1, round(width * scale)), max(1, round(height * scale))
+        left, top = (wide - across) // 2, (high - down) // 2
+        picture = picture.crop((left, top, left + across, top + down))
+        wide, high = picture.size
+    if wide > width or high > height:
+        picture = picture.resize((width, height), Image.Resampling.BOX)
+    elif 2 * wide <= width and 2 * high <= height:
+        scale = min(width / wide, height / high)
+        across, down = (max(1, round(side * scale)) for side in (wide, high))
+        picture = picture.resize((across, down), Image.Resampling.BICUBIC)
+    if picture.size != (width, height):
+        backdrop = Image.new(picture.mode, (width, height))
+        backdrop.paste(picture, ((width - picture.width) // 2, (height - picture.height) // 2))
         picture = backdrop
     pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
 
-def fit(pictures: PictureLike, channels: int, size: int) -> Tensor:
-    """Return pictures fitted to a model by the rule above.
+def preprocess(pictures: PictureLike, shape: Shape) -> Tensor:
+    """Return pictures of a model's shape by the rule above.
 
     Args:
         pictures: a uint8 tensor (B, C, H, W); a uint8 array (B, H, W) or (B, H, W, C); a PIL
             picture, or a sequence of them.
-        channels: C of the model, 1 or 3.
-        size: S of the model, in pixels.
+        shape: (C, H, W) of the model, in pixels.
 
     Returns:
-        uint8 tensor of shape (B, C, S, S).
+        uint8 tensor (B, C, H, W), a copy.
 
     Raises:
         TypeError, ValueError: what came is none of these; the message says what was expected.
 
-    >>> fit(np.zeros((5, 28, 28), dtype=np.uint8), channels=3, size=32).shape
+    >>> preprocess(np.zeros((5, 28, 28), dtype=np.uint8), (3, 32, 32)).shape
     torch.Size([5, 3, 32, 32])
     """
     if isinstance(pictures, Image.Image):
         pictures = [pictures]
     if isinstance(pictures, Tensor):
-        batch = _checked(
-            pictures.detach().cpu().numpy(), "tensor", "(B, C, H, W)", pictures.ndim == 4, pictures.shape[1:2]
-        )
-        if batch.shape[1:] == (channels, size, size):
+        fine = pictures.ndim == 4 and (pictures.shape[1] in (1, 3, 4) or pictures.shape[1] == shape[0])
+        batch = _checked(pictures.detach().cpu().numpy(), "tensor", "(B, C, H, W)", fine)
+        if batch.shape[1:] == tuple(shape):
             return torch.from_numpy(batch).clone()
         batch = batch.transpose(0, 2, 3, 1)
     elif isinstance(pictures, np.ndarray):
         if pictures.ndim == 3 and pictures.shape[2] in (3, 4) and pictures.shape[1] > 4:
-            raise ValueError(f"Expected pictures (B, H, W, C); got one alone, {pictures.shape}. Say picture[None].")
-        fine = pictures.ndim == 3 or pictures.ndim == 4
-        batch = _checked(pictures, "array", "(B, H, W) or (B, H, W, C)", fine, pictures.shape[3:4])
+            raise ValueError(f"Expected pictures (B, H, W, C); got one alone, {pictures.shape}. Give picture[None].")
+        fine = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[3] in (1, 3, 4, shape[0]))
+        batch = _checked(pictures, "array", "(B, H, W) or (B, H, W, C)", fine)
+        if batch.ndim == 4 and shape[0] not in (1, 3) and batch.shape[3] == shape[0]:
+            return preprocess(torch.from_numpy(np.ascontiguousarray(batch.transpose(0, 3, 1, 2))), shape)
     elif isinstance(pictures, Sequence) and not isinstance(pictures, str):
         wrong = [type(p).__name__ for p in pictures if not isinstance(p, Image.Image)]
         if wrong:
             raise TypeError(f"Expected a list of PIL pictures; got a list with {wrong[0]}.")
-        return _stack((fit_one(p, channels, size) for p in pictures), channels, size)
+        check_channels(shape)
+        return _stack((preprocess_one(p, shape) for p in pictures), shape)
     else:
         raise TypeError(
             f"Expected pictures as a uint8 tensor, a uint8 array or a list of PIL; got {type(pictures).__name__}."
         )
+    check_channels(shape, tuple(batch.shape))
     if batch.ndim == 4 and batch.shape[3] == 1:
         batch = batch[..., 0]
-    return _stack((fit_one(Image.fromarray(np.ascontiguousarray(p)), channels, size) for p in batch), channels, size)
+    return _stack((preprocess_one(Image.fromarray(np.ascontiguousarray(p)), shape) for p in batch), shape)
 
 
-def _checked(batch: Array, what: str, shapes: str, fine: bool, channel_axis: Sequence[int]) -> Array:
-    if not fine or any(c not in (1, 3, 4) for c in channel_axis) or 0 in batch.shape[1:]:
+def check_channels(shape: Shape, got: object = "pictures of any size") -> None:
+    """Raise `ValueError` if pictures cannot be brought to this shape: only grey and RGB are resized."""
+    if shape[0] not in (1, 3):
+        raise ValueError(
+            f"Expected a uint8 tensor (B, {', '.join(map(str, shape))}) for a model of {shape[0]} channels; got {got}. "
+            "Files, and pictures of other sizes, are for models of 1 or 3."
+        )
+
+
+def _checked(batch: Array, what: str, shapes: str, fine: bool) -> Array:
+    if not fine or 0 in batch.shape[1:]:
         raise ValueError(f"Expected a {what} of pictures of shape {shapes}, C of 1, 3 or 4; got {tuple(batch.shape)}.")
     if batch.dtype != np.uint8:
         hint = ""
@@ -129,11 +147,9 @@ def _checked(batch: Array, what: str, shapes: str, fine: bool, channel_axis: Seq
     return batch
 
 
-def _stack(pictures: Iterable[NDArray[np.uint8]], channels: int, size: int) -> Tensor:
-    fitted = list(pictures)
-    if not fitted:
-        return torch.zeros(0, channels, size, size, dtype=torch.uint8)
-    return torch.from_numpy(np.stack(fitted))
+def _stack(pictures: Iterable[NDArray[np.uint8]], shape: Shape) -> Tensor:
+    ready = list(pictures)
+    return torch.from_numpy(np.stack(ready)) if ready else torch.zeros(0, *shape, dtype=torch.uint8)
 
 
 def greyscale(pictures: Tensor) -> Tensor:

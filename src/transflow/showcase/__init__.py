@@ -1,1 +1,1 @@
-"""The demo: the method shown with the bundled model."""
+"""The method shown: the demo, with its page."""

@@ -27,12 +27,14 @@ from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.bijections import ConvNet
 from transflow.generative.glow_fused import full_float32
 from transflow.generative.glow_reversible import reversible
-from transflow.generative.picture_model import PictureFlow
+from transflow.generative.model_file import load_model, save_model
+from transflow.generative.picture_model import PictureModel
 from transflow.metrics import bits_per_dim
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
-from transflow.pictures import preprocess as images
 from transflow.pictures import sources as listing
+from transflow.pictures.files import Source, as_list
+from transflow.pictures.preprocess import BATCH
 from transflow.store import container as checkpoint
 from transflow.training import ranks as parallel
 from transflow.training.outliers import penalty
@@ -63,7 +65,7 @@ class Files:
         self.samples = output.with_suffix(".samples.png")
         self.lines: list[str] = []
 
-    def go_on(self, step: int) -> None:
+    def truncate(self, step: int) -> None:
         """Keep the metrics up to a step: what a killed run wrote after its last checkpoint is dropped."""
         lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
         self.lines = [line for line in lines if json.loads(line)["step"] <= step]
@@ -75,7 +77,7 @@ class Files:
         line |= {"held_out": run.held_out, "learning_rate": run.learning_rate(), "skipped": run.skipped}
         self.lines.append(json.dumps(line))
         run.save(self.state)
-        checkpoint.save_model(self.output, run.model)
+        save_model(self.output, run.model)
         checkpoint.write_bytes(self.metrics, ("\n".join(self.lines) + "\n").encode())
         checkpoint.write_bytes(self.samples, sample_sheet(run.model))
 
@@ -90,7 +92,7 @@ def settings(output: checkpoint.PathLike) -> TrainConfig:
 
 
 def train(
-    pictures: listing.Source | Iterable[listing.Source],
+    pictures: Source | Iterable[Source],
     output: checkpoint.PathLike,
     config: TrainConfig | None = None,
     *,
@@ -101,7 +103,7 @@ def train(
     on_bad: Callable[[str], None] | None = None,
     device: str | None = None,
     report: Callable[[Progress], None] | None = None,
-) -> PictureFlow:
+) -> PictureModel:
     """Train a Glow on pictures and write it; return it.
 
     Beside ``output`` (say ``m.safetensors``) stand ``m.metrics.jsonl``, one line a checkpoint,
@@ -132,14 +134,14 @@ def train(
         raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
     output = Path(output)
     checkpoint.check_writable(output)
-    pictures = listing.listed(pictures)
+    pictures = as_list(pictures)
     files = Files(output)
     listing.check_apart((output, files.state, files.metrics, files.samples), pictures)
     table = read_groups(groups) if groups is not None else None
     with parallel.joined(parallel.find_device(device)) as (ranks, where):
         if resume:
             run = Run.resume(files.state, config, where)
-            files.go_on(run.step)
+            files.truncate(run.step)
         elif files.state.exists():
             raise FileExistsError(f"Expected a new output, or --resume; got one whose run can go on: {files.state}")
         elif output.exists():
@@ -151,7 +153,7 @@ def train(
         if config.strange:
             ranks.check(config.batch // EVERY)
         tell = on_bad if on_bad is None or ranks.first else lambda _: None
-        read = data.read(pictures, config.glow.channels, config.glow.size, on_bad=tell)
+        read = data.read(pictures, (config.glow.channels, config.glow.size, config.glow.size), on_bad=tell)
         training, held_out = split(read, config, table)
         run.take(training)
         if not resume:
@@ -197,12 +199,12 @@ def train(
                     left = (config.epochs * run.count - run.seen) / rate / 60
                 report(Progress(run.step, run.seen, run.share, bits, rate, left, run.skipped, run.held_out))
         if ranks.first and run.share >= 1:
-            checkpoint.save_model(output, run.model)  # it may be older than the state: a run can be killed between both
-            model = checkpoint.load_model(output)
+            save_model(output, run.model)  # it may be older than the state: a run can be killed between both
+            model = load_model(output)
             measured = {"bits_per_dim": held_out_bits(model, held_out), "round_trip": round_trip(model, held_out[:256])}
-            checkpoint.save_model(output, replace(model, card=run.model.card | measured))
+            save_model(output, replace(model, card=run.model.card | measured))
         ranks.wait()
-        return checkpoint.load_model(output)
+        return load_model(output)
 
 
 Loss: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]  # what is made small, and the negative log-likelihood
@@ -238,7 +240,7 @@ def read_groups(path: checkpoint.PathLike) -> dict[str, str]:
     return table
 
 
-def split(pictures: data.Pictures, config: TrainConfig, groups: dict[str, str] | None) -> tuple[Tensor, Tensor]:
+def split(pictures: data.PictureBatch, config: TrainConfig, groups: dict[str, str] | None) -> tuple[Tensor, Tensor]:
     """Return training and held-out pixels; with groups (identities, say) of file names, no group is in both."""
     if groups is None:
         members: Sequence[str] = pictures.names
@@ -257,21 +259,21 @@ def split(pictures: data.Pictures, config: TrainConfig, groups: dict[str, str] |
     return pictures.pixels[~held_out], pictures.pixels[held_out]
 
 
-def held_out_bits(model: PictureFlow, pixels: Tensor, seed: int = 0) -> float:
+def held_out_bits(model: PictureModel, pixels: Tensor, seed: int = 0) -> float:
     """Return mean bits per dimension of uint8 pixels (B, C, H, W), dequantised uniformly."""
     generator = torch.Generator().manual_seed(seed)
     prior, like = Gaussian.standard(model.dim), next(model.flow.parameters())
     total = 0.0
     with torch.no_grad(), full_float32(like.device):
-        for part in pixels.split(images.BATCH):
+        for part in pixels.split(BATCH):
             z, log_det = model.flow(model.pixels.dequantise(part, generator).to(like))
             total += (prior.log_prob(z.cpu()) + log_det.cpu()).sum().item()
     return float(bits_per_dim(total / len(pixels), model.dim, model.bits))
 
 
-def round_trip(model: PictureFlow, pixels: Tensor) -> float:
+def round_trip(model: PictureModel, pixels: Tensor) -> float:
     """Return the largest difference after encode and decode of uint8 pixels; a picture's range is 1."""
-    return (model.decode(model.encode(pixels)) - model.quantised(pixels)).abs().max().item()
+    return (model.decode(model.encode(pixels)) - model.pixels.unit(model.pixels.centre(pixels))).abs().max().item()
 
 
 def faster_precision(config: TrainConfig, device: torch.device) -> str:
@@ -305,7 +307,7 @@ def mean_nll(z: Tensor, log_det: Tensor) -> Tensor:
 
 def loss_function(run: Run, precision: str, ranks: parallel.Ranks) -> Loss:
     """Return the function from this rank's share of a batch, strange pictures last, to its loss and `mean_nll`."""
-    flow = ranks.averaging(reversible(run.flow) if run.config.reversible else run.flow)
+    flow = ranks.distributed(reversible(run.flow) if run.config.reversible else run.flow)
 
     count, weight = run.config.batch // ranks.size, run.config.strange
 
@@ -336,7 +338,7 @@ def loss_function(run: Run, precision: str, ranks: parallel.Ranks) -> Loss:
     return loss
 
 
-def sample_sheet(model: PictureFlow) -> bytes:
+def sample_sheet(model: PictureModel) -> bytes:
     """Return a PNG of samples at two temperatures, of the same draws each time."""
     rows = [model.decode(model.prior.sample(8, seed=0, temperature=t)) for t in (0.7, 1.0)]
     return figures.encode_image(figures.grid(torch.cat(rows), 8, rows=("T = 0.7", "T = 1")), ".png")

@@ -47,7 +47,7 @@ class Ranks:
         """Return this rank's part of a batch, (B / W, ...)."""
         return batch.chunk(self.size)[self.rank]
 
-    def averaging(self, flow: nn.Module) -> nn.Module:
+    def distributed(self, flow: nn.Module) -> nn.Module:
         """Return a module whose backward pass gives all ranks the average gradient; weights become rank 0's."""
         if self.size == 1:
             return flow

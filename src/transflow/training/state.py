@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from transflow.generative.glow import Glow, GlowConfig
-from transflow.generative.picture_model import PictureFlow
+from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import container as checkpoint
 from transflow.store.identity import digest
 from transflow.training.outliers import strange
 
+SCHEMA = checkpoint.Schema("training", {"config": dict})
 PATIENCE = 50  # steps skipped in a row before a run is given up
 NUMBERS = ("step", "seen", "skipped", "seconds", "held_out", "count", "pictures", "card")
 EVERY = 8  # a strange picture for so many others
@@ -164,11 +165,11 @@ class Run:
         return True
 
     @property
-    def model(self) -> PictureFlow:
+    def model(self) -> PictureModel:
         """The averaged model, with what its card says by now."""
         minutes = round(self.seconds / 60, 1)
         now = {"bits_per_dim": self.held_out, "pictures_seen": self.seen, "minutes": minutes, "skipped": self.skipped}
-        return PictureFlow(self.average, self.pixels, self.card | now)
+        return PictureModel(self.average, self.pixels, self.card | now)
 
     def save(self, path: Path) -> None:
         """Write everything that is needed to go on."""
@@ -198,7 +199,7 @@ class Run:
             if name not in FREE and said[name] != value:
                 word = name.replace("_", " ")
                 raise ValueError(f"Expected {word} {value}, as the run was begun with; got {said[name]}.")
-        tensors, header = checkpoint.read(path, "training")
+        tensors, header = checkpoint.read(path, SCHEMA)
         run = cls(config or was, device)
         for name, module in (("flow", run.flow), ("average", run.average)):
             module.load_state_dict(
@@ -256,7 +257,7 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
 
 def begun(path: Path) -> TrainConfig:
     """Return the settings of the run in a file."""
-    settings = checkpoint.header(path, "training")["config"]
+    settings = checkpoint.header(path, SCHEMA)["config"]
     return TrainConfig(**settings | {"glow": GlowConfig(**settings["glow"])})
 
 

@@ -1,0 +1,97 @@
+"""Arguments that several commands share, and the types of their numbers.
+
+Nothing here loads torch, so ``--help`` answers at once. The forms of noise, which are parsed in rooms that do, are
+repeated here in words; a test compares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from transflow.devices import DEFAULT_DEVICE, PRECISIONS
+from transflow.library.names import DEFAULT
+
+NOISE = (
+    'trust in the evidence: lambda in units of m, the number of pictures ("0.5m"; a smaller number trusts it more), '
+    'lambda itself ("12"), "typical" (samples as long as the model\'s own; "typical:0.7" sets the temperature) or '
+    '"evidence" (greatest marginal likelihood). Default: typical'
+)
+MODEL = (
+    "a bundled model's name; a file; diffusers:FOLDER-OR-ID; checkpoint:FILE of other people's weights; or "
+    "module:attribute, Python code that is run, from the current folder"
+)
+CLASS_NOISE = (
+    'how pictures of a class differ: "auto" (selected by leaving examples out), "0.5m" or a number as in condition, '
+    '"pooled", "levels", "shared" or "student". Default: auto'
+)
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Add PICTURES and --skip-bad."""
+    parser.add_argument("pictures", nargs="+", metavar="PICTURES", help="a folder, a tar, or picture files")
+    add_skip_bad(parser)
+
+
+def add_skip_bad(parser: argparse.ArgumentParser) -> None:
+    """Add --skip-bad."""
+    parser.add_argument("--skip-bad", action="store_true", help="skip files that are not pictures, with a note on each")
+
+
+def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT, words: str = DEFAULT) -> None:
+    """Add --model, --dtype and --device.
+
+    Args:
+        parser: of the command.
+        default: the model's name, or None where a posterior file names it.
+        words: the default in the help text.
+    """
+    parser.add_argument("-m", "--model", default=default, help=f"{MODEL} (default: {words})")
+    parser.add_argument(
+        "--dtype",
+        choices=PRECISIONS,
+        help="precision: bfloat16 is faster and affects the coupling networks only; float64 is exact to 1e-13 and "
+        "slower (default: float32, or that of the posterior file)",
+    )
+    parser.add_argument("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
+
+
+def add_draws(parser: argparse.ArgumentParser, n: int) -> None:
+    """Add -n, --seed and --temperature."""
+    parser.add_argument("-n", type=positive_integer, default=n, metavar="N", help=f"number of samples (default: {n})")
+    parser.add_argument("--seed", type=seed_number, help="seed of the random draws (default: a new one, printed)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="factor on the standard deviation (default: 1)")
+
+
+def add_output(parser: argparse.ArgumentParser, words: str, *, required: bool = True) -> None:
+    """Add --output, a file."""
+    parser.add_argument("-o", "--output", required=required, metavar="FILE", help=words)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def positive_integer(text: str) -> int:
+    """Return a whole number of 1 or more."""
+    return _whole_number(text, 1, 10**9)
+
+
+def positive_integers(text: str) -> tuple[int, ...]:
+    """Return whole numbers separated by commas."""
+    return tuple(positive_integer(part) for part in text.split(","))
+
+
+def seed_number(text: str) -> int:
+    """Return a seed, as torch takes it."""
+    return _whole_number(text, 0, 2**63 - 1)
+
+
+def _whole_number(text: str, least: int, most: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"Expected a whole number from {least} to {most}; got {text}")
+    return number

@@ -1,0 +1,58 @@
+"""``transflow classify``: classes of pictures, from a few examples of each."""
+
+from __future__ import annotations
+
+import argparse
+
+from transflow.cli.arguments import CLASS_NOISE, add_model, add_output, add_skip_bad
+from transflow.cli.messages import say
+
+HELP = "classify pictures from a few examples of each class, without training"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("support", metavar="SUPPORT", help="a folder with a sub-folder of pictures for each class")
+    parser.add_argument(
+        "query", metavar="QUERY", help="a folder of pictures to classify; sub-folders give their true classes"
+    )
+    add_model(parser)
+    parser.add_argument("--noise", default="auto", help=CLASS_NOISE)
+    words = "without randomly moved copies of SUPPORT"
+    parser.add_argument("--no-augment", dest="augment", action="store_false", help=words)
+    words = "share of ordinary pictures to reject (default: 0.01)"
+    parser.add_argument("--reject", type=float, default=0.01, help=words)
+    words = "picture file of the confusion matrix, where the true classes are known"
+    parser.add_argument("--confusion", metavar="FILE", help=words)
+    add_skip_bad(parser)
+    add_output(parser, "table to write, .csv: class, rejected or not, and probabilities of each picture")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the predictions; print what they come from, and the accuracy where the true classes are known."""
+    from transflow.cli.inputs import files_of, load_model, on_bad
+    from transflow.cli.output import Output
+    from transflow.estimators.classifier import check_rejection_rate
+    from transflow.estimators.folders import classify
+    from transflow.pictures import grids
+
+    reads = [options.support, options.query, *files_of(options.model)]
+    output = Output.file(options.output, reads, suffix=".csv")
+    confusion = Output.picture(options.confusion, reads) if options.confusion else None
+    check_rejection_rate(options.reject)
+    model = load_model(options, options.model)
+    found = classify(
+        model, options.support, options.query, noise=options.noise, augment=options.augment, on_bad=on_bad(options)
+    )
+    output.write(found.csv(options.reject))
+    say(f"{found.choice}")
+    rejected = "too few examples to reject any"
+    if found.p_values is not None:
+        rejected = f"{sum(found.rejected(options.reject))} rejected"
+    say(f"{output}: {len(found.names)} pictures, {len(found.classes)} classes, {rejected}")
+    for name, share in found.accuracies.items():
+        say(f"  {name:<28}{share:.1%}")
+    if found.calibration_error is not None:
+        say(f"  {'calibration error':<28}{found.calibration_error:.1%}")
+    if confusion:
+        confusion.write_picture(grids.confusion(found.confusion(), found.classes))

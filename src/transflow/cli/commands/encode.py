@@ -1,0 +1,37 @@
+"""``transflow encode``: pictures to a folder of latents, which stands for them."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from transflow.cli.arguments import add_model, add_pictures
+from transflow.cli.messages import progress_bar, say
+
+HELP = "keep the latents of many pictures in a folder, which then stands for them"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_pictures(parser)
+    add_model(parser)
+    words = "folder of latents to write or to complete; condition, sweep and score take it as PICTURES"
+    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help=words)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write or complete the folder; print how many pictures are in it and how many were encoded now."""
+    from transflow.cli.inputs import load_model, on_bad, total_of
+
+    model = load_model(options, options.model)
+    counts = {True: 0, False: 0}
+    start = time.monotonic()
+    with progress_bar(total_of(options.pictures)) as bar:
+
+        def report(count: int, encoded_now: bool) -> None:
+            counts[encoded_now] += count
+            bar.update(count)
+
+        latents = model.latents(options.pictures, options.output, on_bad=on_bad(options), report=report)
+    rate = f", {counts[True] / (time.monotonic() - start):.0f} pictures/s" if counts[True] else ""
+    say(f"{options.output}: {len(latents)} pictures, {counts[True]} encoded now{rate}, {counts[False]} found there")

@@ -1,0 +1,42 @@
+"""``transflow interpolate``: pictures between two posteriors, through their parameters."""
+
+from __future__ import annotations
+
+import argparse
+
+from transflow.cli.arguments import add_draws, add_model, add_output, positive_integer
+from transflow.cli.messages import say
+
+HELP = "show pictures between two posteriors"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("a", metavar="A", help="posterior file of the first pictures")
+    parser.add_argument("b", metavar="B", help="posterior file of the last pictures")
+    add_model(parser, None, "the one named in the file")
+    words = "pictures from A to B, both included (default: 8)"
+    parser.add_argument("--steps", type=positive_integer, default=8, help=words)
+    words = "on straight lines between samples, for comparison"
+    parser.add_argument("--direct", action="store_true", help=words)
+    add_draws(parser, 4)
+    add_output(parser, "picture file, one row a sample; .gif for an animation")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the rows or the animation; print the seed."""
+    from transflow.cli.inputs import files_of, load_posterior, seed_of
+    from transflow.cli.output import Output
+    from transflow.library import load as library
+    from transflow.pictures.grids import animation, grid
+
+    output = Output.picture(options.output, files_of(options.a, options.b, options.model))
+    first = load_posterior(options, options.a)
+    last = library.load_posterior(options.b, first.model)
+    seed, n, steps = seed_of(options), options.n, options.steps
+    frames = first.strip(last, steps, n, seed=seed, temperature=options.temperature, direct=options.direct)
+    if options.output.lower().endswith(".gif"):
+        output.write(animation([grid(frame, n) for frame in frames]))
+    else:
+        output.write_picture(grid(frames.transpose(0, 1).flatten(0, 1), steps))
+    say(f"{output}: {steps} steps of {n} samples (seed {seed})")

@@ -1,0 +1,138 @@
+"""``transflow train``: a Glow of one's own pictures."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transflow.cli.arguments import add_output, add_pictures, positive_integer, positive_integers, seed_number
+from transflow.cli.messages import say
+from transflow.devices import DEFAULT_DEVICE, TRAINING_PRECISIONS, is_first_process
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from transflow.training.loop import Progress
+    from transflow.training.state import TrainConfig
+
+HELP = "train a Glow on pictures"
+ARCHITECTURE = ("size", "steps", "width", "coupling", "permutation")  # options of GlowConfig, as the file has them
+RUN = (
+    "minutes", "epochs", "batch", "learning_rate", "interval", "held_out", "flip", "strange", "seed", "bits",
+    "precision", "compile", "reversible",
+)  # fmt: skip
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments; None stands for the default of `TrainConfig`, or of the run that is resumed."""
+    add = parser.add_argument
+    add_pictures(parser)
+    add_output(parser, "model file to write, .safetensors")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=float, help="time budget (default: 60)")
+    budget.add_argument("--epochs", type=float, metavar="N", help="show each picture N times, instead of minutes")
+    add("--stop-after", type=float, metavar="MIN", help="stop this call after so many minutes; --resume continues")
+    add("--resume", action="store_true", help="continue from the last checkpoint; give the same PICTURES and --groups")
+    add("--size", type=int, help="picture height and width in pixels (default: 32)")
+    add("--grey", action="store_true", help="one channel instead of three")
+    add("--bits", type=int, help="bits per pixel and channel, 1 to 8 (default: 5)")
+    add("--steps", type=positive_integers, help="steps of each level, separated by commas (default: 10,10,10)")
+    add("--width", type=positive_integers, help="hidden channels of each level (default: 128,128,128)")
+    add("--coupling", choices=["affine", "additive"], help="(default: affine)")
+    add("--permutation", choices=["lu", "plain"], help="parametrisation of 1x1 convolutions (default: lu)")
+    add("--batch", type=positive_integer, help="pictures per step (default: 64)")
+    add("--learning-rate", type=float, help="learning rate of Adam (default: 0.001)")
+    add("--interval", type=float, help="minutes between checkpoints (default: 3)")
+    add("--held-out", type=float, help="share of the pictures kept for validation (default: 0.1)")
+    add("--groups", metavar="CSV", help="table of file name and group, one a line; each group is held out whole")
+    add("--no-flip", dest="flip", action="store_false", default=None, help="do not mirror pictures at random")
+    words = "weight of outlier exposure: 0.01 keeps pictures unlike any photograph invertible (default: 0)"
+    add("--strange", type=float, metavar="WEIGHT", help=words)
+    words = "precision of the coupling networks (default: auto)"
+    add("--precision", choices=TRAINING_PRECISIONS, help=words)
+    add("--no-compile", dest="compile", action="store_false", default=None, help="do not use torch.compile")
+    words = "recompute activations in the backward pass: little memory, more time"
+    add("--reversible", action="store_true", default=None, help=words)
+    add("--seed", type=seed_number, help="seed of weights, split, order and noise (default: 0)")
+    add("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
+    add("--data", dest="data_note", default="", help="for the model's card: what it was trained on")
+    add("--licence", default="", help="for the model's card: licence of the data")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, or continue; print bits per dimension of held-out pictures."""
+    from transflow.cli.inputs import on_bad
+    from transflow.cli.output import Output
+    from transflow.training import loop
+
+    reads = [*options.pictures, *([options.groups] if options.groups else [])]
+    output = Output.file(options.output, reads, suffix=".safetensors")
+    bar = Bar()
+    try:
+        model = loop.train(
+            options.pictures,
+            output.path,
+            config_of(options),
+            resume=options.resume,
+            stop_after=options.stop_after,
+            groups=options.groups,
+            card={"name": Path(output.path).stem, "data": options.data_note, "licence": options.licence},
+            on_bad=on_bad(options),
+            device=options.device,
+            report=bar.show,
+        )
+    finally:
+        bar.close()
+    if is_first_process():
+        bits, count = model.card["bits_per_dim"], model.card["held_out_pictures"]
+        on = f"on {count} held-out pictures"
+        if bar.share < 1:
+            on = f"at {bar.share:.0%} of the run; continue with --resume"
+        say(f"{output}: {bits:.4f} bits/dim {on}")
+
+
+def config_of(options: argparse.Namespace) -> TrainConfig:
+    """Return the configuration: the defaults, or those of the run that is resumed, with the options given."""
+    from transflow.training import loop
+    from transflow.training.state import TrainConfig
+
+    def given(names: tuple[str, ...]) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+    base = loop.settings(options.output) if options.resume else TrainConfig()
+    shape = given(ARCHITECTURE) | ({"channels": 1} if options.grey else {})
+    rest = given(RUN) | ({"epochs": None} if options.minutes is not None else {})
+    return replace(base, glow=replace(base.glow, **shape), **rest)
+
+
+class Bar:
+    """The progress of a run on standard error, from the first step on.
+
+    Attributes:
+        share: the part of the budget that is spent, 0 to 1.
+    """
+
+    def __init__(self) -> None:
+        self.share = 1.0
+        self._bar: tqdm[Any] | None = None
+
+    def show(self, progress: Progress) -> None:
+        """Show the state after a step."""
+        from tqdm import tqdm
+
+        self.share = progress.share
+        if self._bar is None:
+            self._bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% |{bar:20}| {postfix}")
+        held_out = f", held out {progress.held_out:.3f}" if progress.held_out is not None else ""
+        skipped = f", {progress.skipped} skipped" if progress.skipped else ""
+        words = f"{progress.bits_per_dim:.3f} bits/dim{held_out}, {progress.pictures_per_second:.0f} images/s, "
+        words += f"{max(0.0, progress.minutes_left):.1f} min left{skipped}"
+        self._bar.set_postfix_str(words, refresh=False)
+        self._bar.update(100 * progress.share - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the last state on the screen."""
+        if self._bar is not None:
+            self._bar.close()

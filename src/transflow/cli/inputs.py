@@ -1,0 +1,96 @@
+"""What commands read: models and posteriors by name or file, and pictures as latents beside a progress bar."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from transflow.base_model import BaseModel
+from transflow.cli.messages import note, progress_bar
+from transflow.conditioning.model import Model
+from transflow.conditioning.posterior import Posterior
+from transflow.devices import dtype_of, fresh_seed
+from transflow.latents import stream as latents
+from transflow.latents.encoded import Encoded
+from transflow.library import load as library
+from transflow.library.names import find_file
+from transflow.store import container
+
+
+def load_model(options: argparse.Namespace, name: str) -> Model:
+    """Return the model of a name or file, in the precision and on the device of the options."""
+    return library.load(name, dtype=_dtype(options), device=options.device)
+
+
+def load_posterior(options: argparse.Namespace, path: str) -> Posterior:
+    """Return the posterior in a file, on the model given by --model, or else the one named in the file."""
+    model = load_model(options, options.model) if options.model else None
+    return library.load_posterior(path, model, dtype=_dtype(options), device=options.device)
+
+
+def files_of(*names: str | None) -> list[Path]:
+    """Return the files of models and posteriors, and of the models that the posteriors name.
+
+    A name without a readable file has none here: loading it gives the error.
+    """
+    found: list[Path] = []
+    for name in filter(None, names):
+        with suppress(OSError, ValueError):
+            path = find_file(name)
+            found.append(path)
+            if named := container.header(path).get("model"):
+                found.append(find_file(named))
+    return found
+
+
+def stream(
+    options: argparse.Namespace,
+    model: BaseModel,
+    sources: Any = None,
+    *,
+    log_prob: bool = False,
+    names: list[str] | None = None,
+) -> Iterator[Encoded]:
+    """Yield pictures as latents, a batch at a time, beside a bar of those that are encoded.
+
+    Args:
+        options: pictures, and whether bad files are skipped.
+        model: the encoder.
+        sources: other pictures than those of the options.
+        log_prob: with the log density of each picture.
+        names: a list to which the pictures' names are appended.
+    """
+    sources = sources or options.pictures
+    with progress_bar(total_of(sources)) as bar:
+        for part in latents.stream(model, sources, on_bad=on_bad(options), log_prob=log_prob):
+            if names is not None:
+                names.extend(part.names)
+            bar.update(len(part))
+            yield part
+
+
+def total_of(sources: Any) -> int | None:
+    """Return the number of files in sources, or None where only reading them shows it."""
+    try:
+        return latents.count(sources)
+    except OSError:  # reading gives the error
+        return None
+
+
+def on_bad(options: argparse.Namespace) -> Callable[[str], None] | None:
+    """Return what is called with a message for each bad file, with --skip-bad; else None, and it is an error."""
+    return (lambda message: note(f"skipped: {message}")) if options.skip_bad else None
+
+
+def seed_of(options: argparse.Namespace) -> int:
+    """Return the seed of the options, or a new one, to be printed: with it, any picture can be made again."""
+    return options.seed if options.seed is not None else fresh_seed()
+
+
+def _dtype(options: argparse.Namespace) -> torch.dtype | None:
+    return dtype_of(options.dtype) if options.dtype else None

@@ -1,0 +1,72 @@
+"""What commands print: results on standard output, notes, errors and progress bars on standard error.
+
+Every line goes through `printable`: file names and other foreign words may hold control characters, which would
+break a table's lines or write to the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from transflow.devices import is_first_process
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # categories: controls, undecodable bytes, separators of lines and paragraphs
+DIRECTIONS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn the rest of a line around
+
+
+def printable(text: str) -> str:
+    r"""Return text on one line, with control characters as escapes.
+
+    >>> print(printable("red\n\x1b[31m.png"))
+    red\n\x1b[31m.png
+    """
+    broken = (c for c in set(text) if unicodedata.category(c) in UNPRINTABLE or c in DIRECTIONS)
+    return text.translate({ord(c): repr(c)[1:-1] for c in broken})
+
+
+def say(line: str = "") -> None:
+    """Print one line of a result."""
+    print(printable(line))
+
+
+def say_json(value: Any) -> None:
+    """Print a result for scripts; JSON escapes what is not printable."""
+    print(json.dumps(value, indent=2))
+
+
+def note(message: str) -> None:
+    """Print one line that is not part of the result."""
+    print(f"transflow: {printable(message)}", file=sys.stderr)
+
+
+def fail(message: str) -> int:
+    """Print an error on one line; return the exit status of bad input."""
+    if is_first_process():
+        note(f"error: {message.strip()}")
+    else:
+        time.sleep(2)  # torchrun ends all processes once one has failed: the first must have printed by then
+    return 2
+
+
+def progress_bar(total: int | None) -> tqdm[Any]:
+    """Return a bar of pictures: on a terminal after one second, elsewhere one line a minute."""
+    from tqdm import tqdm
+
+    seconds = 1.0 if sys.stderr.isatty() else 60.0
+    return tqdm(
+        total=total,
+        unit=" pictures",
+        delay=seconds,
+        mininterval=seconds / 2,
+        maxinterval=seconds,
+        leave=False,
+        dynamic_ncols=True,
+        smoothing=0.1,
+    )

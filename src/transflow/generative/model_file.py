@@ -1,0 +1,80 @@
+"""A model of the house as one file: weights, configuration, pixel format and card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from transflow.generative.glow import Glow, GlowConfig
+from transflow.generative.picture_model import PictureModel
+from transflow.pictures.pixels import PixelFormat
+from transflow.store import container
+from transflow.store.files import PathLike
+from transflow.store.identity import newer, options, read_options
+
+SCHEMA = container.Schema("model", {"config": dict, "card": dict})
+
+
+def save_model(path: PathLike, model: PictureModel, *, half: bool = True) -> None:
+    """Write a model: weights, architecture, pixel format and card.
+
+    Args:
+        path: the file to write.
+        model: what to write.
+        half: keep the convolutions in half precision. The model that is read back is a
+            slightly different one, exact in itself: encoder and decoder share the weights.
+    """
+    tensors = {
+        name: tensor.half() if half and tensor.ndim == 4 else tensor for name, tensor in model.flow.state_dict().items()
+    }
+    extra = {"family": "glow", "config": options(model.flow.config), "pixels": options(model.pixels)}
+    container.write(path, SCHEMA.kind, tensors, extra | {"card": model.card})
+
+
+def read_config(path: PathLike, found: dict[str, Any]) -> tuple[GlowConfig, PixelFormat]:
+    """Return the architecture and the pixel format in the header of a model's file.
+
+    Raises:
+        ValueError: it is damaged, or has what only a newer version knows.
+    """
+    if (family := found.get("family", "glow")) != "glow":
+        raise newer(f"a model of the family {family}", path)
+    pixels = found.get("pixels")
+    if pixels is None:  # as 0.1.0 wrote it
+        low, high = found.get("pixel_range", (-0.5, 0.5))
+        pixels = {"bits": found.get("bits", PixelFormat.bits), "low": low, "high": high}
+    return read_options(GlowConfig, found["config"], path), read_options(PixelFormat, pixels, path)
+
+
+def load_model(path: PathLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> PictureModel:
+    """Return the model in a file, ready for use, without gradients.
+
+    Args:
+        path: the file.
+        dtype: float32 or float64, of all; or bfloat16, of the coupling networks in use, all else being float32.
+        device: where it is to compute.
+
+    Raises:
+        ValueError: the file is damaged, foreign, or of another kind; the message says which.
+    """
+    networks = torch.bfloat16 if dtype == torch.bfloat16 else None
+    dtype = torch.float32 if networks else dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"Expected dtype float32, bfloat16 or float64; got {dtype}.")
+    tensors, found = container.read(path, SCHEMA)
+    config, pixels = read_config(path, found)
+    damaged = f"Expected a whole model file; got one whose weights do not fit its architecture: {path}"
+    try:
+        with torch.random.fork_rng(devices=[]):  # on "meta" it would load torch's compiler, a second or more
+            flow = Glow(config)
+        weights = {name: t if t.dtype == torch.bool else t.to(dtype) for name, t in tensors.items()}
+        flow.load_state_dict(weights, assign=True)
+        card = dict(found["card"])
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise ValueError(damaged) from None
+    if not all(torch.isfinite(t).all() for t in weights.values()):
+        raise ValueError(f"Expected finite weights; got NaN or infinity: {path}")
+    flow.requires_grad_(False).eval()
+    flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return PictureModel(flow, pixels, card, networks)

@@ -1,0 +1,257 @@
+"""Latents of many pictures in a folder: one safetensors file for about 16 MiB of them, and an index.
+
+Each file, a shard, is written whole or not at all. A second run with the same pictures skips the shards whose files
+have the same names and the same bytes, by a hash, so that an interrupted run is finished and a changed set updated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transflow.base_model import BaseModel
+from transflow.latents.encoded import Encoded, encode_batch, filled
+from transflow.pictures.decode import DecodedFile, OnBad, batched, decode_files, digests, no_pictures_error, noting
+from transflow.pictures.files import BadPicture, File, as_list
+from transflow.pictures.preprocess import BATCH
+from transflow.pictures.sources import check_apart, chunks, files
+from transflow.store import container
+from transflow.store.files import PathLike, check_folder
+from transflow.store.folders import INDEX
+
+SHARD_BYTES = 2**24  # of latents in a shard: a second or two of work
+SHARD_FILES = 2**28  # bytes of the files of a shard, where they are held in memory: those of a compressed tar
+SHARD = container.Schema("latents", {"fingerprint": str, "key": str, "files": list, "bad": list})  # may have no picture
+FOLDER = container.Schema(
+    "latents index",
+    {"model": str, "fingerprint": str, "dtype": str, "finished": bool, "count": int, "shards": list},
+)
+Report = Callable[[int, bool], None]
+
+
+@dataclass(frozen=True)
+class Latents(os.PathLike[str]):
+    """A folder of latents, finished; a path of pictures for what needs no pixels (see `Model.latents`).
+
+    Attributes:
+        folder: where it is.
+        header: the index: model, fingerprint, dtype, count of pictures, keys of the shards.
+    """
+
+    folder: Path
+    header: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: PathLike) -> Latents:
+        """Return the latents in a folder that `write` made.
+
+        Raises:
+            ValueError: the folder is none, or not finished.
+        """
+        path = Path(folder) / INDEX
+        if not path.is_file():
+            raise ValueError(f"Expected a folder of latents, with {INDEX}; got one without: {folder}")
+        header = container.header(path, FOLDER)
+        if not header["finished"]:
+            raise ValueError(
+                f"Expected latents that are all there; got a folder whose encoding was interrupted: {folder}. "
+                "Encode the same pictures into it again; what is done is kept."
+            )
+        return cls(Path(folder), header)
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __len__(self) -> int:
+        return int(self.header["count"])
+
+    def parts(self, model: BaseModel | None = None) -> Iterator[Encoded]:
+        """Yield the latents with names, digests and, of a model that has it, log density.
+
+        Args:
+            model: check that it is the one the latents are of, and put them on its device.
+        """
+        if model is not None:
+            model.check_same_model(self.folder, self.header)
+            if model.precision not in ("", self.header["dtype"]):
+                got = f"{self.header['dtype']} latents, by a model in {model.precision}"
+                raise ValueError(f"Expected latents in the model's precision; got {got}: {self.folder}")
+        device = "cpu" if model is None else model.device
+        for number, key in enumerate(self.header["shards"]):
+            path = _shard(self.folder, number)
+            tensors, header = container.read(path, SHARD)
+            if header["key"] != key:
+                raise ValueError(f"Expected the latents that {INDEX} lists; got others: {path}. Encode them again.")
+            good = _good_files(header)
+            for i in range(0, len(good), BATCH):
+                rows = slice(i, i + BATCH)
+                names, keys = zip(*good[rows], strict=True)
+                latents, *more = (
+                    tensors[name][rows].to(device) if name in tensors else None
+                    for name in ("latents", "log_prob", "variance")
+                )
+                assert latents is not None
+                yield Encoded(names, keys, latents, *more)
+
+
+def write(
+    model: BaseModel,
+    pictures: PathLike | Sequence[PathLike],
+    folder: PathLike,
+    *,
+    batch: int = BATCH,
+    on_bad: OnBad | None = None,
+    report: Report | None = None,
+) -> Latents:
+    """Encode pictures into a folder of latents; what an earlier run has done is left as it is.
+
+    The folder then has exactly the latents of these pictures, in their order. A shard is done again if
+    the name or the bytes of one of its files changed. A run that ends early leaves whole shards only.
+
+    Args:
+        model: what encodes; it must have a fingerprint.
+        pictures: folders, tars and picture files.
+        folder: a new or empty folder, or one that this function wrote with the same model; apart from the pictures.
+        batch: how many pictures at a time; bounds memory.
+        on_bad: as `stream` takes it.
+        report: called as work goes on with how many more pictures there are latents of, and whether they
+            were encoded now or found.
+
+    Raises:
+        ValueError: there is no picture, one is bad, or the folder has other files or another model's latents.
+        OSError: a source is not there, or the folder cannot be written.
+    """
+    if not model.fingerprint:
+        raise ValueError("Expected a model with a fingerprint, to keep its latents; got one without.")
+    target = Path(folder)
+    pictures = as_list(pictures)
+    check_apart(target, pictures)
+    example = model.encode_pixels(torch.zeros(1, *model.shape, dtype=torch.uint8))
+    dtype = model.precision or str(example.dtype).removeprefix("torch.")
+    identity = {"model": model.name, "fingerprint": model.fingerprint, "dtype": dtype}
+    before = _existing_index(model, target, identity)
+    size = max(batch, SHARD_BYTES // (example.shape[1] * example.element_size()) // batch * batch)
+    keys: list[str] = []
+    total, marked = 0, False
+
+    def write_index(finished: bool) -> dict[str, Any]:
+        index = identity | {"finished": finished, "count": total, "shards": keys}
+        target.mkdir(parents=True, exist_ok=True)
+        container.write(target / INDEX, FOLDER.kind, {}, index)
+        return index
+
+    for number, (part, alone) in enumerate(_shards(chunks(files(pictures), size, SHARD_FILES))):
+        header = _reusable_shard(_shard(target, number), part, model)
+        if header is None:
+            if not marked:
+                check_folder(target)
+            tensors, header = _encode_shard(model, part, batch, on_bad, report, alone=alone)
+            if not marked:
+                write_index(False)
+                marked = True
+            container.write(_shard(target, number), SHARD.kind, tensors, header)
+        else:
+            for message in header["bad"]:
+                if on_bad is None:
+                    raise BadPicture(message)
+                on_bad(message)
+            if report:
+                report(len(_good_files(header)), False)
+        keys.append(header["key"])
+        total += len(_good_files(header))
+    if not total:
+        raise no_pictures_error(pictures, bool(keys))
+    if marked or before != identity | {"finished": True, "count": total, "shards": keys}:
+        if not marked:
+            write_index(False)
+        for path in target.glob("[0-9]*.safetensors"):
+            number = int(path.stem) if path.stem.isdecimal() else -1
+            if number >= len(keys) and path == _shard(target, number):  # of a larger set, before
+                path.unlink()
+        before = write_index(True)
+    return Latents(target, before)
+
+
+def _shards(parts: Iterator[list[File]]) -> Iterator[tuple[list[File], bool]]:
+    """Yield the files of each shard, and whether it is the only one."""
+    first = next(parts, None)
+    if first is None:
+        return
+    second = next(parts, None)
+    yield first, second is None
+    if second is not None:
+        yield second, False
+    yield from ((part, False) for part in parts)
+
+
+def _existing_index(model: BaseModel, target: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the index of an earlier run, without what the file's format adds; empty where there is none."""
+    if not target.is_dir():
+        check_folder(target)
+        return {}
+    if all(path.name.startswith(f".{INDEX}.") for path in target.iterdir()):
+        return {}  # nothing, or what a run left that was killed at once
+    if not (target / INDEX).is_file():
+        raise ValueError(f"Expected a new or empty folder for latents, or one of latents; got other files in {target}")
+    header = container.header(target / INDEX, FOLDER)
+    model.check_same_model(target, header)
+    if header["dtype"] != identity["dtype"]:
+        raise ValueError(f"Expected a folder of latents in {identity['dtype']}; got one in {header['dtype']}: {target}")
+    return {key: header[key] for key in (*identity, "finished", "count", "shards")} | {"model": identity["model"]}
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.safetensors"
+
+
+def _good_files(header: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and digests of a shard's pictures."""
+    return [(name, key) for name, _, key in header["files"] if key]
+
+
+def _reusable_shard(path: Path, part: list[File], model: BaseModel) -> dict[str, Any] | None:
+    """Return the header of a shard if it is of these files, their bytes and this model, else None."""
+    try:
+        header = container.header(path, SHARD)
+    except (ValueError, OSError):
+        return None
+    if not model.made(header["fingerprint"]) or [name for name, *_ in header["files"]] != [f.name for f in part]:
+        return None
+    return header if [key for _, key, _ in header["files"]] == list(digests(part)) else None
+
+
+def _encode_shard(
+    model: BaseModel, part: list[File], batch: int, on_bad: OnBad | None, report: Report | None, *, alone: bool
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a new shard."""
+    decoded: list[tuple[str, str, bool]] = []
+    bad: list[str] = []
+
+    def decode() -> Iterator[DecodedFile]:
+        for file in decode_files(part, model.shape):
+            decoded.append((file.name, file.digest, file.pixels is not None))
+            yield file
+
+    likely = model.can("score")
+    done: list[Encoded] = []
+    for pictures, rows in filled(batched(decode(), batch, noting(bad, on_bad)), batch, alone=alone):
+        done.append(encode_batch(model, pictures, rows, log_prob=likely))
+        if report:
+            report(len(done[-1]), True)
+    keys = iter([key for some in done for key in some.digests])
+    listed = [(name, of_bytes, next(keys) if good else "") for name, of_bytes, good in decoded]
+    key = hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:32]
+    tensors = {}
+    for name in ("latents", "log_prob", "variance"):
+        parts = [found for some in done if (found := getattr(some, name)) is not None]
+        if parts:
+            tensors[name] = torch.cat(parts)
+    return tensors, {"fingerprint": model.fingerprint, "key": key, "files": listed, "bad": bad}

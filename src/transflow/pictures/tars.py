@@ -1,0 +1,73 @@
+"""Tars: listed member by member, plain ones without unpacking; a cut or damaged one is an error, not a smaller set."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from transflow.pictures.files import BadPicture, File, is_litter
+
+
+def has_tar_name(path: Path) -> bool:
+    """Return whether a file's name is one of a tar."""
+    return bool(re.search(r"\.(tar|tar\.[a-z0-9]+|tgz|tbz2?|txz)$", path.name.lower()))
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar. A damaged or missing header is an error, where `tarfile` takes it for the end.
+
+    One of zeros *is* the end, and what follows must be zeros too; so a tar whose rest is all zeros is taken for whole.
+    """
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> _Member:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the end of a whole one
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
+
+
+def is_tar(path: Path) -> bool:
+    """Return whether a file is called a tar, or begins as one does."""
+    if has_tar_name(path):
+        return True
+    try:
+        tarfile.open(path).close()
+        return True
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError):
+        return False
+
+
+def members(path: Path) -> Iterator[File]:
+    """List the files of a tar in their order.
+
+    Raises:
+        BadPicture: the tar is damaged, or has a link among its files.
+    """
+    try:
+        with tarfile.open(path, tarinfo=_Member) as tar:
+            compressed = not isinstance(tar.fileobj, io.BufferedReader)
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+                if member.isdir() or member.isdev() or is_litter(Path(member.name).parts):
+                    continue
+                if not member.isfile():
+                    raise BadPicture(f"Expected files in a tar; got a link, {member.name}: {path}. Unpack the tar.")
+                if compressed or member.issparse():
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    yield File(member.name, str(path), content=file.read())
+                else:
+                    yield File(member.name, str(path), (member.offset_data, member.size))
+            while tar.fileobj and (rest := tar.fileobj.read(2**16)):  # to the end, where a compressed one's checksum is
+                if rest.strip(b"\0"):
+                    raise tarfile.ReadError("more after its end")
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        raise BadPicture(f"Expected a whole tar; got a damaged one ({error}): {path}") from None

@@ -1,0 +1,34 @@
+"""The demo is whole: every picture of the page is there, and it is of the default model."""
+
+import re
+
+from PIL import Image
+
+from transflow import demo
+from transflow.library import names
+from transflow.pictures.drawn import KINDS
+from transflow.showcase.demo import TEXTS
+
+
+def test_the_demo_is_whole(tmp_path):
+    written = []
+    page = demo(tmp_path / "out", report=written.append)
+    text = page.read_text()
+    shown = re.findall(r'src="([^"]+)"', text)
+    assert {f"{kind}.png" for kind in KINDS} <= set(shown)
+    for name in shown:
+        with Image.open(page.parent / name) as picture:
+            assert min(picture.size) > 50
+    assert "$" not in text
+    assert "http" not in text
+    assert len(written) == len(shown) + 1
+    assert f"<code>{names.DEFAULT}</code>" in text
+    assert all(path.startswith(str(tmp_path)) for path in written)
+
+
+def test_every_kind_of_evidence_has_its_text():
+    assert set(TEXTS) == set(KINDS)
+
+
+def test_the_default_model_is_bundled():
+    assert names.DEFAULT in names.bundled()
