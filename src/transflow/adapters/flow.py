@@ -71,11 +71,11 @@ class FlowSource:
         exactness: largest error of decode(encode(x)) in units of the pixel range; None where not measured.
     """
 
-    bijection: Bijection
-    base: Base
+    bijection: Bijection = field(repr=False)
+    base: Base = field(repr=False)
     shape: Shape
     pixels: PixelFormat
-    like: Tensor
+    like: Tensor = field(repr=False)
     fingerprint: str | None
     card: dict[str, Any]
     lacks: Mapping[str, str] = field(default_factory=lambda: {"score": NO_DENSITY, "features": HIDDEN})
