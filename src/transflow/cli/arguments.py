@@ -11,6 +11,7 @@ import argparse
 from transflow.devices import DEFAULT_DEVICE, PRECISIONS
 from transflow.library.names import DEFAULT
 
+MODEL = "a bundled model's name, a file, diffusers:FOLDER-OR-ID, or module:attribute of Python code to run"
 NOISE = (
     'trust in the evidence: lambda in units of m, the number of pictures ("0.5m"; a smaller number trusts it more), '
     'lambda itself ("12"), "typical" (samples as long as the model\'s own; "typical:0.7" sets the temperature) or '
@@ -41,14 +42,14 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT, wo
         default: the model's name, or None where a posterior file names it.
         words: the default in the help text.
     """
-    parser.add_argument("-m", "--model", default=default, help=f"a bundled model's name, or a file (default: {words})")
+    parser.add_argument("-m", "--model", default=default, help=f"{MODEL} (default: {words})")
     parser.add_argument(
         "--dtype",
         choices=PRECISIONS,
         help="precision: bfloat16 is faster and affects the coupling networks only; float64 is exact to 1e-13 and "
         "slower (default: float32, or that of the posterior file)",
     )
-    parser.add_argument("--device", default=DEFAULT_DEVICE, help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
+    parser.add_argument("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
 
 
 def add_draws(parser: argparse.ArgumentParser, n: int) -> None:

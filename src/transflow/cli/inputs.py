@@ -15,16 +15,17 @@ from transflow.cli.messages import note, progress_bar
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
 from transflow.devices import dtype_of, fresh_seed
+from transflow.generative import model_file
 from transflow.latents import stream as latents
 from transflow.latents.encoded import Encoded
 from transflow.library import load as library
-from transflow.library.names import find_file
+from transflow.library.names import bundled, find_file, split_prefix
 from transflow.store import container
 
 
 def load_model(options: argparse.Namespace, name: str) -> Model:
     """Return the model of a name or file, in the precision and on the device of the options."""
-    return library.load(name, dtype=_dtype(options) or torch.float32, device=options.device)
+    return library.load(name, dtype=_dtype(options), device=options.device)
 
 
 def load_posterior(options: argparse.Namespace, path: str) -> Posterior:
@@ -34,18 +35,32 @@ def load_posterior(options: argparse.Namespace, path: str) -> Posterior:
 
 
 def files_of(*names: str | None) -> list[Path]:
-    """Return the files of models and posteriors, and of the models that the posteriors name.
+    """Return the files and folders of models and posteriors, and of the models that the posteriors name.
 
-    A name without a readable file has none here: loading it gives the error.
+    Python code, a hub id, or a name without a readable file has none: loading it gives the error.
     """
-    found: list[Path] = []
-    for name in filter(None, names):
+    found = [path for name in names if name and (path := _path_of(name))]
+    for path in list(found):
         with suppress(OSError, ValueError):
-            path = find_file(name)
-            found.append(path)
-            if named := container.header(path).get("model"):
-                found.append(find_file(named))
+            found += filter(None, [_path_of(str(container.header(path).get("model", "")))])
     return found
+
+
+def _path_of(name: str) -> Path | None:
+    prefixed = split_prefix(name)
+    if prefixed is not None:
+        return Path(prefixed[1]) if Path(prefixed[1]).exists() else None
+    try:
+        return find_file(name)
+    except OSError:
+        return None
+
+
+def is_posterior(name: str) -> bool:
+    """Return whether a name is a file to open as a posterior, rather than a model's."""
+    if name in bundled() or not Path(name).is_file():
+        return False
+    return str(container.header(name)["kind"]) != model_file.SCHEMA.kind
 
 
 def stream(

@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol
 
 from transflow._version import __version__
 from transflow.cli.commands import (
+    check,
     classify,
     condition,
     demo,
@@ -48,6 +49,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "demo": demo,
     "models": models,
+    "check": check,
     "condition": condition,
     "encode": encode,
     "sample": sample,
