@@ -124,13 +124,12 @@ def test_the_prior_keeps_latents_short_until_it_is_switched_off():
     source = SOURCES["generator"]()
     x = drawn(source)[1]
     found = {}
-    for prior, free in ((0.0, 80), (0.1, 0), (0.1, 80)):
-        search = Search(starts=64, restarts=2, scout=10, steps=80, free=free, prior=prior)
-        found[prior, free] = generator.adapt(random(Small), SHAPE, latent=LATENT, search=search).invert(x)
-    length = {key: value.latents.norm() for key, value in found.items()}
-    assert length[0.1, 0] < 0.95 * length[0.0, 80]
-    assert found[0.1, 0].errors.min() > 1e-3
-    assert found[0.1, 80].errors.max() < 1e-5
+    for prior, near in ((0.0, 1.0), (0.1, 0.0), (0.1, 1.0)):
+        search = Search(starts=64, restarts=2, scout=10, steps=40, free=80, prior=prior, near=near)
+        found[prior, near] = generator.adapt(random(Small), SHAPE, latent=LATENT, search=search).invert(x)
+    assert found[0.1, 0.0].latents.norm() < 0.95 * found[0.0, 1.0].latents.norm()
+    assert found[0.1, 0.0].errors.min() > 1e-3
+    assert found[0.1, 1.0].errors.max() < 1e-5
 
 
 def test_more_starts_are_nearer():
@@ -222,7 +221,7 @@ def test_nan_in_a_search_names_the_picture():
         source.invert(pictures[:, :, :4])
 
 
-@pytest.mark.parametrize("options", [{"starts": 0}, {"restarts": 600}, {"free": -1}, {"prior": -1.0}])
+@pytest.mark.parametrize("options", [{"starts": 0}, {"restarts": 600}, {"free": -1}, {"prior": -1.0}, {"near": -1.0}])
 def test_a_search_has_sensible_options(options):
     with pytest.raises(ValueError, match="Expected"):
         Search(**options)

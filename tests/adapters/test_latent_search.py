@@ -31,7 +31,7 @@ def test_a_linear_generator_has_its_penalised_latent_in_closed_form():
         return (eps @ matrix).view(-1, 1, 3, 4)
 
     for prior, free in ((0.3, 0), (0.3, 50)):
-        found = invert(generate, x, 4, Search(starts=16, restarts=2, steps=80, free=free, prior=prior))
+        found = invert(generate, x, 4, Search(starts=16, restarts=2, steps=80, free=free, prior=prior, near=9.0))
         weight = prior * 12 / 4 if not free else 0  # |g(eps) - x|^2 / 12 + prior |eps|^2 / 4
         gram = matrix @ matrix.T + weight * torch.eye(4, dtype=torch.float64)
         known = torch.linalg.solve(gram, matrix @ x.flatten(1).T).T

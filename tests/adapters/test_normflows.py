@@ -223,6 +223,8 @@ def test_random_layers_bases_and_temperatures_are_refused():
     mixture = nf.distributions.GaussianMixture(3, D)
     with pytest.raises(ValueError, match="got GaussianMixture"):
         adapt(nf.NormalizingFlow(mixture, [coupling()]), SHAPE)
+    with pytest.raises(ValueError, match="got Dirac"):
+        adapt(nf.NormalizingFlow(nf.distributions.Dirac(), [coupling()]), SHAPE)
     warm = copy.deepcopy(multiscale("glow"))
     warm.set_temperature(0.7)
     with pytest.raises(ValueError, match=r"got one of 0.7.*reset_temperature"):
@@ -233,6 +235,7 @@ def test_random_layers_bases_and_temperatures_are_refused():
         adapt(multiscale("glow"), (3, 4, 4))
 
 
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")  # normflows takes numpy's log
 def test_a_uniform_base_is_mapped():
     def flow():
         return nf.NormalizingFlow(nf.distributions.base.Uniform(D, -1.0, 1.0), [nf.flows.Permute(D)])

@@ -1,8 +1,5 @@
 """zuko's flows as sources."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch.distributions import Distribution
@@ -26,16 +23,17 @@ FLOWS = {
     "nsf coupling": lambda: zuko.flows.NSF(D, transforms=2, passes=2, **HIDDEN),
     "nice": lambda: zuko.flows.NICE(D, transforms=3, **HIDDEN),
     "real nvp": lambda: zuko.flows.RealNVP(D, transforms=3, **HIDDEN),
-    "bpf": lambda: zuko.flows.BPF(D, transforms=1, **HIDDEN),
-    "naf": lambda: zuko.flows.NAF(D, transforms=1, **HIDDEN),
-    "sospf": lambda: zuko.flows.SOSPF(D, transforms=1, **HIDDEN),
+    "bpf": lambda: zuko.flows.BPF(4, transforms=1, **HIDDEN),
+    "naf": lambda: zuko.flows.NAF(4, transforms=1, **HIDDEN),
+    "sospf": lambda: zuko.flows.SOSPF(4, transforms=1, **HIDDEN),
     "ncsf": lambda: zuko.flows.NCSF(D, transforms=2, **HIDDEN),
     "learned base": lambda: zuko.flows.Flow(
         zuko.flows.NICE(D, transforms=2, **HIDDEN).transform,
         zuko.lazy.UnconditionalDistribution(zuko.distributions.DiagNormal, torch.randn(D), torch.rand(D) + 0.5),
     ),
 }
-FAST = [name for name in FLOWS if name not in ("bpf", "naf", "sospf")]
+SMALL = ("bpf", "naf", "sospf")  # their inverses are found by bisection, slowly
+FAST = [name for name in FLOWS if name not in SMALL]
 
 
 def flow_of(name):
@@ -47,7 +45,7 @@ SOURCES = {name: lambda name=name: adapt(flow_of(name), SHAPE, pixels=SIGNED) fo
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_laws(name):
-    source = adapt(flow_of(name), SHAPE, pixels=SIGNED)
+    source = adapt(flow_of(name), (1, 2, 2) if name in SMALL else SHAPE, pixels=SIGNED)
     laws.obeys(source)
     laws.pickles(source)
 
@@ -122,11 +120,11 @@ def test_a_uniform_base_is_mapped_in_double_and_the_card_says_so():
 
 def test_a_continuous_flow_has_a_density_only_with_exact_traces():
     def flow(exact):
-        return moved(seeded(lambda: zuko.flows.CNF(4, exact=exact, **HIDDEN)))
+        return moved(seeded(lambda: zuko.flows.CNF(2, exact=exact, **HIDDEN)))
 
-    exact = adapt(flow(True), (1, 2, 2), pixels=SIGNED)
+    exact = adapt(flow(True), (1, 1, 2), pixels=SIGNED)
     laws.obeys(exact, density_tolerance=1e-3)  # its trace is integrated with a looser tolerance
-    noisy = adapt(flow(False), (1, 2, 2), pixels=SIGNED)
+    noisy = adapt(flow(False), (1, 1, 2), pixels=SIGNED)
     laws.obeys(noisy)
     assert "random" in noisy.lacks["score"]
 
@@ -149,12 +147,3 @@ def test_other_sizes_and_bases_are_refused():
     flow = zuko.flows.Flow(zuko.flows.NICE(D, **HIDDEN).transform, base)
     with pytest.raises(ValueError, match="got StudentT"):
         adapt(flow, SHAPE)
-
-
-def test_the_adapter_does_not_import_zuko_which_would_switch_argument_checks_off():
-    code = (
-        "import sys, torch, transflow.adapters.zuko, transflow.adapters.recognise as r\n"
-        "r.recognise(torch.nn.ReLU())\n"
-        "assert 'zuko' not in sys.modules and torch.distributions.Distribution._validate_args"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,27 +1,29 @@
-"""The command `check` prints what Python measures, as a table or as JSON."""
+"""The command that measures a model: a table for people, JSON for scripts."""
 
 import json
 
 import pytest
 
-from transflow.conditioning.check import check
+from transflow import load
+from transflow.cli import main
+from transflow.estimators.digits import digit_accuracy
 
 
-def test_check_prints_what_python_measures(run, folder, model_file, model):
-    status, out, _ = run("check", folder, "-m", model_file, "--json")
-    assert status == 0
-    found, expected = json.loads(out), check(model, folder).plain()
-    assert found.keys() == expected.keys()
-    for name in ("family", "shape", "dim", "density", "distances"):
-        assert found[name] == expected[name], name
-    assert found["gaussianity"]["deviation"] == pytest.approx(expected["gaussianity"]["deviation"], rel=1e-4)
-    assert 0 <= found["few_shot"] <= 1
+def test_a_table_for_people_and_json_for_scripts(model_file, folder, capsys):
+    assert main(["check", str(folder), "-m", str(model_file)]) == 0
+    table = capsys.readouterr().out
+    for words in ("round trip, photographs", "round trip, noise", "latents", "density", "digits, 10 a class"):
+        assert words in table
+    assert main(["check", "-m", str(model_file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["shape"] == [3, 16, 16]
+    assert found["round_trips"][0]["kind"] == "samples"
+    assert found["round_trips"][0]["error"] < 1e-4
+    assert found["few_shot"] == pytest.approx(digit_accuracy(load(model_file)))
+    assert found["few_shot"] > 0.5
 
 
-def test_check_of_a_model_alone_prints_a_table(run, model_file):
-    status, out, _ = run("check", "-m", model_file, "--no-digits")
-    assert status == 0
-    assert "round trip, samples" in out
-    assert "digits" not in out
-    starts = {len(line) - len(line.split("  ", 1)[1].lstrip()) for line in out.splitlines()}
-    assert len(starts) == 1, "values begin in one column"
+def test_what_is_no_picture_is_refused(model_file, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert main(["check", str(tmp_path), "-m", str(model_file)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from transflow import Gaussian, Model
-from transflow.conditioning.check import check, gaussianity
+from transflow.conditioning.check import check
+from transflow.conditioning.gaussianity import gaussianity
 
 
 class Scaled:

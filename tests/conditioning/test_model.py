@@ -113,7 +113,12 @@ def test_the_way_between_posteriors_begins_and_ends_at_them(model, pixels):
     strip = a.strip(b, 5, 2, seed=0)
     torch.testing.assert_close(strip[0], a.pictures(2, seed=0))
     torch.testing.assert_close(strip[-1], b.pictures(2, seed=0))
-    assert a.strip(b, 5, 2, seed=0, direct=True).shape == strip.shape
+    straight = a.strip(b, 5, 2, seed=0, direct=True)
+    first, last = a.sample(2, seed=0), b.sample(2, seed=1)
+    torch.testing.assert_close(straight[0], model.decode(first))
+    torch.testing.assert_close(straight[1], model.decode(0.75 * first + 0.25 * last), rtol=0, atol=1e-5)
+    torch.testing.assert_close(straight[-1], model.decode(last))
+    assert not torch.allclose(straight[2], strip[2], atol=1e-3)
 
 
 def test_direct_ways_cut_the_corner_and_parameter_ways_do_not():

@@ -1,7 +1,7 @@
 """One test of every model, of the house or adapted: what the contract promises, and `Model` relies on.
 
-A model is a line in HOUSE, or in the dictionary SOURCES of its adapter's own tests; one that needs a library which is not
-installed is left out, and said so.
+A model is a line in HOUSE, or in the dictionary SOURCES of its adapter's own tests; one that needs a library which is
+not installed is left out, and said so.
 """
 
 import importlib

@@ -25,6 +25,34 @@ def pixels_of(p, channels=3, size=32):
     return preprocess([p], (channels, size, size))[0]
 
 
+@pytest.mark.parametrize("size", [(1, 1), (8, 4), (3, 16), (28, 20), (33, 33), (100, 40), (40, 100), (64, 32)])
+@pytest.mark.parametrize("shape", [(3, 16, 32), (1, 32, 16), (3, 20, 20)])
+def test_height_and_width_both_count(size, shape):
+    assert preprocess([picture(size=size)], shape).shape == (1, *shape)
+
+
+def test_a_picture_of_the_models_proportions_keeps_all_of_itself():
+    x = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), dtype=np.uint8)
+    expected = x.reshape(16, 2, 32, 2, 3).mean((1, 3)).transpose(2, 0, 1)
+    assert np.abs(preprocess(x, (3, 16, 32))[0].numpy() - expected).max() <= 1
+
+
+def test_a_picture_of_others_is_cropped_to_its_largest_central_part():
+    x = np.zeros((1, 64, 64, 3), dtype=np.uint8)
+    x[:, 16:48] = 255  # the central half in height
+    assert (preprocess(x, (3, 16, 32)) == 255).all()
+    assert (preprocess(x.transpose(0, 2, 1, 3), (3, 32, 16)) == 255).all()
+
+
+def test_a_model_of_other_channels_takes_its_own_shape_alone():
+    x = torch.randint(0, 256, (2, 5, 6, 7), dtype=torch.uint8)
+    assert torch.equal(preprocess(x, (5, 6, 7)), x)
+    assert torch.equal(preprocess(x.permute(0, 2, 3, 1).numpy(), (5, 6, 7)), x)
+    for bad in (x[:, :, :5], x[:, :3], [picture()]):
+        with pytest.raises(ValueError, match=r"Expected a uint8 tensor \(B, 5, 6, 7\)|C of 1, 3 or 4"):
+            preprocess(bad, (5, 6, 7))
+
+
 def test_small_grey_is_padded_with_black_and_repeated():
     digits = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
     fitted = preprocess(digits, (3, 32, 32))

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,7 +31,17 @@ HIDDEN = "the adapter does not know which of its hidden activations are features
 UNMEASURED = "it is too slow to be measured when wrapped"
 NO_DENSITY = "its log-determinant is estimated at random"
 SLOW = 1000  # passes of a network from which a direction is not tried at wrap time
+DEPRECATED = ("torch.lu is deprecated", "torch.triangular_solve is deprecated", "Using a non-tuple sequence for multi")
 Shape = tuple[int, int, int]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out what torch says of the age of a library's own code, which its user cannot mend."""
+    with warnings.catch_warnings():
+        for message in DEPRECATED:
+            warnings.filterwarnings("ignore", message=message)
+        yield
 
 
 class Bijection(Protocol):
@@ -88,14 +99,16 @@ class FlowSource:
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return eps (B, D) of floats x (B, C, H, W), and log |det deps/dx| (B,) where it is known; both double."""
-        z, log_det = self.bijection.forward(x.to(self.like))
+        with quiet():
+            z, log_det = self.bijection.forward(x.to(self.like))
         eps, standardised = self.base.standardise(z)
         return eps, None if log_det is None else log_det.double() + standardised
 
     def inverse(self, eps: Tensor) -> Tensor:
         """Return the floats x (B, C, H, W) of eps (B, D)."""
         z = self.base.restore(eps.to(self.device)).to(self.like)
-        return self.bijection.inverse(z).reshape(-1, *self.shape)
+        with quiet():
+            return self.bijection.inverse(z).reshape(-1, *self.shape)
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ Known traps, handled here:
 - a fresh `ActNorm` takes its scale from whatever batch comes first: refused;
 - `IResNetLayer` estimates its log-determinant at random: no density;
 - `AllInOneBlock` keeps its permutation and the inverse as two frozen parameters: averaging or noise over `parameters()`
-  breaks the inverse, which the round trip at wrap time finds.
+  breaks the inverse, which the round trip at wrap time finds;
+- its coupling blocks hold lambdas, and so do not pickle.
 
 Reference: https://github.com/vislearn/FrEIA
 """
@@ -31,7 +32,7 @@ from transflow.adapters.whiten import Diagonal, flatten, shapes, split
 from transflow.pictures.pixels import PixelFormat
 
 EXTRA = "FrEIA"
-ASSUMED = "FrEIA has no base: its latents are taken to be standard normal, as it was most likely trained"
+ASSUMED = "its base is assumed: FrEIA has none, and latents are taken to be standard normal"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """The latent of a picture under a generator g, by search.
 
-    eps* = argmin |g(eps) - x|^2 / P + w |eps|^2 / D,   P numbers of a picture, w falling to 0
+    eps* = argmin |g(eps) - x|^2 / P + w |eps|^2 / D,   P numbers of a picture
 
 Starts are the same few hundred draws of N(0, I) for every picture. From those whose pictures are nearest, L-BFGS with
-strong Wolfe steps goes a little way; the best of these goes on, at last without the prior term (w = 0), with which no
-picture that the generator can make would be found exactly. Each picture is searched for alone: its latent does not
-depend on its neighbours, not even by rounding.
+strong Wolfe steps goes a little way, and the best of these goes on. The prior term w would keep a picture that the
+generator can make from being found exactly, so for the last iterations it is switched off, if the picture is nearly
+found by then. One that the generator cannot make keeps it: without, its latent grows far beyond the prior's for next to
+no gain (a drawn face under a GAN of photographs: |eps| / sqrt(D) of 3.2 for 1.4, an error of 0.118 for 0.133).
+
+Each picture is searched for alone: its latent does not depend on its neighbours, not even by rounding.
 
 Reference: Liu and Nocedal 1989, *On the limited memory BFGS method for large scale optimization*, Math. Program. 45.
 """
@@ -35,18 +38,20 @@ class Search:
         restarts: the nearest of them, which are tried.
         scout: iterations for each of these, with the prior term.
         steps: iterations for the best, with the prior term.
-        free: iterations after that, without it.
+        free: iterations after that, without it where a picture is nearly found.
         prior: w, in squared units of the pixel range; larger keeps latents of pictures that the generator cannot make
             shorter, and makes them fit less well.
+        near: the root mean square error below which a picture is nearly found; 1 switches the prior term off for all.
         seed: of the starts.
     """
 
     starts: int = 512
     restarts: int = 4
-    scout: int = 40
+    scout: int = 20
     steps: int = 100
     free: int = 200
     prior: float = 1e-3
+    near: float = 0.03
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,8 +59,10 @@ class Search:
             raise ValueError(f"Expected 1 to {self.starts} restarts of {self.starts} starts; got {self.restarts}.")
         if min(self.scout, self.steps, self.free) < 0:
             raise ValueError("Expected iterations of 0 or more; got fewer.")
-        if not 0 <= self.prior < math.inf:
-            raise ValueError(f"Expected a weight of the prior of 0 or more; got {self.prior}.")
+        if not 0 <= self.prior < math.inf or not self.near >= 0:
+            raise ValueError(
+                f"Expected a weight of the prior and an error of 0 or more; got {self.prior}, {self.near}."
+            )
 
 
 @dataclass(frozen=True)
@@ -154,7 +161,8 @@ def _one(generate: Generate, target: Tensor, starts: list[Tensor], search: Searc
         tried = [minimise(penalised, start, search.scout, target.numel()) for start in starts]
     best = min(tried, key=lambda eps: _value(penalised, eps))
     best = minimise(penalised, best, search.steps, target.numel())
-    best = minimise(error, best, search.free, target.numel())
+    nearly = _value(error, best) <= search.near**2
+    best = minimise(error if nearly else penalised, best, search.free, target.numel())
     return best, _value(error, best)
 
 

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from transflow.adapters import measure
-from transflow.adapters.flow import HIDDEN, UNIT, UNMEASURED, DensitySource, FlowSource, of_shape, slow
+from transflow.adapters.flow import HIDDEN, UNIT, UNMEASURED, DensitySource, FlowSource, of_shape, quiet, slow
 from transflow.adapters.modules import find, fingerprint, is_a, place, still
 from transflow.adapters.whiten import Base, Diagonal, base_of, refusal
 from transflow.pictures.pixels import PixelFormat
@@ -127,7 +127,7 @@ def adapt(
     for _, layer in find(copied, "nflows.Linear"):
         layer.use_cache(False)
     like = place(copied)
-    with torch.no_grad():
+    with torch.no_grad(), quiet():
         embedded = None if context is None else copied._embedding_net(context.detach().to(like)[None])
         base = _base(copied._distribution, embedded)
         if base.dim != math.prod(shape):

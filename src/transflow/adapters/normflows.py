@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from transflow.adapters import measure
-from transflow.adapters.flow import HIDDEN, NO_DENSITY, UNIT, DensitySource, FlowSource, event, of_shape
+from transflow.adapters.flow import HIDDEN, NO_DENSITY, UNIT, DensitySource, FlowSource, event, of_shape, quiet
 from transflow.adapters.modules import find, fingerprint, is_a, place, still
 from transflow.adapters.whiten import Base, Box, Diagonal, Levels, flatten, refusal, split
 from transflow.pictures.pixels import PixelFormat
@@ -168,6 +168,8 @@ def _layer(layer: Any, x: Tensor, encode: bool, context: Tensor | None = None) -
 
 def _base(q: Any, y: int | None, context: Tensor | None, like: Tensor) -> Base:
     """The base of one level, at one class or context."""
+    if not is_a(q, "normflows.BaseDistribution"):
+        raise refusal(q)
     if getattr(q, "temperature", None) is not None:
         raise ValueError(
             f"Expected bases without a temperature; got one of {q.temperature}. Call flow.reset_temperature()."
@@ -213,7 +215,7 @@ def _refuse(flow: nn.Module) -> None:
 def _try(bijection: Layers | Scales, x: Tensor) -> None:
     """Raise where a layer has one direction only, in the library's words."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), quiet():
             z, _ = bijection.forward(x)
             bijection.inverse(z)
     except NotImplementedError as error:

@@ -154,7 +154,7 @@ def _unfolded(distribution: Any) -> tuple[Any, tuple[Step, ...]]:
 
 def _steps(transform: Any, turned: bool) -> Iterator[Step]:
     """The steps of a transform, compositions and inverses unfolded."""
-    if is_a(transform, "torch._InverseTransform"):
+    if is_a(transform, "torch._InverseTransform") or is_a(transform, "torch.Inverse"):  # as zuko renames it
         if transform._inv is None:
             raise ValueError(
                 "Expected a whole distribution; got a transform.inv that lost its transform when torch copied or "

@@ -11,7 +11,10 @@ import argparse
 from transflow.devices import DEFAULT_DEVICE, PRECISIONS
 from transflow.library.names import DEFAULT
 
-MODEL = "a bundled model's name, a file, diffusers:FOLDER-OR-ID, or module:attribute of Python code to run"
+MODEL = (
+    "a bundled model's name; a file; diffusers:FOLDER-OR-ID; checkpoint:FILE of other people's weights; or "
+    "module:attribute of Python code to run, from the current folder"
+)
 NOISE = (
     'trust in the evidence: lambda in units of m, the number of pictures ("0.5m"; a smaller number trusts it more), '
     'lambda itself ("12"), "typical" (samples as long as the model\'s own; "typical:0.7" sets the temperature) or '

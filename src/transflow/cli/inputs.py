@@ -15,11 +15,10 @@ from transflow.cli.messages import note, progress_bar
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
 from transflow.devices import dtype_of, fresh_seed
-from transflow.generative import model_file
 from transflow.latents import stream as latents
 from transflow.latents.encoded import Encoded
 from transflow.library import load as library
-from transflow.library.names import bundled, find_file, split_prefix
+from transflow.library.names import find_file, split_prefix
 from transflow.store import container
 
 
@@ -54,13 +53,6 @@ def _path_of(name: str) -> Path | None:
         return find_file(name)
     except OSError:
         return None
-
-
-def is_posterior(name: str) -> bool:
-    """Return whether a name is a file to open as a posterior, rather than a model's."""
-    if name in bundled() or not Path(name).is_file():
-        return False
-    return str(container.header(name)["kind"]) != model_file.SCHEMA.kind
 
 
 def stream(

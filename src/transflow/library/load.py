@@ -16,7 +16,7 @@ from transflow.conditioning.posterior import POSTERIOR, Posterior
 from transflow.devices import PRECISIONS, dtype_of, find_device
 from transflow.gaussians.evidence import Evidence
 from transflow.generative import model_file
-from transflow.library.names import bundled, find_file, import_object, is_code, split_prefix
+from transflow.library.names import bundled, find_file, import_object, is_code, registered, split_prefix
 from transflow.protocols import MUST, has
 from transflow.store import container
 from transflow.store.files import PathLike
@@ -137,8 +137,9 @@ def load_posterior(
 
 
 def models() -> dict[str, dict[str, Any]]:
-    """Return the card of each bundled model, by name: size, figures, data, licence."""
-    return {name: _card(path) for name, path in bundled().items()}
+    """Return the card of each model that has a name: bundled ones, and those that other packages register."""
+    theirs = {name: {"registered_as": point.value} for name, point in registered().items()}
+    return theirs | {name: _card(path) for name, path in bundled().items()}
 
 
 def _card(path: Path) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class PixelFormat:
     def log_det(self, x: Tensor) -> Tensor:
         """Return ``log |det dx/du|`` at a model's floats (B, ...), (B,), double, in nats."""
         if not self.logit:
-            return x.new_full((len(x),), x[0].numel() * math.log(self.high - self.low), dtype=torch.float64)
+            return x.new_full((len(x),), math.prod(x.shape[1:]) * math.log(self.high - self.low), dtype=torch.float64)
         x = x.double()
         slopes = math.log(1 - 2 * self.logit) - torch.nn.functional.logsigmoid(x) - torch.nn.functional.logsigmoid(-x)
         return slopes.flatten(1).sum(1)

@@ -99,6 +99,14 @@ def header(path: PathLike, schema: Schema | None = None) -> dict[str, Any]:
     return dict(found)
 
 
+def is_kind(path: PathLike, kind: str) -> bool:
+    """Return whether a path is a file of ours, of this kind; a damaged one is of none."""
+    try:
+        return Path(path).is_file() and header(path)["kind"] == kind
+    except (ValueError, OSError):
+        return False
+
+
 def read(path: PathLike, schema: Schema) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the header of a file of this schema.
 

@@ -5,40 +5,45 @@ from __future__ import annotations
 import argparse
 
 from transflow.cli.arguments import add_json, add_model, add_skip_bad
-from transflow.cli.messages import say, say_json
+from transflow.cli.messages import note, say, say_json
 
-HELP = "measure a model: round trip, latents, density, temperature, few-shot accuracy"
+HELP = "measure a model: round trip, latents, density, best temperature, few-shot accuracy"
+PATIENCE = 60.0  # seconds of encoding above which digits are left to --thorough
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    words = "photographs of the kind it was trained on: a folder, a tar, or files (default: samples of the model)"
+    words = "photographs of the kind it was trained on: a folder, a tar, or files (default: its own samples)"
     parser.add_argument("pictures", nargs="*", metavar="PICTURES", help=words)
-    add_skip_bad(parser)
     add_model(parser)
-    words = "compare the density of larger models with autograd, too, which takes minutes"
-    parser.add_argument("--thorough", action="store_true", help=words)
-    words = "skip the few-shot accuracy on scikit-learn's digits, which takes 300 encodes"
-    parser.add_argument("--no-digits", dest="digits", action="store_false", help=words)
     add_json(parser)
+    words = "with what takes minutes: log-determinants of larger models against autograd, digits of slow models"
+    parser.add_argument("--thorough", action="store_true", help=words)
+    add_skip_bad(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print what was measured, a line each."""
+    """Print the table."""
     from dataclasses import replace
 
     from transflow.cli.inputs import load_model, on_bad
     from transflow.conditioning.check import check
-    from transflow.estimators.digits import digits_accuracy
+    from transflow.estimators.digits import EXAMPLES, QUERIES, digit_accuracy
 
     model = load_model(options, options.model)
-    found = check(model, options.pictures or None, on_bad=on_bad(options), thorough=options.thorough)
-    if options.digits:
-        found = replace(found, few_shot=digits_accuracy(model))
+    pictures = options.pictures or None
+    found = check(model, pictures, on_bad=on_bad(options), thorough=options.thorough)
+    needed = found.encode_seconds * (10 * EXAMPLES + QUERIES)
+    if model.shape[0] not in (1, 3):
+        note(f"digits are left out: they are for 1 or 3 channels, and {model.name} has {model.shape[0]}")
+    elif not options.thorough and not needed <= PATIENCE:
+        note(f"digits are left out, about {needed:.0f} s of encoding; give --thorough for them")
+    else:
+        found = replace(found, few_shot=digit_accuracy(model))
     if options.json:
         say_json(found.plain())
         return
     rows = list(found.rows())
-    wide = max(len(name) for name, _ in rows)
-    for name, words in rows:
-        say(f"{name:<{wide}}  {words}")
+    wide = max(len(what) for what, _ in rows)
+    for what, much in rows:
+        say(f"{what:<{wide}}  {much}")

@@ -21,15 +21,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the samples; print their seed."""
-    from transflow.cli.inputs import files_of, is_posterior, load_model, load_posterior, seed_of
+    from transflow.cli.inputs import files_of, load_model, load_posterior, seed_of
     from transflow.cli.output import Output
     from transflow.pictures.grids import encode_image, grid
+    from transflow.store.container import is_kind
 
     one_each = options.output.endswith("/") or Path(options.output).is_dir()
     kind = Output.folder if one_each else Output.picture
     output = kind(options.output, files_of(options.posterior, options.model))
     seed = seed_of(options)
-    if is_posterior(options.posterior):
+    if is_kind(options.posterior, "posterior"):
         posterior = load_posterior(options, options.posterior)
         pictures = posterior.pictures(options.n, seed=seed, temperature=options.temperature)
     else:

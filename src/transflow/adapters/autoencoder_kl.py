@@ -1,0 +1,231 @@
+"""AutoencoderKL of diffusers, alone and as the first stage of a latent diffusion.
+
+The latent of a picture is the mean of its encoder, standardised as the model's own pipelines do, though its class does
+not: z = (mean - shift) scaling, or with latent statistics z = (mean - m) scaling / s. Behind it a diffusion in that
+space may follow, pixels -> z -> noise. The first stage gives pictures back with an error, the second is exact.
+
+Reference: Rombach et al. 2022, *High-resolution image synthesis with latent diffusion models*, arXiv 2112.10752.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from transflow.adapters.diffusers_steps import changed
+from transflow.gaussians.gaussian import Gaussian
+from transflow.generative.glow_fused import full_float32
+from transflow.generative.ode import Solved
+from transflow.generative.ode_model import RANGE, OdeModel, check_latents, checked, like
+from transflow.pictures.pixels import PixelFormat
+from transflow.store import identity
+
+NO_SCORE = "an autoencoder gives pictures no density"
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """An AutoencoderKL as a model of pictures; its latents are taken for N(0, I), which they are not.
+
+    Attributes:
+        vae: in eval mode, without gradients.
+        shape: of a picture, (C, H, W).
+        latent_shape: of its latent, (c, h, w).
+        pixels: how it sees pixels.
+        card: what is known of the model.
+        temperature: at which its samples are best left.
+    """
+
+    vae: nn.Module = field(repr=False)
+    shape: tuple[int, int, int]
+    latent_shape: tuple[int, int, int]
+    pixels: PixelFormat = RANGE
+    card: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+
+    lacks: Mapping[str, str] = field(default_factory=lambda: {"score": NO_SCORE})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what was made of them is made again in a copy."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a latent."""
+        return prod(self.latent_shape)
+
+    @property
+    def bits(self) -> int:
+        """Bits a pixel and channel."""
+        return self.pixels.bits
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return like(self.vae).device
+
+    @property
+    def precision(self) -> str:
+        """The dtype of weights and latents, such as "float32"."""
+        return str(like(self.vae).dtype).removeprefix("torch.")
+
+    @property
+    def prior(self) -> Gaussian:
+        """N(0, I) over the D latents, by assumption."""
+        return Gaussian.standard(self.dim, self.device)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of weights, options and pixel format, 64 hexadecimal digits."""
+        configuration = {"config": changed(self.vae), "shape": self.shape, "pixels": self.pixels}
+        return identity.fingerprint("diffusers autoencoder", configuration, self.vae.state_dict())
+
+    @cached_property
+    def exactness(self) -> float:
+        """The largest error of a round trip of one smooth picture, black to white being 1; others err more or less."""
+        smooth = waves(self.shape)
+        seen = self.pixels.unit(self.pixels.centre(smooth))
+        return (self.decode_unclamped(self.encode(smooth)).cpu() - seen).abs().max().item()
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Return latents, (B, D), of uint8 pictures (B, C, H, W): the means of its encoder."""
+        return self.mean_and_variance(pictures)[0].flatten(1)
+
+    def encode_variance(self, pictures: Tensor) -> Tensor:
+        """Return the encoder's own variance of each latent, (B, D)."""
+        return self.mean_and_variance(pictures)[1].flatten(1)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return pictures, floats in [0, 1], (B, C, H, W), of latents (B, D)."""
+        return self.decode_unclamped(latents).clamp(0, 1)
+
+    def decode_unclamped(self, latents: Tensor) -> Tensor:
+        """Return pictures with black at 0 and white at 1; broken samples go beyond."""
+        check_latents(latents, self.dim)
+        scale, shift = self._affine
+        with full_float32(self.device), torch.set_grad_enabled(latents.requires_grad):
+            z = latents.to(like(self.vae)).view(-1, *self.latent_shape) / scale + shift
+            return self.pixels.unit_unclamped(self.vae.decode(z).sample)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def mean_and_variance(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of the latents of uint8 pictures, (B, c, h, w) each."""
+        if not len(checked(pictures, self.shape)):
+            none = torch.zeros(0, *self.latent_shape).to(like(self.vae))
+            return none, none
+        x = self.pixels.centre(pictures.to(self.device)).to(like(self.vae))
+        scale, shift = self._affine
+        with full_float32(self.device):
+            found = self.vae.encode(x).latent_dist  # type: ignore[operator]
+        return (found.mean - shift) * scale, found.var * scale**2
+
+    @cached_property
+    def _affine(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift of z = (mean - shift) scale, each of a shape that broadcasts."""
+        one = torch.ones(1, 1, 1, 1).to(like(self.vae))
+        config: Any = self.vae.config
+        shift, scale = one * (config.get("shift_factor") or 0.0), one * config.scaling_factor
+        if config.get("latents_mean") is not None:
+            shift = torch.tensor(config.latents_mean).to(one).view(1, -1, 1, 1)
+        if config.get("latents_std") is not None:
+            scale = scale / torch.tensor(config.latents_std).to(one).view(1, -1, 1, 1)
+        return scale, shift
+
+
+@dataclass(frozen=True)
+class LatentDiffusion:
+    """A diffusion in the latents of an autoencoder, as a model of pictures: exact but for its first stage.
+
+    Attributes:
+        first: pictures to latents, and back with an error.
+        second: latents to noise, exactly.
+        card: what is known of the model.
+    """
+
+    first: Autoencoder
+    second: OdeModel
+    card: dict[str, Any] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=lambda: {"score": NO_SCORE})
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        return self.first.shape
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a latent."""
+        return self.second.dim
+
+    @property
+    def pixels(self) -> PixelFormat:
+        """How the autoencoder sees pixels."""
+        return self.first.pixels
+
+    @property
+    def bits(self) -> int:
+        """Bits a pixel and channel."""
+        return self.first.bits
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.first.device
+
+    @property
+    def precision(self) -> str:
+        """The dtype of the diffusion's weights and of the latents."""
+        return self.second.precision
+
+    @property
+    def prior(self) -> Gaussian:
+        """N(0, I) over the D latents: what the sampler starts from."""
+        return self.second.prior
+
+    @property
+    def temperature(self) -> float:
+        """At which its samples are best left."""
+        return self.second.temperature
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of both stages, 64 hexadecimal digits."""
+        stages = {"first": self.first.fingerprint, "second": self.second.fingerprint}
+        return identity.fingerprint("latent diffusion", stages, {})
+
+    @property
+    def exactness(self) -> float:
+        """The largest error of a round trip, that of both stages, black to white being 1."""
+        return self.first.exactness + self.second.exactness
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Return latents, (B, D), of uint8 pictures (B, C, H, W)."""
+        noise, solved = self.encode_and_solved(pictures)
+        solved.check()
+        return noise
+
+    def encode_and_solved(self, pictures: Tensor) -> tuple[Tensor, Solved]:
+        """Return latents, NaN for pictures that the sampler cannot give, and how well each picture was encoded."""
+        return self.second.to_noise(self.first.mean_and_variance(pictures)[0])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return pictures, floats in [0, 1], (B, C, H, W), of latents (B, D)."""
+        return self.decode_unclamped(latents).clamp(0, 1)
+
+    def decode_unclamped(self, latents: Tensor) -> Tensor:
+        """Return pictures with black at 0 and white at 1; broken samples go beyond."""
+        return self.first.decode_unclamped(self.second.to_floats(latents).flatten(1))
+
+
+def waves(shape: tuple[int, int, int]) -> Tensor:
+    """Return one smooth picture, uint8 (1, C, H, W)."""
+    channels, height, width = shape
+    across, down = torch.linspace(0, 4, width), torch.linspace(0, 4.5, height)[:, None]
+    phase = 0.7 * torch.arange(channels)[:, None, None]
+    return (127.5 + 100 * (across + down + phase).sin()).round().to(torch.uint8)[None]
