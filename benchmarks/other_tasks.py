@@ -6,7 +6,7 @@
 scikit-learn's digits always; of each --folder NAME=FOLDER its sub-folders are the classes; of
 photographs with a CSV of file, identity and 0/1 attributes: which of 20 people, and an attribute or
 not, of other people than the evidence's, all of them people that the model never saw. m pictures of
-each class are the evidence, drawn anew for each seed, at most 30 others of each class are told.
+each class are the evidence, drawn anew for each seed, at most 30 others of each class are classified.
 Beside it the better of nearest centroid and nearest neighbour in pixels.
 """
 
@@ -24,7 +24,7 @@ from sklearn.datasets import load_digits
 from common import mean_and_spread, parted, setting, table, write_json
 from transflow import FewShotClassifier, load, metrics
 from transflow.conditioning.model import Model
-from transflow.estimators.features import labelled
+from transflow.estimators.features import read_labelled
 from transflow.estimators.folders import pixel_baselines
 from transflow.pictures import decode as data
 
@@ -85,9 +85,9 @@ def main() -> None:
     digits = load_digits()
     pictures = model.preprocess((digits.images * 15.9).astype(np.uint8))
     tasks: list[Task] = [("scikit-learn's digits", pictures, digits.target, np.arange(len(pictures)))]
-    for said in a.folder:
-        name, _, folder = said.partition("=")
-        x, y = labelled(folder, model)
+    for given in a.folder:
+        name, _, folder = given.partition("=")
+        x, y = read_labelled(folder, model)
         tasks.append((name, x, np.array(y), np.arange(len(y))))
     if a.photos:
         tasks += photographs(model, a.photos, a.attributes, a.attribute)
@@ -105,16 +105,17 @@ def main() -> None:
                 known = torch.from_numpy(numbers)[support]
                 baselines = pixel_baselines(x[support], known, len(classes))(x[query])
                 found.setdefault("pixels", []).append(
-                    max(100 * (told == truth).double().mean().item() for told in baselines.values())
+                    max(100 * (found == truth).double().mean().item() for found in baselines.values())
                 )
                 for way, augment in (("auto", False), ("auto, augmented", True)):
                     few = FewShotClassifier(model, augment=augment).fit(x[support], y[support])
-                    p, far = few.probabilities_and_p_values(x[query])
+                    p, far = few.predict_proba_and_p_values(x[query])
+                    p = torch.from_numpy(p)
                     found.setdefault(way, []).append(100 * (p.argmax(1) == truth).double().mean().item())
                     if augment:
                         found.setdefault("calibration", []).append(100 * metrics.calibration_error(p, truth))
                     if augment and far is not None:
-                        found.setdefault("refused", []).append(100 * (far < 0.01).double().mean().item())
+                        found.setdefault("refused", []).append(100 * float((far < 0.01).mean()))
             if found:
                 content["accuracy"].setdefault(name, {})[m] = found
                 words = {k: mean_and_spread(v) for k, v in found.items()}

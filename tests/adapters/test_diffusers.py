@@ -12,8 +12,11 @@ import torch
 
 from transflow.adapters import diffusers as adapter
 from transflow.adapters.diffusers_steps import steps_of, timestep_grid
+from transflow.base_model import BaseModel
 from transflow.gaussians.evidence import Evidence
 from transflow.generative.ode import Sampler
+from transflow.library.load import load
+from transflow.library.wrap import wrap
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -178,6 +181,28 @@ def test_it_is_a_model(source):
         made.decode(z[:, 1:])
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_it_does_all_that_the_contract_asks(source):
+    made = BaseModel(SOURCES[source](), source)
+    for capability in ("shape", "pixels", "card", "exactness", "temperature", "unclamped", "fingerprint"):
+        assert made.can(capability)
+    first = "autoencoder" in source
+    assert made.can("score") == (not first and "latent" not in source)
+    assert made.can("evaluations") != first
+    assert made.can("variance") == first
+    assert made.source.exactness < 1e-4 or "ddim" not in source
+    if not made.can("score"):
+        with pytest.raises(TypeError, match="an autoencoder gives pictures no density"):
+            made.require("score", "to score pictures")
+
+
+def test_what_it_is_is_recognised():
+    net, scheduler = unet(), schedulers()["ddim"]
+    for thing in ((net, scheduler), diffusers.DDIMPipeline(net, scheduler), (vae(), unet(2), scheduler)):
+        assert wrap(thing, steps=4).fingerprint
+    assert wrap(vae()).can("variance")
+
+
 def test_the_density_is_that_of_the_steps():
     net = diffusers.UNet2DModel(sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, norm_num_groups=4,
                                 block_out_channels=(8,), down_block_types=("DownBlock2D",),
@@ -230,6 +255,10 @@ def test_a_saved_pipeline_is_the_one_that_was_saved(saved, tmp_path):
     for file in saved.rglob("*.*"):
         shutil.copy(file, flat)
     assert adapter.load(str(flat), steps=4).fingerprint == expected.fingerprint
+    double = load(f"diffusers:{saved}", dtype=torch.float64, steps=4)
+    assert (double.precision, double.fingerprint) == ("float64", expected.fingerprint)
+    with pytest.raises(ValueError, match="dtype float32 or float64"):
+        adapter.load(saved, dtype=torch.bfloat16)
 
 
 def test_other_saved_models(tmp_path):
@@ -392,7 +421,7 @@ def bad():
         "a model of diffusers; got Linear": lambda: adapter.adapt(torch.nn.Linear(1, 1)),
         "a model of diffusers; got tuple": lambda: adapter.adapt((net, net)),
         "as first stage; got UNet2DModel": lambda: adapter.adapt((net, net, schedulers()["ddim"])),
-        r"a shape \(C, H, W\)": lambda: adapter.adapt((net, schedulers()["ddim"]), (8, 8)),
+        "a shape of .channels": lambda: adapter.adapt((net, schedulers()["ddim"]), (8, 8)),
         "an error from it": lambda: adapter.adapt((net, schedulers()["ddim"]), (1, 8, 8)),
         "class": lambda: adapter.adapt((unet(num_class_embeds=3), schedulers()["ddim"])),
     }

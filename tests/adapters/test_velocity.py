@@ -11,7 +11,9 @@ from torch import nn
 
 from transflow.adapters.networks import Convention
 from transflow.adapters.velocity import adapt
+from transflow.base_model import BaseModel
 from transflow.gaussians.evidence import Evidence
+from transflow.library.wrap import wrap
 from transflow.pictures.pixels import PixelFormat
 from velocities import GaussianVelocity, SmallNet, digits, trained
 
@@ -133,8 +135,30 @@ def test_it_is_a_model(source):
     copied = pickle.loads(pickle.dumps(made))
     assert torch.equal(copied.encode(x), z)
     assert copied.fingerprint == made.fingerprint
+    to_encode, to_decode = made.evaluations(x)
+    assert to_decode < to_encode < 200
+    assert to_decode in (5, 10, 20)
     assert made.encode(x[:0]).shape == (0, 64)
     assert made.encode_and_log_prob(x[:0])[1].shape == (0,)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_it_does_all_that_the_contract_asks(source):
+    made = BaseModel(SOURCES[source](), source)
+    for capability in ("shape", "score", "pixels", "card", "exactness", "temperature", "unclamped", "evaluations"):
+        assert made.can(capability)
+    assert made.can("fingerprint") == ("function" not in source)
+    for capability in ("features", "variance"):
+        with pytest.raises(TypeError, match="a sampler has" if capability == "features" else "a variance"):
+            made.require(capability, "to go on")
+    assert made.decode(made.encode_pixels(digits()[:2])).shape == (2, *SHAPE)
+
+
+def test_wrap_makes_it():
+    model = wrap(velocity=plain, shape=SHAPE, steps=5)
+    assert model.reconstruct(digits()[:3]).errors.max() < 1e-5
+    posterior = model.condition(digits()[:5], noise="0.5m")
+    assert posterior.pictures(2, seed=0).shape == (2, *SHAPE)
 
 
 def test_latents_carry_gradients_through_decode():

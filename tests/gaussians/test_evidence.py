@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from transflow import Evidence
+from transflow.gaussians import covariance
 
 
 def latents(m, dim=5, seed=0):
@@ -33,7 +34,7 @@ def test_one_by_one_equals_all_at_once(full):
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("kept", [0, 1, 4])
-def test_taking_away_equals_never_having_seen(full, kept):
+def test_removing_equals_never_having_added(full, kept):
     z = latents(7)
     rest = Evidence.of(z, full=full) - Evidence.of(z[kept:], full=full)
     close(rest, Evidence.of(z[:kept], full=full))
@@ -51,13 +52,13 @@ def test_nothing_is_the_neutral_element():
     close(evidence - Evidence.none(5), evidence)
 
 
-def test_what_was_never_in_cannot_be_taken_out():
+def test_latents_that_are_not_in_cannot_be_removed():
     evidence = Evidence.of(latents(4))
     with pytest.raises(ValueError, match="at most 4"):
         evidence - Evidence.of(latents(5))
-    with pytest.raises(ValueError, match="never were"):
+    with pytest.raises(ValueError, match="some that are not"):
         evidence - Evidence.of(latents(3, seed=9))
-    with pytest.raises(ValueError, match="never were"):
+    with pytest.raises(ValueError, match="some that are not"):
         evidence - Evidence.of(latents(4, seed=9))
 
 
@@ -79,7 +80,7 @@ def test_inputs_are_left_as_they_were():
         (torch.tensor([[float("inf"), 0.0]]), "finite"),
     ],
 )
-def test_bad_latents_are_told(bad, message):
+def test_bad_latents_are_refused(bad, message):
     with pytest.raises(ValueError, match=message):
         Evidence.of(bad)
 
@@ -89,3 +90,30 @@ def test_evidence_of_another_size_is_refused():
         Evidence.of(latents(2)) + Evidence.of(latents(2, dim=6))
     with pytest.raises(ValueError, match="full"):
         Evidence.of(latents(2)) + Evidence.of(latents(2), full=True)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_one_constructor_and_one_tensor_for_both_structures(full):
+    evidence = Evidence.of(latents(6), full=full)
+    again = Evidence(evidence.count, evidence.total, evidence.scatter)
+    assert again.full is full
+    close(again + Evidence.none(5, full=full), evidence)
+    torch.testing.assert_close(again.scatter_diagonal, Evidence.of(latents(6)).scatter)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_trace_with_an_inverse_covariance(full):
+    z = latents(6).double()
+    spread = (z - z.mean(0)).T @ (z - z.mean(0))
+    scatter = Evidence.of(z, full=full).structured_scatter
+    diagonal = torch.rand(5, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.2
+    found = scatter.solved_trace(covariance.as_covariance(diagonal, 5))
+    torch.testing.assert_close(found, (spread.diagonal() / diagonal).sum())
+    factor = torch.randn(5, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    low_rank = covariance.as_covariance(diagonal, 5, factor)
+    if full:
+        expected = torch.linalg.solve(low_rank.dense().matrix, spread).trace()
+        torch.testing.assert_close(scatter.solved_trace(low_rank), expected)
+    else:
+        with pytest.raises(ValueError, match="full scatter"):
+            scatter.solved_trace(low_rank)

@@ -9,6 +9,8 @@ from torch.distributions import MultivariateNormal
 
 from transflow import Evidence, Gaussian
 from transflow.gaussians import covariance as cov
+from transflow.gaussians.gaussian import shrinkage
+from transflow.gaussians.woodbury import Woodbury
 
 D = 4
 
@@ -97,6 +99,38 @@ def test_standard_prior_gives_equations_7_and_8(per_count):
     k = 1 / per_count
     torch.testing.assert_close(posterior.mean, k * Z.mean(0) / (k + 1))
     torch.testing.assert_close(posterior.covariance.variances(), torch.full((D,), 1 / (k + 1), dtype=torch.float64))
+
+
+def test_shrinkage_is_the_standard_prior_conditioned():
+    lam = torch.tensor([0.3, 2.0, 50.0], dtype=torch.float64)
+    s, variance = shrinkage(torch.tensor(len(Z)), lam)
+    for share, spread, noise in zip(s, variance, lam.tolist(), strict=True):
+        predictive = Gaussian.standard(D).condition(Evidence.of(Z), noise).predictive(noise)
+        torch.testing.assert_close(predictive.mean, share * Z.mean(0))
+        torch.testing.assert_close(predictive.covariance.variances(), spread.expand(D))
+
+
+@pytest.mark.parametrize("scalar", [True, False])
+def test_woodbury_is_the_dense_inverse(scalar):
+    g = rng(3)
+    factor = torch.randn(7, 3, generator=g, dtype=torch.float64)
+    diagonal = (
+        torch.tensor(0.4, dtype=torch.float64) if scalar else torch.rand(7, generator=g, dtype=torch.float64) + 0.2
+    )
+    inverse = torch.linalg.inv(torch.diag(diagonal.expand(7)) + factor @ factor.T)
+    found = Woodbury.of(diagonal, factor)
+    v = torch.randn(4, 7, generator=g, dtype=torch.float64)
+    torch.testing.assert_close(found.solve(v), v @ inverse)
+    torch.testing.assert_close(found.solve(v[0]), v[0] @ inverse)
+    assert found.solve(v.float()).dtype == torch.float32
+    torch.testing.assert_close(found.factor_times(v), factor.T @ inverse @ v.T)
+    w = found.whitened_factor()
+    torch.testing.assert_close(torch.diag((1 / diagonal).expand(7)) - w @ w.T, inverse)
+    columns = torch.tensor([[0, 2], [1, 0]])
+    blocks = torch.stack([factor[:, i].T @ inverse @ factor[:, i] for i in columns])
+    torch.testing.assert_close(found.factor_blocks(columns), blocks)
+    if scalar:
+        torch.testing.assert_close(Woodbury.of(diagonal, factor, factor.T @ factor).solve(v), found.solve(v))
 
 
 def test_limits_of_lambda():
@@ -193,6 +227,6 @@ def test_off_diagonal_noise_wants_the_full_scatter():
         lambda g: g.kl(Gaussian.standard(D + 1)),
     ],
 )
-def test_bad_arguments_are_told(call):
+def test_bad_arguments_are_refused(call):
     with pytest.raises(ValueError, match="Expected"):
         call(Gaussian.standard(D))

@@ -1,4 +1,4 @@
-"""The noise lambda: four ways to say it, and what each promises."""
+"""The noise lambda: its four forms, and what each promises."""
 
 import itertools
 import math
@@ -19,14 +19,14 @@ def evidence_of(r, m=20, dim=400, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("said", "value"), [("0.5m", 10.0), ("1m", 20.0), ("12.5", 12.5), (3, 3.0), (0.25, 0.25), (" 2E-1M ", 4.0)]
+    ("spec", "value"), [("0.5m", 10.0), ("1m", 20.0), ("12.5", 12.5), (3, 3.0), (0.25, 0.25), (" 2E-1M ", 4.0)]
 )
-def test_numbers_are_lambda_or_units_of_m(said, value):
-    assert noises.choose_noise(said, evidence_of(0.1), Gaussian.standard(400)).value == pytest.approx(value)
+def test_numbers_are_lambda_or_units_of_m(spec, value):
+    assert noises.choose_noise(spec, evidence_of(0.1), Gaussian.standard(400)).value == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "spec",
     [
         0,
         -1,
@@ -50,9 +50,9 @@ def test_numbers_are_lambda_or_units_of_m(said, value):
         [1.0],
     ],
 )
-def test_anything_else_is_refused_with_the_ways_to_say_it(said):
+def test_anything_else_is_refused_with_the_four_forms(spec):
     with pytest.raises(ValueError, match=r'"0\.5m"'):
-        noises.choose_noise(said, evidence_of(0.1), Gaussian.standard(400))
+        noises.choose_noise(spec, evidence_of(0.1), Gaussian.standard(400))
 
 
 @pytest.mark.parametrize("r", [0.0, 0.04, 0.1, 0.2])
@@ -68,7 +68,7 @@ def test_typical_gives_samples_the_squared_radius_it_promises(r, tau):
 
 
 @pytest.mark.parametrize("r", [0.52, 0.8, 1.0, 1.4])
-def test_typical_without_a_solution_is_the_shortest_there_is_and_says_so(r):
+def test_typical_without_a_solution_is_the_shortest_there_is_with_a_note(r):
     evidence, prior = evidence_of(r), Gaussian.standard(400)
     noise = noises.choose_noise("typical", evidence, prior)
     assert "alike" in noise.note
@@ -114,6 +114,21 @@ def test_evidence_needs_two_different_pictures(latents):
         noises.choose_noise("evidence", Evidence.of(latents), Gaussian.standard(50))
 
 
-def test_named_ways_need_a_standard_prior():
+@pytest.mark.parametrize("spec", ["typical", "evidence"])
+def test_named_forms_need_a_standard_prior(spec):
     with pytest.raises(ValueError, match="N\\(0, I\\)"):
-        noises.choose_noise("typical", evidence_of(0.1), Gaussian.of(torch.zeros(400), 2.0))
+        noises.choose_noise(spec, evidence_of(0.1), Gaussian.of(torch.zeros(400), 2.0))
+
+
+@pytest.mark.parametrize("spec", ["0.5m", 3])
+def test_numbers_do_for_every_prior(spec):
+    noise = noises.choose_noise(spec, evidence_of(0.1), Gaussian.of(torch.zeros(400), 2.0))
+    assert noise.value == {"0.5m": 10.0, 3: 3.0}[spec]
+
+
+def test_the_spec_is_kept_and_its_old_name_too():
+    noise = noises.choose_noise(" 2E-1M ", evidence_of(0.1), Gaussian.standard(400))
+    assert noise.spec == " 2E-1M "
+    assert str(noise) == " 2E-1M : lambda = 4 = 0.2m"
+    with pytest.warns(DeprecationWarning, match=r"Noise\.spec"):
+        assert noise.said == noise.spec

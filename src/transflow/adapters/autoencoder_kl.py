@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transflow.adapters import measure
 from transflow.adapters.diffusers_steps import changed
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.glow_fused import full_float32
@@ -88,10 +89,8 @@ class Autoencoder:
 
     @cached_property
     def exactness(self) -> float:
-        """The largest error of a round trip of one smooth picture, black to white being 1; others err more or less."""
-        smooth = waves(self.shape)
-        seen = self.pixels.unit(self.pixels.centre(smooth))
-        return (self.decode_unclamped(self.encode(smooth)).cpu() - seen).abs().max().item()
+        """The largest error of a round trip of the test pictures (see `measure`), black to white being 1."""
+        return measure.exactness(self.encode, self.decode_unclamped, self.shape, self.pixels)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Return latents, (B, D), of uint8 pictures (B, C, H, W): the means of its encoder."""
@@ -214,6 +213,11 @@ class LatentDiffusion:
         """Return latents, NaN for pictures that the sampler cannot give, and how well each picture was encoded."""
         return self.second.to_noise(self.first.mean_and_variance(pictures)[0])
 
+    def evaluations(self, pictures: Tensor) -> tuple[float, float]:
+        """Return the mean number of evaluations of the diffusion's network a picture, to encode and to decode."""
+        _, solved = self.encode_and_solved(pictures)
+        return solved.evaluations.double().mean().item(), float(self.second.sampler.evaluations)
+
     def decode(self, latents: Tensor) -> Tensor:
         """Return pictures, floats in [0, 1], (B, C, H, W), of latents (B, D)."""
         return self.decode_unclamped(latents).clamp(0, 1)
@@ -221,11 +225,3 @@ class LatentDiffusion:
     def decode_unclamped(self, latents: Tensor) -> Tensor:
         """Return pictures with black at 0 and white at 1; broken samples go beyond."""
         return self.first.decode_unclamped(self.second.to_floats(latents).flatten(1))
-
-
-def waves(shape: tuple[int, int, int]) -> Tensor:
-    """Return one smooth picture, uint8 (1, C, H, W)."""
-    channels, height, width = shape
-    across, down = torch.linspace(0, 4, width), torch.linspace(0, 4.5, height)[:, None]
-    phase = 0.7 * torch.arange(channels)[:, None, None]
-    return (127.5 + 100 * (across + down + phase).sin()).round().to(torch.uint8)[None]

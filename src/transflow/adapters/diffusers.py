@@ -21,10 +21,13 @@ from torch import nn
 
 from transflow.adapters.autoencoder_kl import Autoencoder, LatentDiffusion
 from transflow.adapters.diffusers_steps import DIFFUSION, FLOW, changed, steps_of
-from transflow.adapters.networks import check_shape, frozen, try_once
+from transflow.adapters.flow import of_shape
+from transflow.adapters.modules import is_a, still
+from transflow.adapters.networks import try_once
 from transflow.generative.ode import Sampler
 from transflow.generative.ode_model import RANGE, OdeModel, like
 from transflow.pictures.pixels import PixelFormat
+from transflow.store import identity
 
 Source = OdeModel | Autoencoder | LatentDiffusion
 GIVE = "Give a pipeline, (unet, scheduler), (vae, unet, scheduler) or an AutoencoderKL"
@@ -57,15 +60,15 @@ def adapt(
         ValueError: an object or an option of another kind, or settings that have no inverse.
     """
     if shape is not None:
-        check_shape(shape)
+        shape = of_shape(shape)
     vae, unet, scheduler = _parts(model)
     first = None if vae is None else _autoencoder(vae, shape, unet, pixels, temperature)
     if unet is None:
         assert first is not None
         return first
-    if not is_a(unet, "UNet2DModel"):
+    if not is_a(unet, "diffusers.UNet2DModel"):
         raise ValueError(f"Expected a UNet2DModel, without conditions; got {type(unet).__name__}. {GIVE} of it.")
-    net, inner = frozen(unet), shape if first is None else first.latent_shape
+    net, inner = still(unet), shape if first is None else first.latent_shape
     if inner is None:
         inner = (int(net.config.in_channels), *_sides(net.config.sample_size))
     made = steps_of(net, scheduler, steps, method, power)
@@ -74,20 +77,29 @@ def adapt(
     settings = changed(scheduler) if power is None or type(scheduler).__name__ != FLOW else {}
     configuration: dict[str, Any] = {"class": type(net).__name__, "config": changed(net), "shape": inner, "grid": grid}
     configuration["scheduler"] = {"kind": "flow" if type(scheduler).__name__ == FLOW else "ddim", **settings}
+    fingerprint = identity.fingerprint("diffusers", {**configuration, "pixels": pixels}, net.state_dict())
     card = {"family": "diffusers", "notes": _notes(scheduler, steps, method, power)}
-    second = OdeModel(Sampler(made), net, inner, pixels, "diffusers", configuration, card, temperature)
+    second = OdeModel(Sampler(made), net, inner, pixels, fingerprint, card, temperature)
     if first is None:
         return second
     return LatentDiffusion(first, second, {**card, "notes": [*card["notes"], *first.card["notes"]]})
 
 
-def load(path_or_id: str | Path, **options: Any) -> Source:
+def load(
+    path_or_id: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> Source:
     """Return the model in a pipeline's folder or of a hub id, such as "google/ddpm-celebahq-256".
 
     Only safetensors and JSON files are read. A hub id is taken from the local cache where it is there.
 
     Args:
         path_or_id: a folder with ``model_index.json``, or with an AutoencoderKL's ``config.json``; or a hub id.
+        dtype: float32 or float64, in which all is computed.
+        device: where it computes.
         options: as `adapt` takes them.
 
     Raises:
@@ -95,6 +107,8 @@ def load(path_or_id: str | Path, **options: Any) -> Source:
         FileNotFoundError: no such folder, or a hub that is not reachable.
         ValueError: a folder without its parts, or of a model of another kind.
     """
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"Expected dtype float32 or float64, since steps are undone to rounding; got {dtype}.")
     diffusers = library()
     folder = Path(path_or_id)
     if not folder.is_dir():
@@ -120,7 +134,8 @@ def load(path_or_id: str | Path, **options: Any) -> Source:
     for name, kind in names.items():
         if kind not in known:
             raise ValueError(f"Expected parts of {', '.join(sorted(known))}; got {kind} ({name}): {path_or_id}.")
-        parts[name] = _part(folder, name, getattr(diffusers, kind), path_or_id)
+        part = _part(folder, name, getattr(diffusers, kind), path_or_id)
+        parts[name] = part.to(device=device, dtype=dtype) if isinstance(part, nn.Module) else part
     vae = parts.get("vae", parts.get("vqvae"))
     if "unet" not in parts and vae is not None:
         return adapt(vae, **options)
@@ -157,16 +172,11 @@ def library() -> Any:
     return found
 
 
-def is_a(value: Any, name: str) -> bool:
-    """Return whether a value is of a class of diffusers, without importing it."""
-    return any(kind.__module__.split(".")[0] == "diffusers" and kind.__name__ == name for kind in type(value).__mro__)
-
-
 def _parts(model: Any) -> tuple[Any, Any, Any]:
     """The vae, the unet and the scheduler of what was given; None where there is none."""
-    if is_a(model, "AutoencoderKL"):
+    if is_a(model, "diffusers.AutoencoderKL"):
         return model, None, None
-    if is_a(model, "DiffusionPipeline"):
+    if is_a(model, "diffusers.DiffusionPipeline"):
         parts = {name: part for name, part in model.components.items() if part is not None}
         if strange := sorted(parts.keys() - CONFIGS.keys()):
             raise ValueError(
@@ -174,9 +184,9 @@ def _parts(model: Any) -> tuple[Any, Any, Any]:
                 f"{type(model).__name__} with {', '.join(strange)}."
             )
         model = tuple(parts[name] for name in ("vae", "vqvae", "unet", "scheduler") if name in parts)
-    if isinstance(model, tuple) and len(model) in (2, 3) and is_a(model[-1], "SchedulerMixin"):
+    if isinstance(model, tuple) and len(model) in (2, 3) and is_a(model[-1], "diffusers.SchedulerMixin"):
         vae = model[0] if len(model) == 3 else None
-        if vae is None or is_a(vae, "AutoencoderKL"):
+        if vae is None or is_a(vae, "diffusers.AutoencoderKL"):
             return vae, model[-2], model[-1]
         raise ValueError(
             f"Expected an AutoencoderKL as first stage; got {type(vae).__name__}, which rounds its latents."
@@ -185,7 +195,7 @@ def _parts(model: Any) -> tuple[Any, Any, Any]:
 
 
 def _autoencoder(vae: Any, shape: Any, unet: Any, pixels: PixelFormat, temperature: float) -> Autoencoder:
-    net = frozen(vae)
+    net = still(vae)
     example, channels = like(net), int(net.config.latent_channels)
     with torch.no_grad():
         if shape is None and unet is not None:
@@ -224,7 +234,7 @@ def _notes(scheduler: Any, steps: int, method: str, power: float | None) -> list
     return notes
 
 
-def _part(folder: Path, name: str, kind: Any, path_or_id: Any) -> nn.Module:
+def _part(folder: Path, name: str, kind: Any, path_or_id: Any) -> Any:
     place = folder / name if (folder / name).is_dir() else folder  # older repositories keep all at the top
     if not (place / CONFIGS[name]).is_file():
         raise ValueError(f"Expected a pipeline's folder with {name}/{CONFIGS[name]}; got one without: {path_or_id}.")

@@ -6,7 +6,6 @@ A network of flow matching becomes its velocity, picture minus noise, whatever i
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 from collections.abc import Callable
@@ -74,12 +73,6 @@ class Velocity(nn.Module):
         return out if how.predicts == "picture - noise" else -out
 
 
-def check_shape(shape: Any) -> None:
-    """Raise `ValueError` unless this is (C, H, W)."""
-    if not isinstance(shape, tuple) or len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
-        raise ValueError(f"Expected a shape (C, H, W); got {shape}.")
-
-
 def takes_time_first(net: Callable[..., Any]) -> bool:
     """Return whether the first parameter of a network is its time, by the names of its parameters.
 
@@ -95,14 +88,6 @@ def takes_time_first(net: Callable[..., Any]) -> bool:
             "Give time_first=True for net(t, x), time_first=False for net(x, t)."
         )
     return found[0]
-
-
-def frozen(net: Any) -> Any:
-    """Return a copy of a network in eval mode, without gradients, in float32 or float64; functions as they are."""
-    if not isinstance(net, nn.Module):
-        return net
-    own = copy.deepcopy(net).requires_grad_(False).eval()
-    return own if like(own).dtype in (torch.float32, torch.float64) else own.float()
 
 
 def only(out: Any) -> Tensor:

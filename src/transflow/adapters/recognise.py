@@ -23,6 +23,9 @@ TABLE = (  # class by top package and name -> adapter
     ("FrEIA.InvertibleModule", "freia"),
     ("torchflows.BaseFlow", "torchflows"),
     ("torch.TransformedDistribution", "torch_distributions"),
+    ("diffusers.DiffusionPipeline", "diffusers"),
+    ("diffusers.AutoencoderKL", "diffusers"),
+    ("diffusers.SchedulerMixin", "diffusers"),  # the last of (unet, scheduler)
 )
 REFUSED = {  # tried before the table
     "zuko.Mixture": "a mixture is no single bijection, so a picture has no one latent; give a zuko.Flow",
@@ -42,6 +45,8 @@ def recognise(thing: Any) -> ModuleType | None:
     >>> recognise(3) is None
     True
     """
+    if isinstance(thing, tuple) and thing:
+        thing = thing[-1]
     for name, reason in REFUSED.items():
         if is_a(thing, name):
             raise ValueError(f"Expected an invertible model; got a {type(thing).__name__}: {reason}.")

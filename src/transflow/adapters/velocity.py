@@ -20,19 +20,18 @@ from typing import Any
 
 from torch import nn
 
+from transflow.adapters import modules
+from transflow.adapters.flow import of_shape
 from transflow.adapters.networks import (
     CONVENTIONS,
     Convention,
     Velocity,
-    check_shape,
-    frozen,
     takes_time_first,
     try_once,
 )
 from transflow.generative import ode
 from transflow.generative.ode_model import RANGE, OdeModel
 from transflow.pictures.pixels import PixelFormat
-from transflow.store.identity import options
 
 
 def adapt(
@@ -64,7 +63,7 @@ def adapt(
     Raises:
         ValueError: an option is not one of these, or the network does not fit them.
     """
-    check_shape(shape)
+    shape = of_shape(shape)
     if method not in ode.METHODS:
         raise ValueError(f"Expected the method {' or '.join(map(repr, ode.METHODS))}; got {method!r}.")
     how = CONVENTIONS.get(convention) if isinstance(convention, str) else convention
@@ -77,14 +76,14 @@ def adapt(
         )
     times = ode.time_grid(steps, power)
     first = takes_time_first(net) if time_first is None else time_first
-    own = frozen(net)
+    own = modules.still(net) if isinstance(net, nn.Module) else net
     velocity = Velocity(own, how, first)
     try_once(velocity, shape)
     sampler = ode.Sampler(ode.METHODS[method](velocity, times))
-    configuration = None
+    fingerprint = None
     if isinstance(own, nn.Module):
-        grid = {"steps": steps, "method": method, "power": float(power)}
-        configuration = {"class": type(own).__name__, "shape": shape, "convention": options(how), **grid}
+        options = {"shape": shape, "convention": how, "steps": steps, "method": method, "power": float(power)}
+        fingerprint = modules.fingerprint("velocity", own, {**options, "pixels": pixels})
     card = {"family": "velocity", "notes": [f"{steps} steps ({method}), grid power {power:g}: part of the model"]}
     network = own if isinstance(own, nn.Module) else velocity
-    return OdeModel(sampler, network, shape, pixels, "velocity", configuration, card, temperature)
+    return OdeModel(sampler, network, shape, pixels, fingerprint, card, temperature)

@@ -26,7 +26,7 @@ from transflow.devices import fresh_seed
 from transflow.gaussians import interpolation
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
-from transflow.gaussians.noise import Noise, NoiseSpec, choose_noise, parse_noise
+from transflow.gaussians.noise import Fixed, Noise, NoiseSpec, choose_noise, parse_noise
 from transflow.latents.stream import PicturesLike, stream
 from transflow.store import container
 from transflow.store.files import PathLike
@@ -87,8 +87,8 @@ class Posterior:
         """
         if self.evidence.count:
             return self.gaussian.predictive(self._noise_covariance)
-        kind, number = parse_noise(self.spec)
-        return self.gaussian.predictive(number) if kind == "lambda" else self.gaussian
+        rule = parse_noise(self.spec)
+        return self.gaussian.predictive(rule.lam) if isinstance(rule, Fixed) else self.gaussian
 
     @property
     def _noise_covariance(self) -> float | Tensor:

@@ -1,1 +1,1 @@
-"""scikit-learn's interface to models and pictures."""
+"""The scikit-learn interface to models and pictures: the classifier, its file, and folders of classes."""

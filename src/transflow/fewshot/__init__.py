@@ -1,1 +1,1 @@
-"""Few-shot classification of labelled latents, in closed form: densities, choice and calibration."""
+"""Few-shot classification of labelled latents in closed form: densities, their selection, and calibration."""

@@ -1,12 +1,16 @@
-"""How sure, and how far out: temperature and weights of log densities, and the tail of a Student t."""
+"""Calibration of class probabilities, and tail probabilities of outliers.
+
+`calibrate` finds the temperature of one table of left-out log densities, `weigh` the weights of several; `unskewed` and
+`upper_tail` turn a standardised distance into a p-value.
+"""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 
 import torch
+from scipy.special import stdtr
 from torch import Tensor
 
 
@@ -32,7 +36,7 @@ def calibrate(log_density: Tensor, truth: Tensor) -> tuple[float, float]:
 
 
 def weigh(log_densities: Sequence[Tensor], truth: Tensor) -> Tensor:
-    """Return a weight beta_v of 0 or more for each view's left-out log densities (L, C), shape (V,).
+    """Return a weight beta_v of 0 or more for each table v of left-out log densities (L, C), shape (V,).
 
     They maximise the concave
 
@@ -49,7 +53,7 @@ def weigh(log_densities: Sequence[Tensor], truth: Tensor) -> Tensor:
         return ((target * joint).sum() - (beta - even).square().sum()).item()
 
     beta = x.new_full((len(x),), even)
-    for _ in range(50):  # Newton's steps, on those that may move
+    for _ in range(50):  # Newton's method, on the weights that are not held at 0
         p = (beta[:, None, None] * x).sum(0).softmax(1)
         gradient = ((target - p) * x).sum((1, 2)) - 2 * (beta - even)
         free = (beta > 0) | (gradient > 0)
@@ -76,7 +80,7 @@ def smoothed(log_density: Tensor, truth: Tensor) -> Tensor:
 
 
 def unskewed(t: Tensor, skewness: float) -> Tensor:
-    """Return standardised numbers of a skewed distribution (Pearson's third, gamma) as if it were normal.
+    """Return standardised numbers of a gamma distribution of this skewness, transformed to nearly normal ones.
 
     Reference: Wilson and Hilferty 1931, *The distribution of chi-square*.
 
@@ -90,12 +94,10 @@ def unskewed(t: Tensor, skewness: float) -> Tensor:
     return 6 / skewness * ((t * skewness / 2 + 1).clamp(min=0).pow(1 / 3) - 1) + skewness / 6
 
 
-def upper_t(t: float, freedom: int) -> float:
-    """Return P(T > t) of a Student t, by a normal of nearly the same tails (Wallace 1959).
+def upper_tail(t: Tensor, freedom: int) -> Tensor:
+    """Return P(T > t) of a Student t of this many degrees of freedom, of the shape of t, double.
 
-    >>> round(upper_t(2.764, 10), 3)     # exactly 0.01
+    >>> round(upper_tail(torch.tensor([2.764]), 10).item(), 4)
     0.01
     """
-    u = math.sqrt(freedom * math.log1p(t * t / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
-    tail = statistics.NormalDist().cdf(-u)
-    return tail if t > 0 else 1 - tail
+    return torch.from_numpy(stdtr(freedom, -t.double().numpy()))

@@ -1,7 +1,7 @@
-"""What classifies: candidates with what is known of them, and the product of those in use.
+"""The ensemble: candidate likelihoods with their leave-one-out scores, and the weighted product of the selected ones.
 
-A candidate is a view of the inputs (latents, inner activations) and a likelihood. Of each view one
-is in use; their log densities l_v over the temperatures T_v add with weights beta_v:
+A candidate is a set of features and a likelihood. Of each set one is selected; their log densities l_v over the
+temperatures T_v add with weights beta_v:
 
     log p(c | z) = sum_v beta_v l_vc(z_v) / T_v + constant.
 
@@ -18,43 +18,43 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from transflow.fewshot.calibration import unskewed, upper_t
+from transflow.fewshot.calibration import unskewed, upper_tail
 from transflow.fewshot.densities import Likelihood
 
-SKEWED = 20  # examples that the skewness of n is shrunk by, n / (n + this)
+SKEWED = 20  # the skewness of n examples is shrunk by n / (n + this)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A view and a likelihood, and how well each example was told by the others.
+    """A set of features and a likelihood, and how well left-out examples were classified.
 
     Attributes:
-        view: which latents.
-        likelihood: which density.
+        features: name of the set.
+        likelihood: name of the likelihood.
         temperature: T.
         log_prob: mean log probability of a left-out example's class, nats; NaN where none can be left out.
-        accuracy: share of left-out examples told rightly.
+        accuracy: share of left-out examples classified correctly.
     """
 
-    view: str
+    features: str
     likelihood: str
     temperature: float = 1.0
     log_prob: float = math.nan
     accuracy: float = math.nan
 
     def __str__(self) -> str:
-        return f"{self.likelihood} on {self.view}: {_told(self.log_prob, self.accuracy)}"
+        return f"{self.likelihood} on {self.features}: {_scores(self.log_prob, self.accuracy)}"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What is in use: a candidate for each view, and how well left-out examples were told by all together.
+class Selection:
+    """The selected candidates, one for each set of features, and how well they classify left-out examples together.
 
     Attributes:
-        candidates: one a view.
-        weights: what the log densities of each are multiplied with, after their temperatures.
+        candidates: one for each set of features.
+        weights: factors of their log densities, after the temperatures.
         log_prob: mean log probability of a left-out example's class, nats; NaN where none can be left out.
-        accuracy: share of left-out examples told rightly.
+        accuracy: share of left-out examples classified correctly.
     """
 
     candidates: tuple[Candidate, ...]
@@ -63,24 +63,24 @@ class Choice:
     accuracy: float = math.nan
 
     def __str__(self) -> str:
-        said = [f"{c.likelihood} on {c.view}" for c in self.candidates]
-        if len(said) > 1:
-            said = [f"{words} (weight {weight:.2f})" for words, weight in zip(said, self.weights, strict=True)]
-        return f"{' with '.join(said)}: {_told(self.log_prob, self.accuracy)}"
+        names = [f"{c.likelihood} on {c.features}" for c in self.candidates]
+        if len(names) > 1:
+            names = [f"{name} (weight {weight:.2f})" for name, weight in zip(names, self.weights, strict=True)]
+        return f"{' with '.join(names)}: {_scores(self.log_prob, self.accuracy)}"
 
 
-def _told(log_prob: float, accuracy: float) -> str:
+def _scores(log_prob: float, accuracy: float) -> str:
     if math.isnan(log_prob):
-        return "no class has two examples, so nothing was compared"
-    return f"left out, {accuracy:.1%} told rightly, log p {log_prob:.3f}"
+        return "no class has two examples, so candidates could not be compared"
+    return f"leave-one-out: {accuracy:.1%} correct, mean log probability {log_prob:.3f}"
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A candidate, ready for new latents of its view.
+    """A candidate that classifies new latents of its set of features.
 
     Attributes:
-        candidate: view, likelihood and temperature.
+        candidate: features, likelihood and temperature.
         likelihood: the density.
         origin: mean of the prior, (D,).
         unit: its standard deviation.
@@ -107,7 +107,7 @@ class Member:
 
     @cached_property
     def _linear(self) -> tuple[Tensor, Tensor] | None:
-        """Weights and offsets on latents as they come: prior and temperature worked in."""
+        """Weights and offsets on latents before division by the prior's units, over the temperature."""
         found = self.likelihood.linear()
         if found is None:
             return None
@@ -118,62 +118,62 @@ class Member:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """The chosen candidates, ready for new latents.
+class Ensemble:
+    """The selected candidates, for new latents.
 
     Attributes:
-        choice: what is in use, and how well it does.
+        selection: the selected candidates, and how well they do.
         considered: all candidates that were compared, the best first.
-        experts: one a view.
+        members: one for each set of features.
         distances: ``-2 log density`` over temperature of each left-out example in its own class, weighted
-            and summed over views, shape (L,).
+            and summed over sets of features, shape (L,).
     """
 
-    choice: Choice
+    selection: Selection
     considered: tuple[Candidate, ...]
-    experts: tuple[Member, ...]
+    members: tuple[Member, ...]
     distances: Tensor
 
     @property
-    def views(self) -> tuple[str, ...]:
-        """The names of the views that `scores` and `p_values` need."""
-        return tuple(expert.candidate.view for expert in self.experts)
+    def feature_sets(self) -> tuple[str, ...]:
+        """The names of the sets of features that `scores` and `p_values` need."""
+        return tuple(member.candidate.features for member in self.members)
 
     def scores(self, latents: Mapping[str, Tensor]) -> Tensor:
-        """Return log probabilities, up to a constant in each row, (B, C), of latents (B, D) by view."""
-        parts = [e.scores(latents[e.candidate.view]) * w for e, w in self._weighted()]
+        """Return log probabilities, up to a constant in each row, (B, C), of latents (B, D) by set of features."""
+        parts = [e.scores(latents[e.candidate.features]) * w for e, w in self._weighted()]
         return torch.stack(parts).sum(0)
 
     @property
-    def tells_outliers(self) -> bool:
-        """Whether enough examples could be left out to say what belongs to no class."""
+    def has_p_values(self) -> bool:
+        """Whether enough examples can be left out to estimate p-values of outliers."""
         return len(self.distances) >= 3
 
     def p_values(self, latents: Mapping[str, Tensor]) -> Tensor:
-        """Return how often an example of some class lies at least as far out as each input, shape (B,).
+        """Return the probability that an example of some class lies at least as far out as each input, shape (B,).
 
-        The left-out examples' distances are taken for a gamma distribution of their mean, spread and skewness
-        (the skewness shrunk towards 0), and a Student t allows for how few they are.
+        The left-out examples' distances are modelled by a gamma distribution of their mean, spread and skewness
+        (the skewness shrunk towards 0), and a Student t accounts for their number.
 
         Raises:
-            ValueError: fewer than three examples could be left out.
+            ValueError: fewer than three examples can be left out.
         """
         n = len(self.distances)
-        if not self.tells_outliers:
+        if not self.has_p_values:
             raise ValueError(
-                f"Expected at least three examples that can be left out, to say what belongs to no class; got {n}. "
-                "Give two or more of each class."
+                "Expected three or more examples in classes of two or more, to estimate p-values of outliers; "
+                f"got {n}. Give two or more of each class."
             )
         known = self.distances
         parts = [
-            e.log_density(latents[e.candidate.view]).double() * (w / e.candidate.temperature)
+            e.log_density(latents[e.candidate.features]).double() * (w / e.candidate.temperature)
             for e, w in self._weighted()
         ]
         far = -2 * torch.stack(parts).sum(0).amax(1)
         spread = known.std(correction=0).clamp(min=1e-12)
         skewness = ((known - known.mean()) / spread).pow(3).mean().clamp(0, 2).item() * n / (n + SKEWED)
         t = (far - known.mean()) / (known.std() * math.sqrt(1 + 1 / n)).clamp(min=1e-12)
-        return torch.tensor([upper_t(x, n - 1) for x in unskewed(t, skewness).tolist()], dtype=torch.float64)
+        return upper_tail(unskewed(t, skewness), n - 1)
 
     def _weighted(self) -> Iterator[tuple[Member, float]]:
-        return zip(self.experts, self.choice.weights, strict=True)
+        return zip(self.members, self.selection.weights, strict=True)

@@ -1,1 +1,1 @@
-"""Gaussian inference: evidence, noise, covariances by structure, and what closed forms make of them."""
+"""Gaussian inference in closed form: evidence, noise, covariances by structure, prior, posterior and predictive."""

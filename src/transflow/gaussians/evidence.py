@@ -1,15 +1,17 @@
-"""What a set of latents says: count, sum and scatter. Evidence adds, and subtracts.
+"""Sufficient statistics of a set of latents: count, sum and scatter. Evidence adds, and subtracts.
 
 For latents zeta_1 .. zeta_m, each of D numbers, every closed form needs only
 
     m,   total = sum_i zeta_i,   scatter = sum_i (zeta_i - zeta_bar)(zeta_i - zeta_bar)^T,
 
-or the diagonal of the scatter where D is large. Two sets merge by (Chan, Golub, LeVeque 1983)
+or the diagonal of the scatter where D is large (see `scatter`). Two sets merge by
 
     scatter = scatter_1 + scatter_2 + (m_1 m_2 / m) delta delta^T,   delta = zeta_bar_2 - zeta_bar_1,
 
-and one is taken out of the other by the same formula read backwards. All sums are kept in
+and one is taken out of the other by the same formula solved for scatter_1. All sums are kept in
 double: latents of single precision add up without rounding, so removing restores them.
+
+Reference: Chan, Golub and LeVeque 1983, *Algorithms for computing the sample variance*.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from transflow.gaussians.scatter import Scatter, as_scatter, structure
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,9 @@ class Evidence:
 
     @classmethod
     def none(cls, dim: int, *, full: bool = False, device: torch.device | str = "cpu") -> Evidence:
-        """Return the evidence of no latent at all, which changes nothing it is added to."""
+        """Return the evidence of no latent, the neutral element of addition."""
         zeros = torch.zeros(dim, dtype=torch.float64, device=device)
-        scatter = zeros.new_zeros(dim, dim) if full else zeros.clone()  # no memory shared: a file has both
-        return cls(0, zeros, scatter)
+        return cls(0, zeros, structure(full).zeros(dim, device).tensor)
 
     @classmethod
     def of(cls, latents: Tensor, *, full: bool = False) -> Evidence:
@@ -68,9 +71,7 @@ class Evidence:
         z = latents.double()
         if not torch.isfinite(z).all():
             raise ValueError("Expected finite latents; got NaN or infinity.")
-        centred = z - z.mean(0)
-        scatter = centred.T @ centred if full else centred.square().sum(0)
-        return cls(len(z), z.sum(0), scatter)
+        return cls(len(z), z.sum(0), structure(full).of(z - z.mean(0)).tensor)
 
     @classmethod
     def stream(cls, batches: Iterable[Tensor], *, full: bool = False) -> Evidence:
@@ -99,9 +100,14 @@ class Evidence:
         return self.total / max(self.count, 1)
 
     @property
+    def structured_scatter(self) -> Scatter:
+        """The scatter with its algebra (see `scatter`)."""
+        return as_scatter(self.scatter)
+
+    @property
     def scatter_diagonal(self) -> Tensor:
         """The diagonal of the scatter, shape (D,), double."""
-        return self.scatter.diagonal() if self.full else self.scatter
+        return as_scatter(self.scatter).diagonal()
 
     @property
     def squared_radius(self) -> float:
@@ -113,43 +119,40 @@ class Evidence:
         if not self.count or not other.count:
             return other if not self.count else self
         count = self.count + other.count
-        between = self.count * other.count / count * self._square(other.mean - self.mean)
-        return Evidence(count, self.total + other.total, self.scatter + other.scatter + between)
+        weight = self.count * other.count / count
+        scatter = self.structured_scatter.plus(other.structured_scatter, weight, other.mean - self.mean)
+        return Evidence(count, self.total + other.total, scatter.tensor)
 
     def __sub__(self, other: Evidence) -> Evidence:
-        """Take out latents that were added before; the inverse of ``+`` up to rounding in double.
+        """Remove latents that were added before; the inverse of ``+`` up to rounding in double.
 
         Raises:
-            ValueError: more is taken out than is there, or what is taken out was never in.
+            ValueError: more latents are removed than there are, or some that were never added.
         """
         self._check(other)
         if not other.count:
             return self
         count = self.count - other.count
         if count < 0:
-            raise ValueError(f"Expected to take out at most {self.count} latents; got {other.count}.")
+            raise ValueError(f"Expected to remove at most {self.count} latents; got {other.count}.")
         rest = Evidence(count, self.total - other.total, self.scatter)
-        between = count * other.count / self.count * self._square(other.mean - rest.mean)
-        scatter = self.scatter - other.scatter - between
-        # What was in leaves no negative scatter, and nothing at all where it was the last; the
-        # slack is for latents encoded twice, which differ by single precision.
+        weight = count * other.count / self.count
+        scatter = self.structured_scatter.minus(other.structured_scatter, weight, other.mean - rest.mean)
+        # Latents that were added leave no negative scatter, and nothing at all where they were the
+        # last; the slack is for latents encoded twice, which differ by single precision.
         slack = 1e-4 * (self.scatter_diagonal + self.count * self.mean.square())
         slack = slack + slack.mean()
-        diagonal = scatter.diagonal() if self.full else scatter
-        if (-diagonal > slack).any() or (count == 0 and (rest.total.square() > slack).any()):
-            raise ValueError("Expected to take out latents that are part of this evidence; got some that never were.")
+        if (-scatter.diagonal() > slack).any() or (count == 0 and (rest.total.square() > slack).any()):
+            raise ValueError("Expected to remove latents that are in this evidence; got some that are not.")
         if count == 0:
             return Evidence.none(self.dim, full=self.full, device=self.total.device)
-        return Evidence(count, rest.total, scatter if self.full else scatter.clamp(min=0))
-
-    def _square(self, delta: Tensor) -> Tensor:
-        return torch.outer(delta, delta) if self.full else delta.square()
+        return Evidence(count, rest.total, scatter.clipped().tensor)
 
     def _check(self, other: Evidence) -> None:
         if not isinstance(other, Evidence):
             raise TypeError(f"Expected Evidence; got {type(other).__name__}.")
-        if (self.dim, self.full) != (other.dim, other.full):
+        mine, theirs = self.structured_scatter.structure, other.structured_scatter.structure
+        if (self.dim, mine) != (other.dim, theirs):
             raise ValueError(
-                f"Expected evidence of D = {self.dim}, {'full' if self.full else 'diagonal'} scatter; "
-                f"got D = {other.dim}, {'full' if other.full else 'diagonal'} scatter."
+                f"Expected evidence of D = {self.dim}, {mine} scatter; got D = {other.dim}, {theirs} scatter."
             )

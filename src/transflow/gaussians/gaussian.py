@@ -1,4 +1,4 @@
-"""Prior, posterior and predictive are one family: a Gaussian that can be conditioned.
+"""Prior, posterior and predictive as one family: a Gaussian that can be conditioned.
 
 With prior z ~ N(mu_0, Sigma_0), evidence zeta_i ~ N(z, Sigma), i = 1..m, mean zeta_bar:
 
@@ -6,9 +6,9 @@ With prior z ~ N(mu_0, Sigma_0), evidence zeta_i ~ N(z, Sigma), i = 1..m, mean z
                 mu_p    = Sigma_p (Sigma_0^-1 mu_0 + m Sigma^-1 zeta_bar)       (4)
     predictive  N(mu_p, Sigma_p + Sigma)                                   (10)(11)
 
-and with Sigma = lambda I, Sigma_0 = I, k = m / lambda:
+and with Sigma = lambda I, Sigma_0 = I, k = m / lambda, s = k / (k + 1) = m / (m + lambda):
 
-    mu_p = k zeta_bar / (k + 1),   Sigma_p = I / (k + 1)                    (7)(8)
+    mu_p = k zeta_bar / (k + 1) = s zeta_bar,   Sigma_p = I / (k + 1) = (1 - s) I     (7)(8)
 
 Reference: Gambardella, Baydin and Torr 2019, *Transflow Learning*, arXiv 1911.13270.
 """
@@ -20,10 +20,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, LowRankMultivariateNormal, kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
-from transflow.gaussians import covariance as cov
-from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank, FullCovariance
+from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank, as_covariance
 from transflow.gaussians.evidence import Evidence
 
 
@@ -33,7 +32,7 @@ class Gaussian:
 
     Attributes:
         mean: mu, shape (D,).
-        covariance: Sigma, structured or dense.
+        covariance: Sigma, of any structure (see `covariance`).
 
     >>> prior = Gaussian.standard(3)
     >>> evidence = Evidence.of(torch.ones(4, 3))
@@ -61,7 +60,7 @@ class Gaussian:
         """
         if mean.ndim != 1:
             raise ValueError(f"Expected a mean of shape (D,); got {tuple(mean.shape)}.")
-        return cls(mean.double(), cov.as_covariance(covariance, len(mean), factor, mean.device))
+        return cls(mean.double(), as_covariance(covariance, len(mean), factor, mean.device))
 
     @property
     def dim(self) -> int:
@@ -71,8 +70,7 @@ class Gaussian:
     @property
     def is_standard(self) -> bool:
         """Whether this is N(0, I)."""
-        c = self.covariance
-        return isinstance(c, DiagonalPlusLowRank) and c.is_scalar and c.diagonal.item() == 1 and not self.mean.any()
+        return self.covariance.is_identity and not self.mean.any()
 
     def condition(self, evidence: Evidence, noise: float | Tensor | Covariance) -> Gaussian:
         """Return the posterior of the latent mean given evidence, equations (3) and (4).
@@ -89,16 +87,20 @@ class Gaussian:
         sigma = self._noise(noise)
         if not evidence.count:
             return self
-        sigma_p = cov.condition_covariance(self.covariance, sigma, evidence.count)
+        sigma_p = self.covariance.condition(sigma, evidence.count)
         pull = evidence.count * sigma.solve(evidence.mean - self.mean)
         return Gaussian(self.mean + sigma_p.matvec(pull), sigma_p)
 
     def predictive(self, noise: float | Tensor | Covariance) -> Gaussian:
-        """Return the distribution of a new latent, ``N(mu, Sigma_p + Sigma)``, equations (10) and (11)."""
-        return Gaussian(self.mean, cov.add(self.covariance, self._noise(noise)))
+        """Return the distribution of a new latent, ``N(mu, Sigma_p + Sigma)``, equations (10) and (11).
+
+        Args:
+            noise: Sigma, as in `condition`.
+        """
+        return Gaussian(self.mean, self.covariance + self._noise(noise))
 
     def log_marginal(self, evidence: Evidence, noise: float | Tensor | Covariance) -> float:
-        """Return the log density of all the evidence together, the latent mean integrated out, in nats.
+        """Return the log density of all the evidence jointly, the latent mean integrated out, in nats.
 
         ``log p(zeta_1..m) = log N(zeta_bar; mu_0, Sigma_0 + Sigma/m) - D/2 log m
         - (m-1)/2 log |2 pi Sigma| - tr(Sigma^-1 scatter)/2``.
@@ -110,18 +112,11 @@ class Gaussian:
         m = evidence.count
         if m == 0:
             return 0.0
-        mean_part = Gaussian(self.mean, cov.add(self.covariance, sigma, 1.0, 1.0 / m)).log_prob(evidence.mean[None])
+        of_mean = Gaussian(self.mean, self.covariance + sigma.scaled(1 / m))
+        mean_part = of_mean.log_prob(evidence.mean[None])
         zero = sigma.distribution(torch.zeros_like(self.mean))
         log_norm = -zero.log_prob(torch.zeros_like(self.mean))  # log |2 pi Sigma| / 2
-        if isinstance(sigma, DiagonalPlusLowRank) and sigma.factor is None:
-            weighted = (evidence.scatter_diagonal / sigma.diagonal).sum()
-        elif evidence.full:
-            weighted = sigma.solve(evidence.scatter).trace()
-        else:
-            raise ValueError(
-                "Expected evidence with its full scatter for a noise with off-diagonal entries; "
-                "got the diagonal. Use Evidence.of(latents, full=True)."
-            )
+        weighted = evidence.structured_scatter.solved_trace(sigma)
         return (mean_part[0] - self.dim / 2 * math.log(m) - (m - 1) * log_norm - weighted / 2).item()
 
     def log_prob(self, latents: Tensor) -> Tensor:
@@ -135,14 +130,16 @@ class Gaussian:
     ) -> Tensor:
         """Return n latents, shape (n, D), single precision; the covariance is scaled by temperature squared.
 
-        They are drawn on the processor, or where the generator is, and moved to where the Gaussian is.
+        They are drawn on the generator's device, by default the CPU, and moved to the Gaussian's.
 
         Args:
-            n: how many.
+            n: number of samples.
             generator: a stream of random numbers to draw from.
             temperature: multiplies the standard deviation; 0 gives the mean.
-            seed: start of a stream of its own, where no generator is given; the same seed gives the same latents,
-                whatever the device.
+            seed: of a new generator, where none is given; the same seed gives the same latents on every device.
+
+        Raises:
+            ValueError: n or temperature is negative.
         """
         if n < 0 or int(n) != n:
             raise ValueError(f"Expected a number of samples of 0 or more; got {n}.")
@@ -161,12 +158,12 @@ class Gaussian:
         return (self.mean + temperature * self.covariance.colour(normal, low)).float()
 
     def kl(self, other: Gaussian) -> float:
-        """Return KL(self || other) in nats: how far this Gaussian moved away from the other."""
+        """Return the divergence KL(self || other) in nats."""
         if other.dim != self.dim:
             raise ValueError(f"Expected a Gaussian of D = {self.dim}; got D = {other.dim}.")
         p, q = self.distribution(), other.distribution()
         if type(p) is not type(q):
-            p, q = self._general(), other._general()
+            p, q = self.covariance.multivariate_normal(self.mean), other.covariance.multivariate_normal(other.mean)
         return kl_divergence(p, q).item()
 
     def distribution(self) -> Distribution:
@@ -177,16 +174,25 @@ class Gaussian:
         """Return the expected ``|z|^2 / D`` of a sample."""
         return ((self.mean.square().sum() + self.covariance.trace()) / self.dim).item()
 
-    def _general(self) -> Distribution:
-        """As a low-rank or dense normal, the two that torch knows the divergence between."""
-        c = self.covariance
-        if isinstance(c, FullCovariance) or c.factor is not None:
-            return self.distribution()
-        empty = self.mean.new_zeros(self.dim, 1)
-        return LowRankMultivariateNormal(self.mean, empty, c.diagonal.expand(self.dim), validate_args=False)
-
     def _noise(self, noise: float | Tensor | Covariance) -> Covariance:
-        sigma = cov.as_covariance(noise, self.dim, device=self.mean.device)
+        sigma = as_covariance(noise, self.dim, device=self.mean.device)
         if sigma.variances().device != self.mean.device:
             raise ValueError(f"Expected the noise on {self.mean.device}; got it elsewhere.")
         return sigma
+
+
+def shrinkage(count: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scalar case of (7)(8) and (10)(11), for the prior N(0, I) and the noise lambda I.
+
+    With ``s = m / (m + lambda)`` the posterior of the mean is ``N(s zeta_bar, (1 - s) I)`` and the predictive of a new
+    latent ``N(s zeta_bar, (1 - s + lambda) I)``.
+
+    Args:
+        count: m, of any shape.
+        lam: lambda, of a shape that broadcasts with it.
+
+    Returns:
+        s and the predictive variance ``1 - s + lambda``.
+    """
+    s = count / (count + lam)
+    return s, 1 - s + lam

@@ -1,9 +1,9 @@
-"""Ways from one Gaussian to another.
+"""Paths from one Gaussian to another.
 
-`interpolate` goes through the parameters, mean and covariance (the paper's Figure 3): every point on
-the way is itself a Gaussian, with samples as long as its neighbours'. `straight_lines` goes through two
-sets of samples on straight lines (the paper's Figure 4), which cut across the sphere where
-latents live: half way, independent samples are shorter by sqrt(2).
+`interpolate` goes through the parameters, mean and covariance (the paper's Figure 3): every point of
+the path is itself a Gaussian, with samples as long as its neighbours'. `straight_lines` connects two
+sets of samples by straight lines (the paper's Figure 4), which leave the sphere near which latents
+lie: halfway, independent samples are shorter by sqrt(2).
 
 Reference: Gambardella, Baydin and Torr 2019, section 3.4.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transflow.gaussians import covariance as cov
+from transflow.gaussians.covariance import weighted_sum
 from transflow.gaussians.gaussian import Gaussian
 
 
@@ -21,9 +21,9 @@ def interpolate(a: Gaussian, b: Gaussian, steps: int) -> list[Gaussian]:
     """Return ``N((1-t) mu_a + t mu_b, (1-t) Sigma_a + t Sigma_b)`` for t = 0 .. 1 in equal steps.
 
     Args:
-        a: where the way begins; the first of the list.
-        b: where it ends; the last of the list.
-        steps: how many Gaussians, both ends included, 2 or more.
+        a: the first of the list.
+        b: the last of the list.
+        steps: number of Gaussians, both ends included, 2 or more.
 
     >>> a, b = Gaussian.of(torch.zeros(2), 1.0), Gaussian.of(torch.ones(2), 3.0)
     >>> interpolate(a, b, 3)[1].mean.tolist(), interpolate(a, b, 3)[1].covariance.variances().tolist()
@@ -32,7 +32,8 @@ def interpolate(a: Gaussian, b: Gaussian, steps: int) -> list[Gaussian]:
     if a.dim != b.dim:
         raise ValueError(f"Expected two Gaussians of the same D; got {a.dim} and {b.dim}.")
     return [
-        Gaussian(torch.lerp(a.mean, b.mean, t), cov.add(a.covariance, b.covariance, 1 - t, t)) for t in _shares(steps)
+        Gaussian(torch.lerp(a.mean, b.mean, t), weighted_sum(a.covariance, b.covariance, 1 - t, t))
+        for t in _shares(steps)
     ]
 
 

@@ -1,14 +1,14 @@
-"""How much to trust the evidence: the noise lambda of the likelihood ``zeta_i ~ N(z, lambda I)``.
+"""The noise lambda of the likelihood ``zeta_i ~ N(z, lambda I)``: how closely samples keep to the evidence.
 
 With k = m / lambda and s = k / (1 + k), the posterior mean is ``s zeta_bar`` and its covariance
-``(1 - s) I``: s = 0 is the prior, s = 1 the plain mean of the evidence. Four ways to say it:
+``(1 - s) I``: s = 0 is the prior, s = 1 the plain mean of the evidence. It is given in one of four forms:
 
-    "0.5m"        lambda in units of m, as the paper does: s = 1 / (1 + 0.5), whatever m
+    "0.5m"        lambda in units of m, as in the paper: s = 1 / (1 + 0.5), whatever m
     12.5          lambda itself
     "typical"     samples as long as the model's pictures at temperature tau: with
                   r = |zeta_bar|^2 / D, the expected squared radius of a sample is
                   (r s^2 + 1 - s) D; setting it to tau^2 D gives s as the smaller root of
-                  r s^2 - s + 1 - tau^2 = 0.  "typical:0.7" says tau.
+                  r s^2 - s + 1 - tau^2 = 0.  "typical:0.7" sets tau.
     "evidence"    the lambda of greatest marginal likelihood of the evidence
 
 Reference for the first: Gambardella, Baydin and Torr 2019, section 3.3 (range 0.3m to 0.7m).
@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Union
+from typing import ClassVar, Union
 
 import numpy as np
 
@@ -29,7 +31,7 @@ from transflow.gaussians.gaussian import Gaussian
 TYPICAL_TAU = 0.6  # chosen by eye: at 0.7 colour and style of the evidence begin to fade, at 0.5 samples are bland
 SMALLEST = 0.3  # lambda / m below which "typical" does not go: the low end of the paper's range
 
-WAYS = 'a number above 0 ("12.5"), a number of m ("0.5m"), "typical", "typical:TAU" with 0 < TAU < 1, or "evidence"'
+FORMS = 'a number above 0 ("12.5"), a number of m ("0.5m"), "typical", "typical:TAU" with 0 < TAU < 1, or "evidence"'
 
 
 @dataclass(frozen=True)
@@ -37,83 +39,145 @@ class Noise:
     """A chosen noise.
 
     Attributes:
-        said: how it was asked for.
+        spec: the form in which it was given.
         value: lambda.
         per_count: lambda / m.
-        note: what the user should know about the choice; empty where nothing.
+        note: what the user should know about the choice; may be empty.
     """
 
-    said: str
+    spec: str
     value: float
     per_count: float
     note: str = ""
 
+    @property
+    def said(self) -> str:
+        """The old name of `spec`."""
+        warnings.warn("Noise.said is called Noise.spec now.", DeprecationWarning, stacklevel=2)
+        return self.spec
+
     def __str__(self) -> str:
-        return f"{self.said}: lambda = {self.value:.4g} = {self.per_count:.3g}m"
+        return f"{self.spec}: lambda = {self.value:.4g} = {self.per_count:.3g}m"
 
 
 NoiseSpec = Union[str, float]
+
+
+class NoiseRule(ABC):
+    """A rule that gives lambda for evidence: one of the four forms, parsed.
+
+    Attributes:
+        needs_standard_prior: whether it holds for the prior N(0, I) alone.
+    """
+
+    needs_standard_prior: ClassVar[bool] = False
+
+    @abstractmethod
+    def value(self, evidence: Evidence) -> tuple[float, str]:
+        """Return lambda for evidence of at least one latent, and a note on the choice.
+
+        Raises:
+            ValueError: there is no such lambda for this evidence.
+        """
+
+
+@dataclass(frozen=True)
+class PerCount(NoiseRule):
+    """lambda in units of m."""
+
+    share: float
+
+    def value(self, evidence: Evidence) -> tuple[float, str]:
+        """Return ``share m``."""
+        return self.share * evidence.count, ""
+
+
+@dataclass(frozen=True)
+class Fixed(NoiseRule):
+    """lambda itself."""
+
+    lam: float
+
+    def value(self, evidence: Evidence) -> tuple[float, str]:
+        """Return lambda."""
+        return self.lam, ""
+
+
+@dataclass(frozen=True)
+class Typical(NoiseRule):
+    """The lambda at which samples have the expected squared radius ``tau^2 D``."""
+
+    tau: float = TYPICAL_TAU
+    needs_standard_prior = True
+
+    def value(self, evidence: Evidence) -> tuple[float, str]:
+        """Return ``m (1 - s) / s`` with s from `typical_share`, and its note."""
+        s, note = typical_share(evidence.squared_radius, self.tau)
+        return evidence.count * (1 - s) / s, note
+
+
+@dataclass(frozen=True)
+class GreatestMarginal(NoiseRule):
+    """The lambda of greatest marginal likelihood."""
+
+    needs_standard_prior = True
+
+    def value(self, evidence: Evidence) -> tuple[float, str]:
+        """Return `greatest_marginal`."""
+        return greatest_marginal(evidence), ""
 
 
 def choose_noise(noise: NoiseSpec, evidence: Evidence, prior: Gaussian) -> Noise:
     """Return lambda for this evidence.
 
     Args:
-        noise: one of the four ways above.
+        noise: one of the four forms above.
         evidence: the latents' statistics, of at least one picture.
         prior: the model's latent distribution; "typical" and "evidence" need N(0, I).
 
     Raises:
-        ValueError: the noise is not one of the four ways, or cannot be found for this evidence.
+        ValueError: the noise has none of the four forms, or there is none for this evidence.
 
     >>> import torch
     >>> evidence = Evidence.of(torch.eye(4))
     >>> choose_noise("0.5m", evidence, Gaussian.standard(4)).value
     2.0
     """
-    kind, number = parse_noise(noise)
-    said = noise if isinstance(noise, str) else f"{noise:g}"
-    m = evidence.count
-    if m == 0:
+    rule = parse_noise(noise)
+    if evidence.count == 0:
         raise ValueError("Expected evidence of at least one picture; got none.")
-    if kind == "per count":
-        return Noise(said, number * m, number)
-    if kind == "lambda":
-        return Noise(said, number, number / m)
-    if not prior.is_standard:
-        raise ValueError(f'Expected a model whose prior is N(0, I) for the noise "{kind}"; say a number instead.')
-    note = ""
-    if kind == "typical":
-        s, note = typical_share(evidence.squared_radius, number)
-        value = m * (1 - s) / s
-    else:
-        value = greatest_marginal(evidence)
-    return Noise(said, value, value / m, note)
+    if rule.needs_standard_prior and not prior.is_standard:
+        raise ValueError(f'Expected a model whose prior is N(0, I) for the noise "{noise}"; give a number instead.')
+    value, note = rule.value(evidence)
+    return Noise(noise if isinstance(noise, str) else f"{noise:g}", value, value / evidence.count, note)
 
 
-def parse_noise(noise: NoiseSpec) -> tuple[str, float]:
-    """Return what kind of noise is asked for, and its number.
+def parse_noise(noise: NoiseSpec) -> NoiseRule:
+    """Return the rule that a noise stands for.
+
+    Raises:
+        ValueError: it has none of the four forms.
 
     >>> parse_noise("0.5m"), parse_noise("typical"), parse_noise(3)
-    (('per count', 0.5), ('typical', 0.6), ('lambda', 3.0))
+    (PerCount(share=0.5), Typical(tau=0.6), Fixed(lam=3.0))
     """
-    wrong = ValueError(f"Expected as noise {WAYS}; got {noise!r}.")
+    wrong = ValueError(f"Expected as noise {FORMS}; got {noise!r}.")
     if isinstance(noise, bool) or not isinstance(noise, (str, int, float, np.floating, np.integer)):
         raise wrong
     text = str(noise).strip().lower()
     if text == "evidence":
-        return "evidence", math.nan
+        return GreatestMarginal()
     name, colon, tau = text.partition(":")
     if name == "typical":
         number = _number(tau) if colon else TYPICAL_TAU
         if not 0 < number < 1:
             raise wrong
-        return "typical", number
+        return Typical(number)
     per_count = text.endswith("m")
     number = _number(text[:-1] if per_count else text)
     if not 0 < number < math.inf:
         raise wrong
-    return ("per count" if per_count else "lambda"), number
+    return PerCount(number) if per_count else Fixed(number)
 
 
 def _number(text: str) -> float:
@@ -137,12 +201,10 @@ def typical_share(r: float, tau: float = TYPICAL_TAU) -> tuple[float, str]:
     s = 2 * gap / (1 + math.sqrt(root)) if root >= 0 else 1 / (2 * r)
     if s > 1 / (1 + SMALLEST):
         s = 1 / (1 + SMALLEST)
-        return (
-            s,
-            f"lambda = {SMALLEST}m is used, since samples as short as tau = {tau:g} would all be alike (r = {r:.2f})",
-        )
+        note = f"lambda = {SMALLEST}m is used, since samples as short as tau = {tau:g} would all be alike (r = {r:.2f})"
+        return s, note
     if root < 0:
-        return s, f"no lambda makes samples as short as tau = {tau:g}, since the pictures are much alike (r = {r:.2f})"
+        return s, f"no lambda gives samples as short as tau = {tau:g}, since the pictures are much alike (r = {r:.2f})"
     return s, ""
 
 
@@ -162,7 +224,7 @@ def greatest_marginal(evidence: Evidence) -> float:
     if m < 2 or spread <= 1e-12 * m * dim * max(r, 1e-12):
         raise ValueError(
             'Expected at least two different pictures for the noise "evidence"; one, or copies of one, '
-            'do not show how much pictures differ. Say "0.5m" or "typical".'
+            'do not show how much pictures differ. Give "0.5m" or "typical".'
         )
     lam, plus = np.poly1d([1.0, 0.0]), np.poly1d([1.0, float(m)])
     cubic = (m - 1) * lam * plus**2 + lam**2 * plus - spread / dim * plus**2 - m * r * lam**2

@@ -168,6 +168,11 @@ class Sampler:
     steps: tuple[Step, ...]
     solver: Solver = field(default_factory=Solver)
 
+    @property
+    def evaluations(self) -> int:
+        """Of the network, to decode."""
+        return sum(step.evaluations for step in self.steps)
+
     def decode(self, noise: Tensor) -> Tensor:
         """Return pictures of noise, (B, ...) both; differentiable."""
         for step in self.steps if len(noise) else ():

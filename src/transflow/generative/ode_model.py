@@ -9,7 +9,6 @@ residual of the solver, and the density of pictures u in [0, 1]^D is that of the
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from math import prod
@@ -24,7 +23,6 @@ from transflow.generative.glow_fused import full_float32
 from transflow.generative.ode import Sampler, Solved
 from transflow.generative.ode_density import Density
 from transflow.pictures.pixels import PixelFormat
-from transflow.store import identity
 
 RANGE = PixelFormat(bits=8, low=-1.0, high=1.0)  # what diffusion and flow-matching networks see, but for half a bin
 
@@ -38,9 +36,8 @@ class OdeModel:
         network: holds the weights; in eval mode, and without gradients.
         shape: of a picture, (C, H, W).
         pixels: how the network sees pixels.
-        family: name of the kind of model; with `configuration` and the weights it is the model's identity.
-        configuration: what changes the map beside the weights, the time grid included, as plain values; None for a
-            network that is a plain function, whose identity is not known.
+        fingerprint: of the weights and of all that changes the map, time grid and pixel format included (see
+            `store.identity`); None for a network that is a plain function, whose identity is not known.
         card: what is known of the model; "notes" are sentences that a user must know.
         temperature: at which its samples are best left.
         exactness: the largest error of a round trip, black to white being 1: as measured, else ten times the largest
@@ -51,8 +48,7 @@ class OdeModel:
     network: nn.Module = field(repr=False)
     shape: tuple[int, int, int]
     pixels: PixelFormat = RANGE
-    family: str = "ode"
-    configuration: Mapping[str, Any] | None = None
+    fingerprint: str | None = None
     card: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
     exactness: float = 5e-5
@@ -89,15 +85,10 @@ class OdeModel:
     @property
     def lacks(self) -> dict[str, str]:
         """What the model has not, and why."""
-        return {} if self.fingerprint else {"fingerprint": "its network is a plain function, without weights to hash"}
-
-    @cached_property
-    def fingerprint(self) -> str | None:
-        """Identity of network, time grid and pixel format, 64 hexadecimal digits; None where it is not known."""
-        if self.configuration is None:
-            return None
-        weights = self.network.state_dict()
-        return identity.fingerprint(self.family, {**self.configuration, "pixels": self.pixels}, weights)
+        reasons = {"features": "a sampler has the activations of many evaluations, and none of them is the picture's"}
+        if self.fingerprint is None:
+            reasons["fingerprint"] = "its network is a plain function, without weights to hash"
+        return reasons
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Return latents, (B, D), of uint8 pictures (B, C, H, W).
@@ -112,6 +103,11 @@ class OdeModel:
     def encode_and_solved(self, pictures: Tensor) -> tuple[Tensor, Solved]:
         """Return latents, NaN for pictures that the sampler cannot give, and how well each picture was encoded."""
         return self.to_noise(self.pixels.centre(checked(pictures, self.shape).to(self.device)))
+
+    def evaluations(self, pictures: Tensor) -> tuple[float, float]:
+        """Return the mean number of evaluations of the network a picture, to encode and to decode."""
+        _, solved = self.encode_and_solved(pictures)
+        return solved.evaluations.double().mean().item(), float(self.sampler.evaluations)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return pictures, floats in [0, 1], (B, C, H, W), of latents (B, D)."""

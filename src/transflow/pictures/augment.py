@@ -1,6 +1,7 @@
 """More evidence from the same pictures: small affine maps, the same ones for every picture.
 
-A map moves a picture's points x (the picture spans [-1, 1]^2, aspect kept) by
+A map moves a picture's points x (a square picture spans [-1, 1]^2; of others, each shift is in units of half its side)
+by
 
     x  ->  R(angle) [[1, shear], [0, 1]] diag(e^(scale + aspect/2), e^(scale - aspect/2)) x + shift,
 
@@ -64,7 +65,11 @@ def affine(pictures: Tensor, count: int = COPIES, seed: int = 0, strength: float
     if pictures.ndim != 4 or pictures.dtype != torch.uint8:
         raise ValueError(f"Expected uint8 pictures (B, C, H, W); got {pictures.dtype}, {tuple(pictures.shape)}.")
     copies = [pictures]
-    for theta in maps(count, seed, strength)[1:].float():
+    thetas = maps(count, seed, strength).float()
+    ratio = pictures.shape[3] / pictures.shape[2]  # of units: a rotation must stay one
+    thetas[:, 0, 1] /= ratio
+    thetas[:, 1, 0] *= ratio
+    for theta in thetas[1:]:
         grid = F.affine_grid(theta.expand(len(pictures), 2, 3), list(pictures.shape), align_corners=False)
         moved = F.grid_sample(pictures.float(), grid, padding_mode="border", align_corners=False)
         copies.append(moved.round().clamp(0, 255).to(torch.uint8))

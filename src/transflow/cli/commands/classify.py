@@ -32,14 +32,14 @@ def run(options: argparse.Namespace) -> None:
     """Write the predictions; print what they come from, and the accuracy where the true classes are known."""
     from transflow.cli.inputs import files_of, load_model, on_bad
     from transflow.cli.output import Output
+    from transflow.estimators.classifier import check_rejection_rate
     from transflow.estimators.folders import classify
     from transflow.pictures import grids
 
     reads = [options.support, options.query, *files_of(options.model)]
     output = Output.file(options.output, reads, suffix=".csv")
     confusion = Output.picture(options.confusion, reads) if options.confusion else None
-    if not 0 < options.reject < 1:
-        raise ValueError(f"Expected a share to reject between 0 and 1; got {options.reject}.")
+    check_rejection_rate(options.reject)
     model = load_model(options, options.model)
     found = classify(
         model, options.support, options.query, noise=options.noise, augment=options.augment, on_bad=on_bad(options)

@@ -1,0 +1,89 @@
+"""What estimators of pictures share: a model given in one of several forms; inputs that are pictures or vectors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d, validate_data
+from torch import Tensor
+
+from transflow.base_model import BaseModel
+from transflow.conditioning.model import Model
+from transflow.estimators.features import Augment, encode_features
+from transflow.library.load import load
+from transflow.pictures.decode import read
+from transflow.store.files import PathLike
+from transflow.store.identity import digest
+
+
+class PictureEstimator(BaseEstimator):  # type: ignore[misc]
+    """An estimator of pictures, or of vectors where the model is None.
+
+    Attributes:
+        model: a parameter: a model, its name or file, an object with ``encode``, ``decode`` and ``prior``, or None.
+        cache: a parameter: a folder where encodings are kept, or None.
+    """
+
+    model: Any
+    cache: PathLike | None
+
+    def _model(self) -> BaseModel | None:
+        """The model that ``model`` stands for; loaded once."""
+        if self.model is None or isinstance(self.model, BaseModel):
+            return self.model
+        loaded = self.__dict__.get("_loaded")
+        if loaded is None or loaded[0] is not self.model:
+            found = load(self.model) if isinstance(self.model, (str, os.PathLike)) else Model(self.model)
+            self._loaded = loaded = (self.model, found)
+        return cast(BaseModel, loaded[1])
+
+    def _pictures_or_vectors(self, x: Any, *, reset: bool) -> Any:
+        """Pictures of the model's shape, uint8 (n, C, H, W), or finite vectors (n, D)."""
+        model = self._model()
+        if model is not None:
+            return read(x, model.shape).pixels
+        return np.asarray(validate_data(self, x, reset=reset, dtype=[np.float64, np.float32]))
+
+    def _standard_levels(self) -> tuple[int, ...] | None:
+        """Sizes of the levels of a model whose prior is N(0, I)."""
+        model = self._model()
+        return model.level_sizes if model is not None and model.prior.is_standard else None
+
+    def _encode(self, augment: Mapping[str, Augment], inputs: Any, strength: float = 1.0) -> dict[str, Tensor]:
+        """Sets of features of inputs and their copies, each (n, K, D); without a model, the vectors as they are."""
+        model = self._model()
+        if model is None:
+            return dict.fromkeys(augment, torch.from_numpy(np.array(inputs, order="C"))[:, None])
+        return encode_features(model, augment, inputs, strength, self.cache)
+
+    def _check_fitted(self, attribute: str) -> None:
+        if attribute not in self.__dict__:
+            raise NotFittedError(f"Expected a fitted {type(self).__name__}; call fit first.")
+
+
+def check_labels(y: Any) -> NDArray[Any]:
+    """Return labels as an array (n,).
+
+    Raises:
+        ValueError: one is NaN or None, or they are no classes.
+    """
+    flat = isinstance(y, (list, tuple, np.ndarray)) and np.ndim(y) == 1
+    if flat and any(label is None or label != label for label in y):  # NaN is not itself
+        raise ValueError("Expected a label for each example; got NaN or None.")
+    labels = column_or_1d(y, warn=True)
+    check_classification_targets(labels)
+    return np.asarray(labels)
+
+
+def digests_of(inputs: Sequence[Any]) -> list[str]:
+    """Return a digest of each picture's or vector's bytes."""
+    rows: Iterator[Any] = (row.numpy() if isinstance(row, Tensor) else row for row in inputs)
+    return [digest(np.ascontiguousarray(row)) for row in rows]

@@ -1,0 +1,48 @@
+"""Densities of a class: the paper's, one that integrates to 1, and leaving out that is refitting."""
+
+import math
+
+import pytest
+import torch
+
+from fewshot_data import examples, folds, latents
+from transflow import Evidence, Gaussian
+from transflow.fewshot.densities import Student, per_level, pooled, scaled_per_count, student
+
+
+@pytest.mark.parametrize("make", [pooled, per_level, student])
+def test_leaving_out_is_refitting(make):
+    rows, labels = latents(copies=1)
+    whole = examples(rows, labels, levels=(6, 2))
+    found = make(whole)
+    for out in folds(labels):
+        rest = torch.ones(len(rows), dtype=torch.bool)
+        rest[out] = False
+        less = examples(rows[rest], labels[rest], levels=(6, 2))
+        fresh = make(less)
+        if isinstance(fresh, Student):  # its pooled lambda is the prior of each class's and stays
+            fresh = Student.of(less.counts, less.means, less.scatter, found.lam)
+        torch.testing.assert_close(found.leave_one_out(whole, out, out), fresh.log_density(rows[out, 0]))
+
+
+def test_lambda_i_is_the_papers_predictive():
+    rows, labels = latents(copies=1)
+    found = scaled_per_count(examples(rows, labels), 0.5)
+    query = torch.randn(4, 8, dtype=torch.float64)
+    for c in range(3):
+        evidence = Evidence.of(rows[labels == c, 0])
+        lam = 0.5 * evidence.count
+        direct = Gaussian.standard(8).condition(evidence, lam).predictive(lam).log_prob(query)
+        torch.testing.assert_close(found.log_density(query)[:, c], direct - 4 * -math.log(2 * math.pi))
+    weights, offset = found.linear()
+    torch.testing.assert_close((query @ weights.T + offset).log_softmax(1), found.log_density(query).log_softmax(1))
+
+
+def test_student_is_a_density_that_integrates_to_one():
+    rows, labels = latents(copies=1, dim=1, classes=2)
+    found = student(examples(rows, labels, 2))
+    grid = torch.linspace(-400, 400, 400_001, dtype=torch.float64)[:, None]
+    density = (found.log_density(grid) - 0.5 * math.log(math.pi)).exp()
+    torch.testing.assert_close(
+        torch.trapezoid(density, grid[:, 0], dim=0), torch.ones(2, dtype=torch.float64), atol=1e-3, rtol=0
+    )

@@ -1,0 +1,55 @@
+"""One covariance for all classes: its density written out, leaving out that is refitting, classes of few examples."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fewshot_data import examples, few, folds, latents
+from transflow.fewshot.shared_covariance import shared
+
+
+def brute_shared(rows, labels, query, classes, rho, size):
+    """-N/2 of the squared distances by the covariance written out."""
+    means = torch.stack([rows[labels == c].flatten(0, 1).mean(0) for c in range(classes)])
+    x = (rows - means[labels][:, None]).flatten(0, 1)
+    inverse = torch.linalg.inv(x.T @ x + rho * torch.eye(x.shape[1], dtype=x.dtype))
+    gap = query - means
+    return -0.5 * size * ((gap @ inverse) * gap).sum(1)
+
+
+@pytest.mark.parametrize("dim", [8, 200])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_leaving_out_of_the_shared_covariance_is_refitting(dim, copies):
+    rows, labels = latents(dim=dim, copies=copies)
+    whole = examples(rows, labels)
+    found = replace(shared(whole, 0.5), spread=0.0)
+    x = (rows - whole.means[labels][:, None]).flatten(0, 1)
+    rho = 0.5 * x.square().sum().item() / dim
+    direct = [brute_shared(rows, labels, q, 3, rho, len(x)) for q in rows[:, 0]]
+    torch.testing.assert_close(found.log_density(rows[:, 0]), torch.stack(direct))
+    for out in folds(labels):
+        stay = torch.ones(len(rows), dtype=torch.bool)
+        stay[out] = False
+        means = torch.stack([rows[stay & (labels == c)].flatten(0, 1).mean(0) for c in range(3)])
+        parts = []
+        for i in out.tolist():  # the class's own scatter is without the example, every mean without one
+            rest = torch.arange(len(rows)) != i
+            own = [rows[rest & (labels == c)].flatten(0, 1).mean(0) for c in range(3)]
+            y = (rows - torch.stack(own)[labels][:, None])[rest].flatten(0, 1)
+            inverse = torch.linalg.inv(y.T @ y + rho * torch.eye(dim, dtype=y.dtype))
+            gap = rows[i, 0] - means
+            parts.append(-0.5 * len(x) * ((gap @ inverse) * gap).sum(1))
+        torch.testing.assert_close(found.leave_one_out(whole, out, out), torch.stack(parts), rtol=1e-7, atol=1e-6)
+
+
+def test_classes_of_few_examples_are_not_at_a_disadvantage():
+    g = torch.Generator().manual_seed(0)
+    rows = torch.randn(42, 1, 60, dtype=torch.float64, generator=g)
+    labels = torch.tensor([0] * 40 + [1] * 2)
+    rows[labels == 1] += 1.0
+    query = torch.randn(400, 60, dtype=torch.float64, generator=g)
+    query[200:] += 1.0
+    predicted = few(rows, labels, noise="shared")[0].ensemble.scores({"latents": query}).argmax(1)
+    assert (predicted[:200] == 0).double().mean() > 0.75
+    assert (predicted[200:] == 1).double().mean() > 0.75
