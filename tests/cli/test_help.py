@@ -11,7 +11,7 @@ from transflow import TrainConfig
 from transflow.cli import arguments
 from transflow.cli.commands import train
 from transflow.cli.parser import COMMANDS
-from transflow.fewshot.classifier import NAMED
+from transflow.fewshot.selection import LIKELIHOODS
 from transflow.gaussians.noise import parse_noise
 
 
@@ -30,7 +30,7 @@ def test_the_defaults_in_the_help_of_train_are_those_of_the_configuration():
 
 
 def test_the_lists_in_the_help_are_those_of_the_code():
-    assert set(re.findall(r'"([a-z]+)"', arguments.CLASS_NOISE)) == set(NAMED)
+    assert set(re.findall(r'"([a-z]+)"', arguments.CLASS_NOISE)) == set(LIKELIHOODS)
     for word in re.findall(r'"([a-z0-9.:]+)"', arguments.NOISE):
         parse_noise(word)
 
