@@ -25,9 +25,7 @@ WORLDS = {
 LEAVES = {"cli/commands": "cli/parser"}  # the files of a folder are imported by their table alone
 LONGEST = 300  # lines of a file
 LONG = {
-    "training/loop": 370,
-    "conditioning/model": 420,
-    "latents/stream": 375,
+    "training/loop": 344,
 }
 
 
