@@ -20,7 +20,7 @@ from transflow import load
 from transflow.generative.picture_model import PictureModel
 from transflow.library import names as hub
 from transflow.pictures import grids as figures
-from transflow.training.loop import held_out_bits, round_trip
+from transflow.training.output import held_out_bits, round_trip
 
 
 def extremes(shape: tuple[int, int, int], seed: int) -> dict[str, torch.Tensor]:

@@ -19,7 +19,7 @@ import transflow
 from transflow import TrainConfig
 from transflow.pictures import decode as data
 from transflow.store.files import write_bytes
-from transflow.training.loop import read_groups, split
+from transflow.training.data import read_groups, split
 
 
 def setting(seed: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.glow_fused import fuse
 from transflow.generative.picture_model import PictureModel
 from transflow.metrics import bits_per_dim
-from transflow.training.loop import round_trip
+from transflow.training.output import round_trip
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 

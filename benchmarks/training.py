@@ -23,9 +23,11 @@ import torch
 from common import setting, table, write_json
 from transflow import GlowConfig, TrainConfig, load
 from transflow.pictures import grids as figures
-from transflow.training.loop import loss_function, take_step
+from transflow.training.data import draw_batch
+from transflow.training.loop import take_step
+from transflow.training.losses import BatchLoss
 from transflow.training.ranks import Ranks
-from transflow.training.state import Run
+from transflow.training.state import TrainingState
 
 
 def normflows_glow(steps: int, levels: int, width: int) -> nf.MultiscaleFlow:
@@ -60,18 +62,18 @@ def main() -> None:
     base = TrainConfig(glow=glow, batch=a.batch, seed=a.seed, compile=False)
 
     def ours(precision: str = "float32", **changes: bool) -> Callable[[], float]:
-        run = Run(replace(base, **changes), device)
-        run.start(pixels[:256])
-        loss_of = loss_function(run, precision, Ranks())
+        run = TrainingState(replace(base, precision=precision, **changes), device)
+        run.initialise(pixels[:256])
+        loss_of = BatchLoss(run, Ranks())
         return lambda: take_step(run, pixels, loss_of, Ranks())
 
     torch.manual_seed(a.seed)
     theirs = normflows_glow(a.steps, 3, a.width).to(device)
     optimiser = torch.optim.Adamax(theirs.parameters(), lr=1e-3, weight_decay=1e-5)
-    batches = Run(base, device)
+    batches = TrainingState(base, device)
 
     def their_step() -> float:
-        x = batches.batch(pixels)
+        x = draw_batch(pixels, batches)
         batches.seen += a.batch
         optimiser.zero_grad()
         loss = theirs.forward_kld(x)

@@ -28,8 +28,9 @@ from transflow.generative.bijections import Coupling, squeeze
 from transflow.generative.glow import Glow
 from transflow.generative.glow_reversible import _back, _forth, reversible
 from transflow.pictures import grids as figures
-from transflow.training.loop import mean_nll
-from transflow.training.state import Run
+from transflow.training.data import draw_batch
+from transflow.training.losses import negative_log_likelihood
+from transflow.training.state import TrainingState
 
 MIB = 2**20
 
@@ -37,7 +38,7 @@ MIB = 2**20
 def gradients(flow: Glow, x: Tensor, precision: str) -> list[Tensor]:
     """Gradients of the training loss by each weight; nothing is left behind."""
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        loss = mean_nll(*flow(x))
+        loss = negative_log_likelihood(flow, x).mean()
     return list(torch.autograd.grad(loss, list(flow.parameters())))
 
 
@@ -104,13 +105,13 @@ def main() -> None:
     rows, content = [], []
     for depth in map(int, a.depths.split(",")):
         glow = GlowConfig(steps=(depth,) * 3, width=(a.width,) * 3)
-        run = Run(TrainConfig(glow=glow, batch=a.batch, seed=a.seed, warmup=a.train), device)
-        run.start(pixels)
+        run = TrainingState(TrainConfig(glow=glow, batch=a.batch, seed=a.seed, warmup=a.train), device)
+        run.initialise(pixels)
         for _ in range(a.train):
-            run.update(mean_nll(*run.flow(run.batch(pixels))))
+            run.update(negative_log_likelihood(run.flow, draw_batch(pixels, run)).mean())
             run.seen += a.batch
         run.optimiser.zero_grad(set_to_none=True)
-        x = run.batch(pixels)
+        x = draw_batch(pixels, run)
         flows = {"plain": run.flow, "reversible": reversible(run.flow)}
         state = sum(5 * p.numel() * p.element_size() for p in run.flow.parameters()) / MIB
         row: dict[str, float] = {"K": depth, "state_mib": state}

@@ -16,7 +16,7 @@ import torch
 from bundled import extremes
 from common import setting, table, write_json
 from transflow import load
-from transflow.estimators.folders import compare
+from transflow.conditioning.typicality import compare
 from transflow.pictures import decode as data
 
 

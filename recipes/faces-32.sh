@@ -6,6 +6,6 @@
 # PHOTOS is a tar or folder of photographs aligned by five landmarks so that the eyes are a quarter of the width apart
 # and centred at 45 % of the height; IDENTITIES a CSV of file name and identity: 13 % of the people are held out whole.
 # Three hours are for two processor cores; the same command goes on with a run that was stopped.
-begin="--steps 10,10,10 --width 128,192,256 --batch 32 --held-out 0.13 --learning-rate 8e-4 --strange 0.01"
+begin="--steps 10,10,10 --width 128,192,256 --batch 32 --held-out 0.13 --learning-rate 8e-4 --outliers 0.01"
 each="--minutes 181"
 . "$(dirname "$0")/train.sh"

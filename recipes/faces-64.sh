@@ -10,9 +10,9 @@
 # Sized for half an hour of one H100 in slices of ten minutes: each call trains for nine minutes by the clock, writes,
 # and stops; the same command goes on, until 24 minutes of training are done. Later words win, so on a processor:
 #
-#     recipes/faces-64.sh faces-64.tar faces-64.csv faces-64.safetensors --minutes 1440 --stop-after 60 --batch 32
+#     recipes/faces-64.sh faces-64.tar faces-64.csv faces-64.safetensors --minutes 1440 --stop-after 60 --batch 32 --device cpu
 #
 # and with eight GPUs: TRANSFLOW="torchrun --nproc_per_node 8 -m transflow" recipes/faces-64.sh ...
-begin="--size 64 --steps 16,16,16,12 --width 192,256,320,384 --batch 128 --held-out 0.13 --strange 0.01"
-each="--minutes 24 --stop-after 9"
+begin="--size 64 --steps 16,16,16,12 --width 192,256,320,384 --batch 128 --held-out 0.13 --outliers 0.01"
+each="--minutes 24 --stop-after 9 --device cuda"
 . "$(dirname "$0")/train.sh"

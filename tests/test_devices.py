@@ -1,13 +1,17 @@
 """Where a model computes: what is there, and, where there is a GPU, that it tells what the processor tells."""
 
+import inspect
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from transflow import Evidence, FewShotClassifier, GlowConfig, TrainConfig, load, train
+from transflow import Evidence, FewShotClassifier, GlowConfig, TrainConfig, devices, load, train
+from transflow.devices import full_float32
 from transflow.gaussians import covariance
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.interpolation import interpolate
-from transflow.generative.glow_fused import full_float32
 from transflow.library import load as library
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -21,6 +25,54 @@ def test_a_device_that_is_not_there_is_refused(model_file):
             load(model_file, device=name)
     with pytest.raises(ValueError, match=r"torch sees .* CUDA devices"):
         load(model_file, device="cuda:99")
+
+
+def test_the_default_is_the_same_to_load_and_to_train():
+    assert str(devices.find_device(None)) == devices.DEFAULT_DEVICE == "cpu"
+    parameters = [inspect.signature(function).parameters["device"].default for function in (load, train)]
+    assert all(devices.find_device(default) == devices.find_device(None) for default in parameters)
+
+
+def test_precisions_are_dtypes_by_name():
+    assert [devices.dtype_of(name) for name in devices.PRECISIONS] == [torch.float32, torch.bfloat16, torch.float64]
+    assert set(devices.TRAINING_PRECISIONS) - {"auto"} <= set(devices.PRECISIONS)
+    with pytest.raises(ValueError, match="Expected precision float32, bfloat16, float64; got int8"):
+        devices.dtype_of("int8")
+
+
+@pytest.mark.parametrize(("bfloat16", "amx"), [(False, False), (True, False), (False, True)])
+def test_the_precision_is_asked_of_the_processor(bfloat16, amx, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bfloat16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    before = torch.get_rng_state()
+    assert devices.faster_precision(torch.device("cpu")) == ("bfloat16" if bfloat16 or amx else "float32")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_the_precision_is_asked_of_the_gpu(capability, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert devices.faster_precision(torch.device("cuda")) == expected
+
+
+@pytest.mark.parametrize(("run", "rank", "expected"), [("", "", True), ("x", "0", True), ("x", "1", False)])
+def test_the_first_process_is_the_one_that_speaks(run, rank, expected, monkeypatch):
+    for name, value in (("TORCHELASTIC_RUN_ID", run), ("RANK", rank)):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    assert devices.is_first_process() == expected
+
+
+def test_a_fresh_seed_is_another_each_time_and_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    seeds = [devices.fresh_seed() for _ in range(4)]
+    assert len(set(seeds)) > 1
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_tables_are_read_without_torch():
+    code = "import sys, transflow.devices; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_convolutions_on_cuda_are_not_rounded():

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from transflow.library.load import load, load_posterior, models
     from transflow.library.wrap import wrap
     from transflow.showcase.demo import demo
+    from transflow.training.config import TrainConfig
     from transflow.training.loop import train
-    from transflow.training.state import TrainConfig
 
 _HOMES = {
     "Encoded": "transflow.latents.encoded",
@@ -41,7 +41,7 @@ _HOMES = {
     "Latents": "transflow.latents.folder",
     "Model": "transflow.conditioning.model",
     "Posterior": "transflow.conditioning.posterior",
-    "TrainConfig": "transflow.training.state",
+    "TrainConfig": "transflow.training.config",
     "demo": "transflow.showcase.demo",
     "load": "transflow.library.load",
     "load_posterior": "transflow.library.load",

@@ -41,10 +41,10 @@ def calibration_error(probabilities: Tensor, truth: Tensor, bins: int = 15) -> f
     >>> calibration_error(torch.tensor([[0.75, 0.25]] * 4), torch.tensor([0, 0, 0, 1]))    # right 3 times in 4
     0.0
     """
-    confidence, told = probabilities.double().max(1)
+    confidence, predicted = probabilities.double().max(1)
     if not len(confidence):
         raise ValueError("Expected at least one prediction; got none.")
-    right = (told == truth).double()
+    right = (predicted == truth).double()
     bin_of = (confidence * bins).long().clamp(max=bins - 1)
     gaps = torch.zeros(bins, dtype=torch.float64).index_add(0, bin_of, right - confidence)
     return gaps.abs().sum().item() / len(confidence)

@@ -182,6 +182,8 @@ def test_the_fingerprint_holds_weights_pixels_and_reference_pictures():
     assert autoencoder.adapt((net.encode, net.decode), SHAPE).fingerprint == sources[0].fingerprint
     loose = autoencoder.adapt((lambda x: x.flatten(1), lambda z: z), SHAPE)
     assert loose.fingerprint is None
+    with pytest.raises(pickle.PicklingError, match="<lambda> for encode"):
+        pickle.dumps(loose)
     assert "fingerprint" in loose.lacks
 
 

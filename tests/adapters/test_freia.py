@@ -156,6 +156,11 @@ def test_a_fresh_actnorm_is_refused_and_a_loaded_one_is_not():
 def test_a_residual_net_has_no_density():
     source = source_of("residual")
     assert "random" in source.lacks["score"]
+    start = framework.InputNode(D)
+    layer = framework.Node(start, modules.IResNetLayer, {})
+    net = framework.GraphINN([start, layer, framework.OutputNode(layer)])
+    layer.module.lipschitz_correction()
+    laws.obeys(adapt(net.eval(), SHAPE, pixels=SIGNED))
 
 
 def test_noise_on_frozen_permutations_is_found():

@@ -1,5 +1,6 @@
 """Two functions as a model: what they do and nothing else, with the latents made flat and standard normal."""
 
+import copy
 import math
 import pickle
 
@@ -124,6 +125,7 @@ def test_functions_that_do_not_pickle_say_so_in_a_line():
     source = functions.adapt(lambda x: rotate(x), turn_back, SHAPE, pixels=SIGNED)
     with pytest.raises(pickle.PicklingError, match=r"top of a module.*<lambda> for encode"):
         pickle.dumps(source)
+    assert copy.deepcopy(source) is source
 
 
 def test_the_posterior_is_that_of_the_pictures_themselves():
@@ -145,6 +147,17 @@ def test_density_is_of_pictures_in_the_unit_range():
     assert not hasattr(SOURCES["functions, levels"](), "encode_and_log_prob")
     assert "score" in SOURCES["functions, levels"]().lacks
     assert "score" not in source.lacks
+
+
+def test_functions_that_write_into_what_they_are_given_damage_nothing():
+    def encode(x):
+        return rotate(x.sub_(1).add_(1).mul_(2)) * 0.5 - 0.5 * (SHIFT @ ROTATION)
+
+    source = functions.adapt(encode, turn_back, SHAPE, pixels=SIGNED, log_prob=log_density)
+    for mine, theirs in zip(
+        source.encode_and_log_prob(pictures()), SOURCES["functions"]().encode_and_log_prob(pictures()), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=0)
 
 
 def test_levels_are_flattened_in_order_and_each_base_is_taken_out():

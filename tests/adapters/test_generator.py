@@ -12,6 +12,7 @@ from transflow.pictures.pixels import PixelFormat
 
 SHAPE, LATENT = (1, 16, 16), (8, 1, 1)
 QUICK = Search(starts=64, restarts=2, scout=10, steps=20, free=80)
+ROUGH = Search(starts=16, restarts=2, scout=2, steps=4, free=4)  # of little use, and quick
 
 
 class Small(nn.Module):
@@ -57,11 +58,13 @@ def styled(**options):
     return generator.adapt(net, SHAPE, **options)
 
 
-SOURCES = {
-    "generator": lambda: generator.adapt(random(Small), SHAPE, latent=LATENT, search=QUICK),
-    "generator, styles": styled,
-}
-EVERY = pytest.mark.parametrize("name", SOURCES)
+def plain(search=QUICK):
+    return generator.adapt(random(Small), SHAPE, latent=LATENT, search=search)
+
+
+SOURCES = {"generator": lambda: plain(ROUGH), "generator, styles": lambda: styled(search=ROUGH)}
+MAKERS = {"generator": plain, "generator, styles": styled}
+EVERY = pytest.mark.parametrize("name", MAKERS)
 
 
 def drawn(source, n=3, seed=7):
@@ -71,7 +74,7 @@ def drawn(source, n=3, seed=7):
 
 @EVERY
 def test_its_own_samples_are_found_again(name):
-    source = SOURCES[name]()
+    source = MAKERS[name]()
     z, x = drawn(source)
     found = source.invert(x)
     assert found.errors.max() < 1e-5
@@ -83,7 +86,7 @@ def test_its_own_samples_are_found_again(name):
 
 @EVERY
 def test_samples_of_eight_bits_are_found_to_their_rounding(name):
-    source = SOURCES[name]()
+    source = MAKERS[name]()
     z, x = drawn(source)
     pictures = (x * 255).round().to(torch.uint8)
     found = source.invert(pictures)
@@ -112,7 +115,7 @@ def test_a_latent_does_not_depend_on_neighbours_or_randomness_and_the_source_pic
 
 
 def test_what_it_cannot_make_is_found_nearly_and_the_error_says_so():
-    source = SOURCES["generator"]()
+    source = plain()
     x = drawn(source)[1]
     x[1] = (x[1] + 0.3 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     errors = source.invert(x).errors
@@ -121,24 +124,24 @@ def test_what_it_cannot_make_is_found_nearly_and_the_error_says_so():
 
 
 def test_the_prior_keeps_latents_short_until_it_is_switched_off():
-    source = SOURCES["generator"]()
+    source = plain()
     x = drawn(source)[1]
     found = {}
     for prior, near in ((0.0, 1.0), (0.1, 0.0), (0.1, 1.0)):
         search = Search(starts=64, restarts=2, scout=10, steps=40, free=80, prior=prior, near=near)
-        found[prior, near] = generator.adapt(random(Small), SHAPE, latent=LATENT, search=search).invert(x)
+        found[prior, near] = plain(search).invert(x)
     assert found[0.1, 0.0].latents.norm() < 0.95 * found[0.0, 1.0].latents.norm()
     assert found[0.1, 0.0].errors.min() > 1e-3
     assert found[0.1, 1.0].errors.max() < 1e-5
 
 
 def test_more_starts_are_nearer():
-    source = SOURCES["generator"]()
+    source = plain()
     x = drawn(source)[1]
     errors = []
     for starts in (1, 8, 512):
         search = Search(starts=starts, restarts=1, scout=0, steps=0, free=0)
-        errors.append(generator.adapt(random(Small), SHAPE, latent=LATENT, search=search).invert(x).errors)
+        errors.append(plain(search).invert(x).errors)
     assert (errors[2] <= errors[1]).all()
     assert (errors[1] <= errors[0]).all()
     assert errors[2].sum() < 0.8 * errors[0].sum()
@@ -146,7 +149,7 @@ def test_more_starts_are_nearer():
 
 def test_progress_is_reported():
     calls = []
-    source = SOURCES["generator"]()
+    source = plain()
     source.invert(drawn(source, 3)[1], lambda done, total: calls.append((done, total)))
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
@@ -177,10 +180,12 @@ def test_the_users_module_is_left_alone():
     loose.encode((drawn(loose, 1)[1] * 255).to(torch.uint8))
     assert torch.equal(weight.grad, torch.ones_like(weight))
     assert loose.fingerprint is None
+    with pytest.raises(pickle.PicklingError, match="<lambda> for generator"):
+        pickle.dumps(loose)
     assert "fingerprint" in loose.lacks
     known = generator.adapt(lambda z: module(z), SHAPE, latent=LATENT, search=QUICK, module=module)
     assert known.fingerprint == source.fingerprint
-    assert SOURCES["generator, styles"]().fingerprint != styled(style=random(Mapping, 2)).fingerprint
+    assert styled().fingerprint != styled(style=random(Mapping, 2)).fingerprint
 
 
 @pytest.mark.parametrize(

@@ -22,16 +22,18 @@ BASES = {
 }
 
 
-def glow(base="glow", classes=None, shape=LARGE, transform=None, split="channel", fresh=False):
-    """As normflows' own example of Glow builds it, two levels."""
+def glow(base="glow", classes=None, shape=LARGE, transform=None, split="channel", fresh=False, levels=2):
+    """As normflows' own example of Glow builds it."""
     channels, height, width = shape
     bases, merges, flows = [], [], []
-    for level in range(2):
-        blocks = [nf.flows.GlowBlock(channels * 2 ** (3 - level), 8, split_mode=split, scale=True) for _ in range(2)]
+    for level in range(levels):
+        wide = channels * 2 ** (levels + 1 - level)
+        blocks = [nf.flows.GlowBlock(wide, 8, split_mode=split, scale=True) for _ in range(2)]
         flows.append([*blocks, nf.flows.Squeeze()])
         if level:
             merges.append(nf.flows.Merge())
-        size = (channels * 2 ** (3 - level - bool(level)), height // 2 ** (2 - level), width // 2 ** (2 - level))
+        smaller = 2 ** (levels - level)
+        size = (wide // (1 + bool(level)), height // smaller, width // smaller)
         bases.append(BASES[base](size, classes))
     flow = nf.MultiscaleFlow(bases, flows, merges, transform=transform, class_cond=classes is not None)
     if not fresh:
@@ -131,6 +133,17 @@ def test_log_determinant_of_many_levels_is_autograds():
     assert measure.density_error(adapt(flow, (1, 8, 8))) < 1e-11
 
 
+def test_three_levels_are_in_order():
+    flow = moved(seeded(lambda: glow(shape=(1, 8, 8), base="diagonal", levels=3))).double()
+    source = adapt(flow, (1, 8, 8))
+    assert source.level_sizes == (32, 16, 16)
+    laws.obeys(source)
+    laws.density_is_the_librarys(source, lambda x: flow.log_prob(x, None))
+    z, _ = flow.inverse_and_log_det(source.pixels.centre(measure.pictures((1, 8, 8))).double())
+    parts = [((z[i] - q.loc) / q.log_scale.exp()).flatten(1) for i, q in enumerate(flow.q0)]
+    torch.testing.assert_close(source.encode(measure.pictures((1, 8, 8))), torch.cat(parts[::-1], 1).detach())
+
+
 def test_latents_are_finest_first():
     source = SOURCES["diagonal"]()
     eps = torch.zeros(1, 192)
@@ -202,7 +215,11 @@ def test_a_context_is_wanted_by_conditional_flows_alone():
 
 
 def test_a_residual_flow_has_no_density_and_draws_nothing():
-    source = adapt(seeded(lambda: layers(residual, residual)).eval(), SHAPE, pixels=SIGNED)
+    flow = seeded(lambda: layers(residual, residual)).eval()
+    source = adapt(flow, SHAPE, pixels=SIGNED)
+    x = measure.pictures(SHAPE)
+    theirs = flow.inverse(SIGNED.centre(x).flatten(1)).detach()  # the base is N(0, I)
+    torch.testing.assert_close(source.encode(x), theirs)
     laws.obeys(source, tolerance=2e-3, latent_tolerance=2e-3)  # its own inverse stops there
     assert "random" in source.lacks["score"]
     assert 1e-7 < source.exactness < 2e-3

@@ -166,7 +166,9 @@ def test_a_cache_hides_no_error():
     with pytest.raises(ValueError, match="whose decode undoes its encode"):
         adapt(hidden, SHAPE, pixels=SIGNED)
     assert hidden.transforms[0]._cache_size == 1  # the user's own is left as it was
-    laws.obeys(adapt(td.TransformedDistribution(normal(D), [tt.TanhTransform(cache_size=1)]), SHAPE, pixels=SIGNED))
+    source = adapt(td.TransformedDistribution(normal(D), [tt.TanhTransform(cache_size=1)]), SHAPE, pixels=SIGNED)
+    laws.obeys(source)
+    assert source.bijection.steps[0].transform._cached_x_y == (None, None)
 
 
 @pytest.mark.parametrize("kind", ["AbsTransform", "SoftmaxTransform"])

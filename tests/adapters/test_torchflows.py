@@ -116,8 +116,16 @@ def test_a_swapped_bijection_is_read_anew():
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
-def test_random_traces_give_no_density(name):
-    assert "random" in source_of(name).lacks["score"]
+def test_random_traces_give_no_density_and_the_same_probes_each_time(name):
+    source = source_of(name)
+    assert "random" in source.lacks["score"]
+    x = SIGNED.centre(measure.pictures(SHAPE))
+    found = []
+    for seed in range(2):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            found.append(source.bijection._run("forward", x)[1])
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("kind", ["InvertibleResNet", "ResFlow", "ProximalResFlow"])

@@ -42,7 +42,7 @@ BAD = {
     "nine bits": (["train", "GOOD", "-o", "x.safetensors", "--bits", "9"], "1 to 8 bits"),
     "no time": (["train", "GOOD", "-o", "x.safetensors", "--minutes", "nan"], "minutes above 0"),
     "time and epochs": (["train", "GOOD", "-o", "x.safetensors", "--minutes", "1", "--epochs", "1"], "not allowed"),
-    "a negative weight": (["train", "GOOD", "-o", "x.safetensors", "--strange", "-1"], "strange pictures of 0 or more"),
+    "a negative weight": (["train", "GOOD", "-o", "x.safetensors", "--strange", "-1"], "outliers of 0 or more"),
     "no epoch": (["train", "GOOD", "-o", "x.safetensors", "--epochs", "0"], "epochs above 0"),
     "no time at a time": (["train", "GOOD", "-o", "x.safetensors", "--stop-after", "0"], "more than 0 minutes"),
     "nothing held out": (["train", "GOOD", "-o", "x.safetensors", "--held-out", "0"], "between 0 and 1"),

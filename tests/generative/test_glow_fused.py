@@ -7,10 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from transflow import Glow, GlowConfig, load, load_posterior
+from helpers import shaken
+from transflow import Glow, GlowConfig, load
 from transflow.generative import glow_fused as inference
-from transflow.generative.bijections import Coupling
-from transflow.generative.glow_fused import FusedConv, FusedCoupling, fuse
+from transflow.generative.bijections import ChannelAffine, Coupling
+from transflow.generative.glow_fused import FusedAffine, FusedConv, FusedCoupling, FusedLevel, fuse
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 
@@ -21,6 +22,7 @@ FLOWS = {
     "additive, plain": {"size": 16, "steps": (1, 2, 1), "width": (8, 12, 16), "coupling": "additive"},
     "grey": {"channels": 1, "size": 8, "steps": (2, 1), "width": (8, 8)},
     "grey, one level": {"channels": 1, "size": 8, "steps": (2,), "width": (8,)},
+    "two channels, oblong": {"channels": 2, "size": 4, "picture_width": 8, "steps": (2, 1), "width": (8, 8)},
     "down to a pixel": {"channels": 1, "size": 2, "steps": (2,), "width": (8,)},
 }
 CLOSE = {torch.float32: 2e-5, torch.float64: 1e-11}
@@ -71,6 +73,9 @@ def test_it_is_the_same_flow(name, dtype, by_us, monkeypatch):
             torch.testing.assert_close(fast.inverse(z_fast), x, rtol=0, atol=10 * CLOSE[dtype])
             assert torch.equal(x, kept)
             assert torch.equal(z, kept_z)
+    there = by_us and dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    for conv in (module for module in fast.modules() if isinstance(module, FusedConv)):
+        assert (conv.operators is not None) == (conv.layout is not None) == there
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -120,6 +125,28 @@ def test_where_torch_has_no_fused_operators_there_are_none():
     assert inference.fused_operators("cuda", torch.float32) is None
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs a torch with oneDNN")
+def test_where_torch_has_fused_operators_they_are_found():
+    """They are no public interface: a torch that renames them would make every model slower without a word."""
+    assert inference.fused_operators("cpu", torch.float32) is not None
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_level_does_not_write_into_what_it_is_given(first):
+    """Though its couplings do: where one is the first to run, of a level or of its inverse, the level copies."""
+    coupling = FusedCoupling(shaken(lambda: Coupling(6, 8)), torch.float32)
+    affine = FusedAffine(shaken(lambda: ChannelAffine(6)))
+    level = FusedLevel([coupling, affine, coupling] if first else [affine, coupling, affine], 16)
+    x = torch.randn(2, 6, 4, 4).contiguous(memory_format=torch.channels_last)
+    kept = x.clone()
+    with torch.no_grad():
+        z, _ = level(x)
+        assert torch.equal(x, kept)
+        kept_z = z.clone()
+        torch.testing.assert_close(level.inverse(z), x, rtol=1e-4, atol=1e-4)
+        assert torch.equal(z, kept_z)
+
+
 @pytest.mark.parametrize("networks", [None, torch.bfloat16])
 def test_a_picture_does_not_see_its_batch(networks, monkeypatch):
     monkeypatch.setattr(inference, "SLICE", 2**14)  # many slices, and a smaller last one
@@ -128,7 +155,9 @@ def test_a_picture_does_not_see_its_batch(networks, monkeypatch):
     together, log_prob = model.encode_and_log_prob(x)
     alone = torch.cat([model.encode(one[None]) for one in x])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5 if networks is None else 0.05)
-    torch.testing.assert_close(log_prob[:5], model.log_prob(x[:5]), rtol=1e-5 if networks is None else 1e-2, atol=1e-3)
+    torch.testing.assert_close(
+        log_prob[:5], model.encode_and_log_prob(x[:5])[1], rtol=1e-5 if networks is None else 1e-2, atol=1e-3
+    )
     torch.testing.assert_close(
         model.decode(together)[3:4], model.decode(together[3:4]), rtol=0, atol=1e-4 if networks is None else 0.05
     )
@@ -179,23 +208,3 @@ def test_a_model_that_was_used_can_be_copied_and_pickled(model, pixels):
     expected = model.encode(pixels)
     for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(again.encode(pixels), expected)
-
-
-def test_a_posterior_is_opened_in_the_precision_it_was_made_in(model_file, pixels, tmp_path):
-    rounded = load(model_file, dtype=torch.bfloat16)
-    assert rounded.fingerprint == load(model_file).fingerprint
-    assert rounded.encode(pixels).dtype == torch.float32
-    rounded.condition(pixels).save(tmp_path / "p.safetensors")
-    again = load_posterior(tmp_path / "p.safetensors")
-    assert again.model.precision == "bfloat16"
-    left = again.remove(pixels[:6]).evidence
-    expected = rounded.condition(pixels[6:]).evidence
-    torch.testing.assert_close(left.total, expected.total, rtol=0, atol=1e-3)
-    other = load_posterior(tmp_path / "p.safetensors", load(model_file))
-    assert other.model.precision == "float32"
-    assert torch.equal(other.evidence.total, again.evidence.total)
-
-
-def test_other_dtypes_are_refused(model_file):
-    with pytest.raises(ValueError, match="Expected dtype float32, bfloat16 or float64; got"):
-        load(model_file, dtype=torch.float16)

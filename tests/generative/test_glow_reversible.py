@@ -11,7 +11,7 @@ from transflow import Glow, GlowConfig, train
 from transflow.generative.bijections import squeeze, unsqueeze
 from transflow.generative.glow_reversible import _back, _forth, reversible
 from transflow.pictures import decode as data
-from transflow.training.loop import mean_nll
+from transflow.training.losses import negative_log_likelihood, nll_per_dim
 
 KINDS = [(coupling, permutation) for coupling in ("affine", "additive") for permutation in ("lu", "plain")]
 
@@ -27,7 +27,7 @@ def pictures(dtype=torch.float32, n=4):
 def gradients(flow, x, weights):
     x = x.clone().requires_grad_()
     z, log_det = flow(x)
-    return (z, log_det), torch.autograd.grad(mean_nll(z, log_det), (x, *weights))
+    return (z, log_det), torch.autograd.grad(nll_per_dim(z, log_det).mean(), (x, *weights))
 
 
 @pytest.mark.parametrize(("coupling", "permutation"), KINDS)
@@ -96,7 +96,7 @@ def gradients_of_loss_made_inside_autocast(flow, weights):
     x = pictures().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         values = flow(x)
-        loss = mean_nll(*values)
+        loss = nll_per_dim(*values).mean()
     return values, torch.autograd.grad(loss, (x, *weights))
 
 
@@ -113,7 +113,7 @@ def test_what_is_kept_for_the_way_back_does_not_grow_with_depth(depth):
             return t
 
         with saved_tensors_hooks(pack, lambda t: t):
-            loss = mean_nll(*flow(pictures()))
+            loss = negative_log_likelihood(flow, pictures()).mean()
         return sum(held.values()), loss
 
     flow = glow(steps=(depth,), width=(8,))

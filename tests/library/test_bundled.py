@@ -11,7 +11,8 @@ from transflow.library import names as hub
 from transflow.pictures import decode as data
 from transflow.pictures import grids as figures
 from transflow.pictures.drawn import synthetic_pictures
-from transflow.training.loop import held_out_bits, read_groups, split
+from transflow.training.data import read_groups, split
+from transflow.training.output import held_out_bits
 
 PHOTOS = Path(os.environ.get("TRANSFLOW_PHOTOS", "nowhere"))  # a folder with the photographs of the card
 

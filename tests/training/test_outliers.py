@@ -1,6 +1,5 @@
-"""Strange pictures: in the range of others, the same for the same seed; and a flow that is shown them heeds it."""
+"""Outliers: in the range of other pictures, the same for the same seed; and a flow that is shown them heeds it."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -8,14 +7,15 @@ import torch
 
 from helpers import CONFIG
 from transflow import train
-from transflow.training.loop import each_nll
-from transflow.training.outliers import penalty, strange
-from transflow.training.state import Run
+from transflow.training.data import draw_outliers
+from transflow.training.losses import nll_per_dim
+from transflow.training.outliers import outlier_pictures
+from transflow.training.state import TrainingState
 
 
 def draw(n=16, channels=3, size=8, seed=0):
     photos = torch.linspace(-0.3, 0.3, n)[:, None, None, None].expand(n, channels, size, size).contiguous()
-    return photos, strange(photos, n, torch.Generator().manual_seed(seed))
+    return photos, outlier_pictures(photos, n, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 16)])
@@ -34,31 +34,16 @@ def test_they_are_pictures_in_range_of_four_kinds(channels, size):
         assert (grain - photo).mean().abs() < 3 * (grain - photo).std() / photo.numel() ** 0.5 + 0.05
 
 
-def test_the_penalty_grows_with_the_logarithm_and_leaves_the_likely_alone():
-    assert penalty(torch.tensor([-2.0, 0.0])) == 0
-    assert penalty(torch.tensor([12.5, 0.0])).item() == pytest.approx(math.log(13.5) / 2)
-    far = torch.tensor([1e30], requires_grad=True)
-    penalty(far).backward()
-    assert far.grad == 0
-
-
 def test_a_run_shows_them_and_heeds_the_penalty(folder, tmp_path):
-    """Strange pictures get less unlikely than without, and what is reported is the likelihood of the others."""
+    """Outliers get less unlikely than without, and what is reported is the likelihood of the others."""
     unlikely = {}
     for weight in (0.0, 1.0):
-        config = replace(CONFIG, strange=weight, epochs=60, interval=60)
+        config = replace(CONFIG, outliers=weight, epochs=60, interval=60)
         told = []
         model = train(folder, tmp_path / f"{weight}.safetensors", config, report=told.append)
-        odd = Run(config, torch.device("cpu")).strange(torch.zeros(8, 3, 8, 8))
+        odd = draw_outliers(torch.zeros(8, 3, 8, 8), TrainingState(config, torch.device("cpu")))
         assert len(odd) == (1 if weight else 0)
         with torch.no_grad():
-            unlikely[weight] = each_nll(*model.flow(draw(64)[1])).mean().item()
+            unlikely[weight] = nll_per_dim(*model.source.flow(draw(64)[1])).mean().item()
     assert unlikely[1.0] < 0.9 * unlikely[0.0]
     assert told[-1].bits_per_dim < 5
-
-
-def test_settings_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="strange pictures of 0 or more"):
-        replace(CONFIG, strange=-1.0)
-    with pytest.raises(ValueError, match="batches of 8 or more with strange pictures; got 4"):
-        replace(CONFIG, strange=0.01, batch=4)

@@ -14,9 +14,10 @@ from helpers import CONFIG
 from transflow import train
 from transflow.pictures import decode as data
 from transflow.store.container import header
-from transflow.training.loop import loss_function, take_step
-from transflow.training.ranks import Ranks, joined
-from transflow.training.state import Run
+from transflow.training.loop import take_step
+from transflow.training.losses import BatchLoss
+from transflow.training.ranks import Ranks, process_group
+from transflow.training.state import TrainingState
 
 STEPS = 10
 WORDS = ["--size", "8", "--steps", "2,2", "--width", "8,8", "--no-compile", "--interval", "0.01"]
@@ -31,10 +32,11 @@ def torchrun(processes, *words):
 def steps(folder, reversible, pause=None):
     """A few steps of a run by the processes there are; pause after so many to save and resume."""
     pixels = data.read(folder, (3, 8, 8)).pixels
-    with joined(torch.device("cpu")) as (ranks, where):
-        run = Run(replace(CONFIG, reversible=reversible, batch=16, strange=0.01, epochs=None, minutes=1e6), where)
-        run.start(pixels)
-        loss_of = loss_function(run, "float32", ranks)
+    with process_group(torch.device("cpu")) as (ranks, where):
+        changes = {"batch": 16, "outliers": 0.01, "epochs": None, "minutes": 1e6, "precision": "float32"}
+        run = TrainingState(replace(CONFIG, reversible=reversible, **changes), where)
+        run.initialise(pixels)
+        loss_of = BatchLoss(run, ranks)
         losses = [take_step(run, pixels, loss_of, ranks) for _ in range(STEPS)]
     return ranks, run, losses
 
@@ -80,7 +82,7 @@ def test_alone_nothing_is_shared():
     ranks, x = Ranks(), torch.arange(6.0, requires_grad=True)
     assert torch.equal(ranks.share(x), x)
     assert ranks.mean(x) is x
-    assert ranks.told(1.5, 2) == [1.5, 2]
+    assert ranks.broadcast(1.5, 2) == [1.5, 2]
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from transflow.adapters import measure, modules
-from transflow.adapters.calls import Functions, still_functions
-from transflow.adapters.flow import HIDDEN, UNIT, FlowSource, of_shape
+from transflow.adapters.calls import CallingSource, Functions, still_functions
+from transflow.adapters.flow import HIDDEN, UNIT, of_shape
 from transflow.adapters.whiten import Diagonal, flatten
 from transflow.gaussians.gaussian import Gaussian
 from transflow.pictures.pixels import PixelFormat
@@ -78,7 +78,7 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class AutoencoderSource(FlowSource):
+class AutoencoderSource(CallingSource):
     """An autoencoder without a variance.
 
     Attributes:
@@ -93,6 +93,13 @@ class AutoencoderSource(FlowSource):
     def prior(self) -> Gaussian:
         """The Gaussian fitted to reference pictures, or N(0, I), which is then assumed."""
         return super().prior if self.fitted is None else self.fitted
+
+    @property
+    def called(self) -> dict[str, Any]:
+        """What is called, by its role."""
+        encoder = self.bijection.encode
+        assert isinstance(encoder, Moments)
+        return {"encode": encoder.encode, "decode": self.bijection.decode}
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from transflow.adapters import measure
 from transflow.adapters.diffusers_steps import changed
+from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
-from transflow.generative.glow_fused import full_float32
 from transflow.generative.ode import Solved
 from transflow.generative.ode_model import RANGE, OdeModel, check_latents, checked, like
 from transflow.pictures.pixels import PixelFormat

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from transflow.adapters import modules
+from transflow.adapters.flow import FlowSource, Shape
 from transflow.adapters.whiten import flatten, shapes, split
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,31 @@ class Functions:
     def _turned(self, found: Sequence[int]) -> bool:
         """Whether pictures have their axes in another order."""
         return len(found) == 3 and tuple(found) != self.shape
+
+
+@dataclass(frozen=True)
+class CallingSource(FlowSource):
+    """A source that calls what a user gives. It pickles if that does, and says in one line if not."""
+
+    @property
+    def called(self) -> dict[str, Any]:
+        """What is called, by its role."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Refuse functions that no other process can find: lambdas, and those inside others."""
+        for role, function in self.called.items():
+            name = getattr(function, "__qualname__", "")
+            if "<lambda>" in name or "<locals>" in name:
+                raise pickle.PicklingError(
+                    f"Expected functions defined at the top of a module, which pickle; got {name} for {role}. "
+                    "Move it there."
+                )
+        return dict(vars(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return itself: it does not change."""
+        return self
 
 
 def still_functions(functions: Sequence[Any], module: Any = None) -> tuple[list[Any], Any, Tensor]:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
-from transflow.generative.glow_fused import full_float32
 from transflow.pictures.pixels import PixelFormat
 
 

@@ -3,7 +3,7 @@
     source = load("glow.pt", shape=(3, 64, 64))
 
 What a file does not say, and the shapes of its weights do not either, is an option: the shape of a picture, how pixels
-become floats, a class, a kind of coupling. What is asked for and missing is said in one line.
+become floats, a class, a kind of coupling. What is missing is asked for in one line.
 """
 
 from __future__ import annotations

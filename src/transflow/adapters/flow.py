@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from transflow.adapters.whiten import Base
+from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
-from transflow.generative.glow_fused import full_float32
 from transflow.pictures.pixels import PixelFormat
 
 UNIT = PixelFormat(bits=8, low=0.0, high=1.0)
@@ -71,11 +71,11 @@ class FlowSource:
         exactness: largest error of decode(encode(x)) in units of the pixel range; None where not measured.
     """
 
-    bijection: Bijection
-    base: Base
+    bijection: Bijection = field(repr=False)
+    base: Base = field(repr=False)
     shape: Shape
     pixels: PixelFormat
-    like: Tensor
+    like: Tensor = field(repr=False)
     fingerprint: str | None
     card: dict[str, Any]
     lacks: Mapping[str, str] = field(default_factory=lambda: {"score": NO_DENSITY, "features": HIDDEN})

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,28 +23,22 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from transflow.adapters import measure, modules
-from transflow.adapters.calls import Functions, still_functions
-from transflow.adapters.flow import HIDDEN, UNIT, FlowSource, of_shape
+from transflow.adapters.calls import CallingSource, Functions, still_functions
+from transflow.adapters.flow import HIDDEN, UNIT, of_shape
 from transflow.adapters.whiten import Base, Diagonal, Levels, base_of
 from transflow.pictures.pixels import PixelFormat
 
 
 @dataclass(frozen=True)
-class FunctionSource(FlowSource):
+class FunctionSource(CallingSource):
     """Two functions as a source; it pickles if they do."""
 
     bijection: Functions
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Refuse functions that no other process can find, in one line."""
-        for role in ("encode", "decode", "density"):
-            name = getattr(getattr(self.bijection, role), "__qualname__", "")
-            if "<lambda>" in name or "<locals>" in name:
-                raise pickle.PicklingError(
-                    f"Expected functions defined at the top of a module, which pickle; got {name} for {role}. "
-                    "Move it there."
-                )
-        return dict(vars(self))
+    @property
+    def called(self) -> dict[str, Any]:
+        """What is called, by its role."""
+        return {"encode": self.bijection.encode, "decode": self.bijection.decode, "log_prob": self.bijection.density}
 
 
 @dataclass(frozen=True)

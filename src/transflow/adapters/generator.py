@@ -22,11 +22,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from transflow.adapters import measure, modules
-from transflow.adapters.calls import still_functions
-from transflow.adapters.flow import HIDDEN, FlowSource, of_shape
+from transflow.adapters.calls import CallingSource, still_functions
+from transflow.adapters.flow import HIDDEN, of_shape
 from transflow.adapters.latent_search import Inversion, Report, Search, invert
 from transflow.adapters.whiten import Base, Dense, Diagonal
-from transflow.generative.glow_fused import full_float32
+from transflow.devices import full_float32
 from transflow.pictures.pixels import PixelFormat
 
 SIGNED = PixelFormat(bits=8, low=-1.0, high=1.0, ends=True)  # a tanh at the end, as most have
@@ -71,7 +71,7 @@ class Decoder:
 
 
 @dataclass(frozen=True)
-class GeneratorSource(FlowSource):
+class GeneratorSource(CallingSource):
     """A generator whose `encode` is a search.
 
     Attributes:
@@ -80,6 +80,11 @@ class GeneratorSource(FlowSource):
 
     bijection: Decoder
     search: Search = field(default_factory=Search)
+
+    @property
+    def called(self) -> dict[str, Any]:
+        """What is called, by its role."""
+        return {"generator": self.bijection.generator}
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return eps (B, D) of floats x (B, C, H, W), by search."""

@@ -51,7 +51,7 @@ class Search:
     steps: int = 100
     free: int = 200
     prior: float = 1e-3
-    near: float = 0.03
+    near: float = 0.05
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@
                   where latents are N(0, I)
     density       log |det| against an autograd Jacobian
     temperature   the one at which samples are most like the photographs, by a Fréchet distance of small pictures
-    few-shot      share of scikit-learn's digits told rightly from ten examples a class, of latents alone
+    few-shot      share of scikit-learn's digits classified correctly from ten examples a class, of latents alone
 
 Without photographs the model's own samples stand for them, and no temperature is recommended.
 """
@@ -78,7 +78,7 @@ class Check:
         distances: Fréchet distance at each temperature.
         broken: share of samples with values far beyond the range at T = 1, where the model shows them.
         notes: what its user must know.
-        few_shot: share of digits told rightly; None where it was not measured.
+        few_shot: share of digits classified correctly; None where it was not measured.
     """
 
     name: str

@@ -11,6 +11,7 @@ Reference: Hinton 2002, *Training products of experts by minimizing contrastive 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,12 @@ class Candidate:
     temperature: float = 1.0
     log_prob: float = math.nan
     accuracy: float = math.nan
+
+    @property
+    def view(self) -> str:
+        """The old name of `features`."""
+        warnings.warn("Candidate.view is Candidate.features now.", DeprecationWarning, stacklevel=2)
+        return self.features
 
     def __str__(self) -> str:
         return f"{self.likelihood} on {self.features}: {_scores(self.log_prob, self.accuracy)}"

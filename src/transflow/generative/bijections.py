@@ -10,7 +10,7 @@ References: Dinh et al. 2017 (Real NVP), Kingma and Dhariwal 2018 (Glow, arXiv 1
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -108,6 +108,16 @@ class ChannelAffine(nn.Module):
         return F.conv2d(z - b[:, None, None], inverse[:, :, None, None])
 
 
+class CouplingNet(Protocol):
+    """What a coupling's network does, in training or fused."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the numbers that scale and shift are made of, (B, outputs, H, W)."""
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return what the last layer gets, (B, width, H, W)."""
+
+
 class ConvNet(nn.Sequential):
     """3x3, 1x1, 3x3 convolutions with ReLUs; the last starts at zero, so a coupling starts as identity."""
 
@@ -123,8 +133,14 @@ class ConvNet(nn.Sequential):
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return what the last layer gets: activations of 0 or more, (B, width, H, W)."""
+        for layer in list(self)[:-1]:
+            x = layer(x)
+        return x
 
-class Coupling(nn.Module):
+
+class BaseCoupling(nn.Module):
     """Change the second half of the channels by a function of the first: ``z_b = exp(s) (x_b + t)``.
 
     ``(s, t) = net(x_a)``; for the additive kind ``s = 0``. Pictures that are nothing like the
@@ -132,18 +148,22 @@ class Coupling(nn.Module):
     log-scale is bounded softly and cut at ``+-STEEPEST``, and the network sees ``x_a`` clamped to
     ``+-REACH``: hardly any number in a photograph reaches either. Both directions see the same
     ``x_a``, so the inverse stays exact.
+
+    Args:
+        halves: channels of x_a and x_b.
+        affine: whether there is a scale beside the shift.
+        net: a module; from x_a to s and t, or to t alone.
     """
 
     REACH = 2.0
     STEEPEST = 1.5
 
-    def __init__(self, channels: int, width: int, kind: CouplingKind = "affine") -> None:
+    net: CouplingNet
+
+    def __init__(self, halves: tuple[int, int], affine: bool, net: CouplingNet) -> None:
         super().__init__()
-        self.affine = kind == "affine"
-        a = channels // 2
-        b = channels - a
-        self.halves = (a, b)
-        self.net = ConvNet(a, width, 2 * b if self.affine else b)
+        self.halves, self.affine = halves, affine
+        self.net = net
 
     def scale_and_shift(self, x_a: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log-scale s and the shift t for the second half, each of its shape."""
@@ -154,11 +174,8 @@ class Coupling(nn.Module):
         return soft_bound(s).clamp(-self.STEEPEST, self.STEEPEST), t
 
     def hidden(self, x: Tensor) -> Tensor:
-        """Return what the network's last layer sees of x: activations of 0 or more, (B, width, H, W)."""
-        x = x[:, : self.halves[0]].clamp(-self.REACH, self.REACH)
-        for layer in list(self.net)[:-1]:
-            x = layer(x)
-        return x
+        """Return the hidden activations of the network's last layer: numbers of 0 or more, (B, width, H, W)."""
+        return self.net.hidden(x[:, : self.halves[0]].clamp(-self.REACH, self.REACH))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, (B,), in nats."""
@@ -171,3 +188,20 @@ class Coupling(nn.Module):
         z_a, z_b = z.split(self.halves, 1)
         s, t = self.scale_and_shift(z_a)
         return torch.cat([z_a, z_b * (-s).exp() - t], 1)
+
+
+class Coupling(BaseCoupling):
+    """A coupling in training: its network is a `ConvNet`.
+
+    Args:
+        channels: of its input; the first half, rounded down, stays.
+        width: hidden channels of the network.
+        kind: ``"affine"`` or ``"additive"``.
+    """
+
+    net: ConvNet
+
+    def __init__(self, channels: int, width: int, kind: CouplingKind = "affine") -> None:
+        a, affine = channels // 2, kind == "affine"
+        b = channels - a
+        super().__init__((a, b), affine, ConvNet(a, width, 2 * b if affine else b))

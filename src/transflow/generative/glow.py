@@ -13,7 +13,7 @@ arXiv 1807.03039.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.generative.bijections import (
+    BaseCoupling,
     ChannelAffine,
     Coupling,
     CouplingKind,
@@ -37,12 +38,13 @@ class GlowConfig:
     """The architecture of a Glow.
 
     Attributes:
-        channels: picture channels C, 1 or 3.
-        size: picture height and width in pixels, a multiple of ``2 ** levels``.
+        channels: picture channels C.
+        size: picture height in pixels, and its width but for ``picture_width``; a multiple of ``2 ** levels``.
         steps: steps K of each level, finest level first; its length is the number of levels L.
         width: hidden channels of the coupling networks, of each level.
         coupling: ``"affine"`` or ``"additive"``.
         permutation: 1x1 convolution kept as ``"lu"`` or ``"plain"``.
+        picture_width: in pixels, of pictures that are not square; likewise.
     """
 
     channels: int = 3
@@ -51,6 +53,7 @@ class GlowConfig:
     width: tuple[int, ...] = (128, 128, 128)
     coupling: CouplingKind = "affine"
     permutation: PermutationKind = "lu"
+    picture_width: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
@@ -58,13 +61,19 @@ class GlowConfig:
         levels = len(self.steps)
         if levels < 1 or len(self.width) != levels:
             raise ValueError(f"Expected one width per level of steps; got steps={self.steps}, width={self.width}.")
-        if self.size % 2**levels or self.size < 2**levels:
-            raise ValueError(f"Expected a size that {levels} squeezes can halve; got {self.size}.")
-        if self.channels not in (1, 3):
-            raise ValueError(f"Expected 1 or 3 channels; got {self.channels}.")
+        for pixels in self.shape[1:]:
+            if pixels % 2**levels or pixels < 2**levels:
+                raise ValueError(f"Expected a size that {levels} squeezes can halve; got {pixels}.")
+        if self.channels < 1:
+            raise ValueError(f"Expected 1 channel or more; got {self.channels}.")
         for name, ways in (("coupling", get_args(CouplingKind)), ("permutation", get_args(PermutationKind))):
             if getattr(self, name) not in ways:
                 raise ValueError(f"Expected {name} {' or '.join(ways)}; got {getattr(self, name)}.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        return self.channels, self.size, self.size if self.picture_width is None else self.picture_width
 
 
 class TopPrior(nn.Module):
@@ -85,18 +94,20 @@ class TopPrior(nn.Module):
         return eps * (-soft_bound(self.log_scale)).exp() - self.shift
 
 
-Watch = Callable[[nn.Module, Tensor], None]  # is shown each layer and what comes to it
-
-
 class Cascade(nn.ModuleList):
     """Bijections one after the other; log-determinants add."""
 
-    def forward(self, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, (B,), in nats."""
-        log_det = x.new_zeros(len(x))
-        for layer in self:
-            if watch:
-                watch(layer, x)
+        return self.run(self, *self.begin(x))
+
+    def begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the input as the layers take it, and the log-determinant to start from, (B,)."""
+        return x, x.new_zeros(len(x))
+
+    def run(self, layers: Iterable[nn.Module], x: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the output of some of the layers, and the log-determinant so far with theirs added."""
+        for layer in layers:
             x, change = layer(x)
             log_det = log_det + change
         return x, log_det
@@ -125,43 +136,53 @@ class Glow(nn.Module):
         self.config = config
         self.levels = nn.ModuleList()
         self.shapes: list[tuple[int, int, int]] = []  # of what leaves at each level
-        channels, size = config.channels, config.size
-        for i, (steps, width) in enumerate(zip(config.steps, config.width, strict=True)):
-            channels, size = 4 * channels, size // 2
+        channels, height, width = config.shape
+        for i, (steps, hidden) in enumerate(zip(config.steps, config.width, strict=True)):
+            channels, height, width = 4 * channels, height // 2, width // 2
             layers: list[nn.Module] = []
             for _ in range(steps):
                 layers.append(ChannelAffine(channels, config.permutation))
-                layers.append(Coupling(channels, width, config.coupling))
+                layers.append(Coupling(channels, hidden, config.coupling))
             if i + 1 < len(config.steps):
-                layers.append(Coupling(channels, width))
+                layers.append(Coupling(channels, hidden))
                 channels //= 2
             else:
-                layers.append(TopPrior((channels, size, size)))
-            self.shapes.append((channels, size, size))
+                layers.append(TopPrior((channels, height, width)))
+            self.shapes.append((channels, height, width))
             self.levels.append(Cascade(layers))
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a picture."""
-        return self.config.channels, self.config.size, self.config.size
+        return self.config.shape
 
     @property
     def level_sizes(self) -> tuple[int, ...]:
         """How many of the D latents each level holds, finest first."""
         return tuple(math.prod(shape) for shape in self.shapes)
 
+    @property
+    def _finest(self) -> Cascade:
+        level = self.levels[0]
+        assert isinstance(level, Cascade)
+        return level
+
     def _cascades(self) -> Iterator[tuple[Cascade, bool]]:
         for i, level in enumerate(self.levels):
             assert isinstance(level, Cascade)
             yield level, i + 1 == len(self.levels)
 
-    def forward(self, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return latents ``z``, (B, D), and ``log |det dz/dx|``, (B,), in nats."""
-        log_det = x.new_zeros(len(x))
+        return self._from_finest(*self._finest(squeeze(x)))
+
+    def _from_finest(self, x: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor]:
+        """Return latents and the log-determinant, given what the finest level returns."""
         parts = []
-        for cascade, top in self._cascades():
-            x, change = cascade(squeeze(x), watch)
-            log_det = log_det + change
+        for i, (cascade, top) in enumerate(self._cascades()):
+            if i:
+                x, change = cascade(squeeze(x))
+                log_det = log_det + change
             if not top:
                 x, z = x.chunk(2, 1)
                 parts.append(z.flatten(1))
@@ -186,34 +207,30 @@ class Glow(nn.Module):
         return made
 
     def features(self, x: Tensor) -> Tensor:
-        """Return what the finest level's last two couplings see in pictures, shape (B, F).
+        """Return pooled hidden activations of the last two couplings of the finest level, shape (B, F).
 
-        Averages of their networks' hidden activations in 4 x 4 parts of the picture; the square root
-        of each, since activations of 0 or more spread the more the larger they are.
+        Averages in 4 x 4 parts of the picture; the square root of each, since activations of 0 or more spread
+        the more the larger they are.
         """
-        *_, last = watched = self._watched()
-        x, seen = squeeze(x), []
-        for layer in next(self._cascades())[0]:
-            if layer in watched:
-                seen.append(_seen(layer, x))
-            if layer is last:
-                break
-            x = layer(x)[0]
-        return torch.cat(seen, 1)
+        found, *_ = self._to_features(x)
+        return found
 
     def forward_and_features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return what `forward` and `features` give, of one pass."""
-        watched, seen = self._watched(), []
+        found, rest, x, log_det = self._to_features(x)
+        return *self._from_finest(*self._finest.run(rest, x, log_det)), found
 
-        def watch(layer: nn.Module, x: Tensor) -> None:
-            if layer in watched:
-                seen.append(_seen(layer, x))
-
-        z, log_det = self(x, watch)
-        return z, log_det, torch.cat(seen, 1)
-
-    def _watched(self) -> Sequence[nn.Module]:
-        return [layer for layer in next(self._cascades())[0] if isinstance(layer, Coupling)][-2:]
+    def _to_features(self, x: Tensor) -> tuple[Tensor, Sequence[nn.Module], Tensor, Tensor]:
+        """Return the features; and the finest level's layers that are left, their input, and the log-determinant."""
+        finest = self._finest
+        layers = list(finest)
+        seen, done = [], 0
+        x, log_det = finest.begin(squeeze(x))
+        for i in [i for i, layer in enumerate(layers) if isinstance(layer, BaseCoupling)][-2:]:
+            x, log_det = finest.run(layers[done:i], x, log_det)
+            seen.append(_pooled(layers[i], x))
+            done = i
+        return torch.cat(seen, 1), layers[done:], x, log_det
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
@@ -227,6 +244,6 @@ class Glow(nn.Module):
             x = x.chunk(2, 1)[0]
 
 
-def _seen(layer: nn.Module, x: Tensor) -> Tensor:
-    assert isinstance(layer, Coupling)
+def _pooled(layer: nn.Module, x: Tensor) -> Tensor:
+    assert isinstance(layer, BaseCoupling)
     return F.adaptive_avg_pool2d(layer.hidden(x), 4).flatten(1).sqrt()

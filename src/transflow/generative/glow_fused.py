@@ -1,17 +1,16 @@
-"""A trained flow made for use: the same map, computed faster.
+"""A trained Glow fused for inference: the same map, faster.
 
 What no picture changes is computed once, in double: each step's channel affine map, its inverse, and
 the sum of their log-determinants. Memory is channels-last throughout; a coupling changes its half in
-place; its network sees slices of the batch whose activations stay in the processor's cache, in a
-precision of its own, while all that is added, multiplied and kept is in the flow's. Which scale and
-shift a coupling makes of the network's numbers is said in `Coupling.scale_and_shift` alone.
+place, in memory that its level owns; its network sees slices of the batch whose activations stay in the
+processor's cache, in a precision of its own, while all that is added, multiplied and kept is in the flow's.
+Which scale and shift a coupling makes of the network's numbers stands in `BaseCoupling.scale_and_shift` alone.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import pairwise
 from typing import cast
@@ -20,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transflow.generative.bijections import ChannelAffine, ConvNet, Coupling
-from transflow.generative.glow import Cascade, Glow, Watch
+from transflow.generative.bijections import BaseCoupling, ChannelAffine, ConvNet, Coupling
+from transflow.generative.glow import Cascade, Glow
 
 SLICE = 2**22  # bytes of a network's widest activations at a time
 ONES = [1, 1]  # stride, and dilation
@@ -138,22 +137,28 @@ class FusedNet(nn.ModuleList):
             done.append(part)
         return done[0] if len(done) == 1 else torch.cat(done)
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return what the last layer gets: activations of 0 or more, (B, width, H, W)."""
+        for layer in list(self)[:-1]:
+            x = layer(x)
+        return x
 
-class FusedCoupling(Coupling):
-    """A coupling for use: it writes into what it is given, and has no gradient.
+
+class FusedCoupling(BaseCoupling):
+    """A coupling fused for inference: it writes its result into its input, and has no gradient.
+
+    So its input must be memory of its caller's own that nobody else reads; `FusedLevel` sees to that.
 
     Args:
-        trained: the coupling to fix.
+        trained: the coupling to fuse.
         dtype: of its network.
     """
 
     def __init__(self, trained: Coupling, dtype: torch.dtype) -> None:
-        nn.Module.__init__(self)
-        self.affine, self.halves = trained.affine, trained.halves
-        self.net = cast(ConvNet, FusedNet(trained.net, dtype))
+        super().__init__(trained.halves, trained.affine, FusedNet(trained.net, dtype))
 
     def hidden(self, x: Tensor) -> Tensor:
-        """Return what the network's last layer sees of x, in x's dtype."""
+        """Return the hidden activations of the network's last layer, in x's dtype."""
         return super().hidden(x).to(x.dtype)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,8 +179,11 @@ class FusedCoupling(Coupling):
 class FusedLevel(Cascade):
     """The steps of one level, channels-last; log-determinants that no picture changes are summed once.
 
+    Couplings write into their input. Every other layer makes a new tensor, so only the first layer to run could write
+    into what the level is given: if that is a coupling, the level copies its input first.
+
     Args:
-        layers: fixed ones; the first of them makes a new tensor of what comes.
+        layers: fused ones.
         pixels: H W of this level.
     """
 
@@ -183,38 +191,35 @@ class FusedLevel(Cascade):
         super().__init__(layers)
         self.constant = sum(layer.log_det.item() * pixels for layer in self if isinstance(layer, FusedAffine))
 
-    def forward(self, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
-        """Return z and the log-determinant, (B,), in nats."""
-        x, log_det = x.contiguous(memory_format=torch.channels_last), x.new_full((len(x),), self.constant)
-        for layer in self:
-            if watch:
-                watch(layer, x)
+    def begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the input channels-last, in memory that the first layer may write into, and the constant, (B,)."""
+        return _owned(x, self[0]), x.new_full((len(x),), self.constant)
+
+    def run(self, layers: Iterable[nn.Module], x: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the output of some of the layers, and the log-determinant so far with what varies of theirs added."""
+        for layer in layers:
             if isinstance(layer, FusedAffine):
                 x = layer.there(x)
             else:
                 x, change = layer(x)
-                log_det += change
+                log_det = log_det + change
         return x, log_det
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return x."""
-        return super().inverse(z.contiguous(memory_format=torch.channels_last))
+        return super().inverse(_owned(z, self[-1]))
 
 
-@contextmanager
-def full_float32(device: torch.device) -> Iterator[None]:
-    """Convolve in all 24 bits of float32: CUDA rounds to the 11 of TF32 by default, and the way back is lost by it."""
-    if device.type != "cuda":
-        yield
-        return
-    cudnn = torch.backends.cudnn
-    with cudnn.flags(True, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False):
-        yield
+def _owned(x: Tensor, layer: nn.Module) -> Tensor:
+    """Return a tensor channels-last, copied if the layer would write into it."""
+    if isinstance(layer, FusedCoupling):
+        return x.clone(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
 def fuse(flow: Glow, dtype: torch.dtype | None = None) -> Glow:
-    """Return the same flow made for use, without gradients; later changes of the flow may not show in it.
+    """Return the same flow fused for inference, without gradients; later changes of the flow may not show in it.
 
     Args:
         flow: the trained flow; it is left as it is.

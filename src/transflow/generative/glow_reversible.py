@@ -25,8 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transflow.generative.bijections import ChannelAffine, Coupling
-from transflow.generative.glow import Cascade, Glow, Watch
+from transflow.generative.bijections import BaseCoupling, ChannelAffine
+from transflow.generative.glow import Cascade, Glow
 
 
 def reversible(flow: Glow) -> Glow:
@@ -48,10 +48,8 @@ def reversible(flow: Glow) -> Glow:
 class ReversibleCascade(Cascade):
     """A cascade that keeps nothing but its output for the way back."""
 
-    def forward(self, x: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
-        """Return z and the log-determinant, (B,), in nats; watched, it is the plain cascade."""
-        if watch:
-            return super().forward(x, watch)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant, (B,), in nats."""
         weights = [p for p in self.parameters() if p.requires_grad]
         z, log_det = _Reversed.apply(self, x, *weights)  # type: ignore[no-untyped-call]
         return z, log_det
@@ -94,7 +92,7 @@ class _Reversed(torch.autograd.Function):
 
 def _forth(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return what a layer's forward returns, of and in double."""
-    if isinstance(layer, Coupling):
+    if isinstance(layer, BaseCoupling):
         x_a, x_b = x.split(layer.halves, 1)
         s, t = (part.double() for part in layer.scale_and_shift(x_a.to(_dtype(layer))))
         return torch.cat([x_a, (x_b + t) * s.exp()], 1), s.sum((1, 2, 3))
@@ -113,7 +111,7 @@ def _back(
     What a layer does beside its network or matrix is so simple that its gradient is written out, which saves
     the second pass through the network that inverse and forward would take.
     """
-    if isinstance(layer, Coupling):  # z_b = e^s (x_b + t)
+    if isinstance(layer, BaseCoupling):  # z_b = e^s (x_b + t)
         z_a, z_b = z.split(layer.halves, 1)
         g_a, g_b = g.split(layer.halves, 1)
         with torch.enable_grad():

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative import ode_density
-from transflow.generative.glow_fused import full_float32
 from transflow.generative.ode import Sampler, Solved
 from transflow.generative.ode_density import Density
 from transflow.pictures.pixels import PixelFormat

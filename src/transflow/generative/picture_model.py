@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.glow import Glow
-from transflow.generative.glow_fused import full_float32, fuse
+from transflow.generative.glow_fused import fuse
 from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.preprocess import BATCH
 from transflow.store import identity

@@ -63,7 +63,7 @@ def load(
 
 
 def _place(adapter: str, dtype: torch.dtype | None, device: str | None) -> dict[str, Any]:
-    """What is said of precision and place, for an adapter that loads files."""
+    """Precision and device, for an adapter that loads files."""
     place: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     if device is not None:
         place["device"] = find_device(device)

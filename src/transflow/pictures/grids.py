@@ -77,7 +77,7 @@ def pairs(above: Tensor, below: Tensor, columns: int = 8) -> Image.Image:
 
 
 def confusion(counts: Tensor, names: Sequence[str], cell: int = 44) -> Image.Image:
-    """Draw how often each class (row) was told as each (column): the share of the row as a shade, and the count.
+    """Draw a confusion matrix, true classes as rows, predicted ones as columns: shares of a row as shades, and counts.
 
     Args:
         counts: shape (C, C), whole numbers.

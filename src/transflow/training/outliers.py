@@ -1,13 +1,16 @@
-"""Pictures unlike any photograph, made for a flow to be kept from blowing up on them.
+"""Outlier exposure: synthetic pictures far from the training data, penalised where the flow finds them too unlikely.
 
-Likelihood says nothing of pictures that never come, and the longer a flow is trained the further it may
-throw their latents, or squash them: either way no floating-point number finds the way back. So training
-may show it some, and ask that they be not too unlikely,
+Maximum likelihood does not constrain a flow where there are no data: the longer it is trained, the further it may
+throw the latents of such pictures, or shrink space around them, until no floating-point number decodes to them any
+more. So training may show it some, and add to the loss (`training.losses.penalty`)
 
-    loss  +  weight * mean log(1 + max(0, n)),    n = -log p(x) / D in nats,
+    weight * mean log(1 + max(0, n)),    n = -log p(x) / D in nats,
 
-which bounds both how far out a latent is and how much the flow shrinks space there. Such pictures are far
-from photographs, so the model of photographs hardly changes; and the logarithm leaves them unlikely.
+which bounds both how far out a latent is and how much the flow shrinks space there. Outliers are far from photographs,
+so the model of photographs hardly changes; and the logarithm leaves them unlikely.
+
+Reference: Hendrycks, Mazeika and Dietterich 2019, *Deep Anomaly Detection with Outlier Exposure*, arXiv 1812.04606.
+There outliers are photographs of another kind, and the penalty is a margin; here they are drawn, and it is a logarithm.
 """
 
 from __future__ import annotations
@@ -15,11 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FARTHEST = 1e5  # nats per dimension from which on a gradient says nothing
 
-
-def strange(photos: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Return strange pictures, shape (count, C, H, W), in turn of four kinds.
+def outlier_pictures(photos: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return outliers, shape (count, C, H, W), in turn of four kinds.
 
     Uniform noise; a photograph with a band of noise; a board or stripes of two colours; a photograph with
     normal noise of any strength.
@@ -54,8 +55,3 @@ def strange(photos: Tensor, count: int, generator: torch.Generator) -> Tensor:
             noise = (photo + u[0] / 2 * normal).clamp(-0.5, 0.5)
         made.append(noise)
     return torch.stack(made)
-
-
-def penalty(nll: Tensor) -> Tensor:
-    """Return the mean of ``log(1 + max(0, n))`` over negative log-likelihoods n, (B,), in nats per dimension."""
-    return nll.clamp(0, FARTHEST).log1p().mean()

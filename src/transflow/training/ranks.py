@@ -1,4 +1,4 @@
-"""Where to compute, and one run in several processes, as ``torchrun`` starts them: each takes its share of every batch.
+"""One training run in several processes, as ``torchrun`` starts them: each takes its share of every batch.
 
 Each process (a rank, 0 to W - 1) computes the gradient of its share, and the gradients are averaged, so all
 hold at all times the weights that one process would hold that had seen whole batches. What could differ from
@@ -38,7 +38,7 @@ class Ranks:
         """Whether this is rank 0, which writes and reports."""
         return self.rank == 0
 
-    def check(self, batch: int) -> None:
+    def check_divisible(self, batch: int) -> None:
         """Raise `ValueError` if a batch cannot be shared evenly: an average of averages would not be the whole's."""
         if batch % self.size:
             raise ValueError(f"Expected a batch that {self.size} processes can share evenly; got {batch}.")
@@ -63,7 +63,7 @@ class Ranks:
         dist.all_reduce(total)
         return loss + (total / self.size - loss.detach())
 
-    def told(self, *numbers: float) -> list[float]:
+    def broadcast(self, *numbers: float) -> list[float]:
         """Return rank 0's numbers."""
         if self.size == 1:
             return list(numbers)
@@ -76,23 +76,9 @@ class Ranks:
         self.mean(torch.zeros(()))
 
 
-def find_device(name: str | None) -> torch.device:
-    """Return the device of a name; without one, CUDA if there is one."""
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise ValueError(f"Expected a device such as cpu or cuda; got {name}.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        seen = torch.cuda.device_count() or "no"
-        raise ValueError(f"Expected a device that is there; got {name}, and torch sees {seen} CUDA devices.")
-    return device
-
-
 @contextmanager
-def joined(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
-    """Yield the ranks of this run and the device of this one: the n-th GPU for the n-th process of a machine."""
+def process_group(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
+    """Join a run's other processes; yield the ranks and this one's device, of a machine's GPUs one for each process."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield Ranks(), device
         return

@@ -14,13 +14,13 @@ from transflow.devices import DEFAULT_DEVICE, TRAINING_PRECISIONS, is_first_proc
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from transflow.training.config import TrainConfig
     from transflow.training.loop import Progress
-    from transflow.training.state import TrainConfig
 
 HELP = "train a Glow on pictures"
 ARCHITECTURE = ("size", "steps", "width", "coupling", "permutation")  # options of GlowConfig, as the file has them
 RUN = (
-    "minutes", "epochs", "batch", "learning_rate", "interval", "held_out", "flip", "strange", "seed", "bits",
+    "minutes", "epochs", "batch", "learning_rate", "interval", "held_out", "flip", "outliers", "seed", "bits",
     "precision", "compile", "reversible",
 )  # fmt: skip
 
@@ -49,14 +49,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--groups", metavar="CSV", help="table of file name and group, one a line; each group is held out whole")
     add("--no-flip", dest="flip", action="store_false", default=None, help="do not mirror pictures at random")
     words = "weight of outlier exposure: 0.01 keeps pictures unlike any photograph invertible (default: 0)"
-    add("--strange", type=float, metavar="WEIGHT", help=words)
+    add("--outliers", "--strange", type=float, metavar="WEIGHT", help=words)
     words = "precision of the coupling networks (default: auto)"
     add("--precision", choices=TRAINING_PRECISIONS, help=words)
     add("--no-compile", dest="compile", action="store_false", default=None, help="do not use torch.compile")
     words = "recompute activations in the backward pass: little memory, more time"
     add("--reversible", action="store_true", default=None, help=words)
     add("--seed", type=seed_number, help="seed of weights, split, order and noise (default: 0)")
-    add("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
+    add("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE}, or that of the resumed run)")
     add("--data", dest="data_note", default="", help="for the model's card: what it was trained on")
     add("--licence", default="", help="for the model's card: licence of the data")
 
@@ -90,18 +90,18 @@ def run(options: argparse.Namespace) -> None:
         on = f"on {count} held-out pictures"
         if bar.share < 1:
             on = f"at {bar.share:.0%} of the run; continue with --resume"
-        say(f"{output}: {bits:.4f} bits/dim {on}")
+        say(f"{output}: {bits:.4f} bits/dim {on} ({model.card['precision']} on {model.card['device']})")
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
     """Return the configuration: the defaults, or those of the run that is resumed, with the options given."""
     from transflow.training import loop
-    from transflow.training.state import TrainConfig
+    from transflow.training.config import TrainConfig
 
     def given(names: tuple[str, ...]) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(options, name)) is not None}
 
-    base = loop.settings(options.output) if options.resume else TrainConfig()
+    base = loop.read_config(options.output) if options.resume else TrainConfig()
     shape = given(ARCHITECTURE) | ({"channels": 1} if options.grey else {})
     rest = given(RUN) | ({"epochs": None} if options.minutes is not None else {})
     return replace(base, glow=replace(base.glow, **shape), **rest)

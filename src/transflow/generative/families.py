@@ -1,0 +1,92 @@
+"""The families of the house, a line each: what a model file, a fast form and a training run need to know of one.
+
+Adding a family:
+
+1. A file with a config, a frozen dataclass all of whose fields have defaults (they are part of a model's identity, so
+   a default that has shipped never changes) and with ``shape``, (C, H, W); and a module built of it that has
+   ``config``, ``shape``, ``level_sizes``, ``forward(x) -> (z, log_det)`` and ``inverse(z) -> x`` for pictures of
+   floats x, (B, C, H, W), and flat standard-normal latents z, (B, D).
+2. A line in `FAMILIES`. Its name is written into model files, and so are the names of the module's weights.
+3. If it is not trained by ``-log p(x)`` of whole pictures: ``prepare`` and ``loss``. All that is random in a step is
+   drawn in ``prepare``, from the generator it is given, so a resumed run is the run that was not stopped.
+4. A line in the contract test, a recipe, a row in ``docs/families.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from transflow.generative.glow import Glow, GlowConfig
+from transflow.generative.glow_fused import fuse
+from transflow.generative.glow_reversible import reversible
+
+
+def convolutions(name: str, weight: Tensor) -> bool:
+    """Return whether a weight is a convolution's, the bulk of a convolutional model."""
+    return weight.ndim == 4
+
+
+def none(name: str, weight: Tensor) -> bool:
+    """Return False: every weight is kept in full."""
+    return False
+
+
+def pictures_alone(module: nn.Module, x: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Return the pictures: all that a likelihood needs."""
+    return (x,)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model.
+
+    Attributes:
+        config: the dataclass of its architecture.
+        build: makes the module of a config, its weights drawn from torch's global generator.
+        halvable: called with the name and the tensor of each weight; whether a model file may keep it in half
+            precision.
+        fuse: makes a faster form of a trained module, for inference, with networks in a dtype (None: its own).
+        reversible: makes a form that computes activations back instead of keeping them, with the same weights.
+        initialise: sets weights by the first pictures: called with the module and what ``prepare`` makes of them.
+        prepare: called with the module, pictures of floats (B, C, H, W) and a generator on their device; returns the
+            tensors that the loss needs, B rows each, such as crops, times and noise.
+        loss: called with the module and what ``prepare`` returned; returns each row's loss, (B,). None: the negative
+            log-likelihood of the pictures in nats per dimension.
+        likelihood: whether the loss is a negative log-likelihood in nats per dimension.
+    """
+
+    config: type[Any]
+    build: Callable[[Any], nn.Module]
+    halvable: Callable[[str, Tensor], bool] = none
+    fuse: Callable[[Any, torch.dtype | None], nn.Module] | None = None
+    reversible: Callable[[Any], nn.Module] | None = None
+    initialise: Callable[..., None] | None = None
+    prepare: Callable[[Any, Tensor, torch.Generator], tuple[Tensor, ...]] = pictures_alone
+    loss: Callable[..., Tensor] | None = None
+    likelihood: bool = True
+
+
+FAMILIES: dict[str, Family] = {
+    "glow": Family(GlowConfig, Glow, convolutions, fuse, reversible, Glow.initialise),
+}
+
+
+def name_of(config: Any) -> str:
+    """Return the name of the family that a config belongs to.
+
+    Raises:
+        TypeError: it belongs to none.
+
+    >>> name_of(GlowConfig(size=8))
+    'glow'
+    """
+    for name, family in FAMILIES.items():
+        if type(config) is family.config:
+            return name
+    kinds = ", ".join(family.config.__name__ for family in FAMILIES.values())
+    raise TypeError(f"Expected the configuration of a family ({kinds}); got {type(config).__name__}.")

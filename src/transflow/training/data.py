@@ -1,0 +1,97 @@
+"""What each step is shown: pictures in an order, mirroring and noise that are functions of seed and counters alone.
+
+So a resumed run is the run that was not stopped. Part of the pictures is held out for validation, with groups of file
+names (the photographs of one person, say) whole.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from transflow.pictures.decode import PictureBatch
+from transflow.store.files import PathLike
+from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
+from transflow.training.outliers import outlier_pictures
+from transflow.training.state import TrainingState
+
+
+def epoch_order(count: int, epoch: int, seed: int) -> Tensor:
+    """Return the order in which an epoch shows its pictures, a permutation of count."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed((seed * 100_003 + epoch) % 2**63))
+
+
+def draw_batch(pixels: Tensor, state: TrainingState) -> Tensor:
+    """Return the next batch as floats (B, C, H, W), made, and its noise drawn, on the run's device."""
+    count, config = len(pixels), state.config
+    first, last = state.seen, state.seen + config.batch
+    epochs = range(first // count, (last - 1) // count + 1)
+    parts = [epoch_order(count, e, config.seed)[max(0, first - e * count) : last - e * count] for e in epochs]
+    generator = torch.Generator().manual_seed(state.step_seed)
+    batch = pixels[torch.cat(parts)]
+    if config.flip:
+        mirrored = torch.rand(len(batch), generator=generator) < 0.5
+        batch = torch.where(mirrored[:, None, None, None], batch.flip(-1), batch)
+    if state.device.type != "cpu":
+        batch = batch.to(state.device)
+        generator = torch.Generator(state.device).manual_seed(state.step_seed)
+    return state.pixels.dequantise(batch, generator)
+
+
+def draw_outliers(batch: Tensor, state: TrainingState) -> Tensor:
+    """Return the outliers that go with a batch, (B // 8, C, H, W); none where none are asked for."""
+    if not state.config.outliers:
+        return batch[:0]
+    generator = torch.Generator(batch.device).manual_seed(state.step_seed)
+    return outlier_pictures(batch, len(batch) // PICTURES_PER_OUTLIER, generator)
+
+
+def draw_inputs(pixels: Tensor, state: TrainingState) -> tuple[Tensor, ...]:
+    """Return the tensors that the family's loss takes in the next step: those of the batch, then of its outliers."""
+    batch = draw_batch(pixels, state)
+    outliers = draw_outliers(batch, state)
+    x = torch.cat([batch, outliers]) if len(outliers) else batch
+    generator = torch.Generator(x.device).manual_seed(state.step_seed ^ (1 << 62))  # apart from the batch's
+    return state.config.family.prepare(state.flow, x, generator)
+
+
+def read_groups(path: PathLike) -> dict[str, str]:
+    """Return the group of each file name, of a CSV whose first two columns they are.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, is no CSV, or has a name in two groups.
+    """
+    table: dict[str, str] = {}
+    try:
+        with open(path, newline="") as file:
+            for row in csv.reader(file):
+                if len(row) > 1 and table.setdefault(row[0], row[1]) != row[1]:
+                    both = f"{row[0]} in {table[row[0]]} and in {row[1]}"
+                    raise ValueError(f"Expected each file name in one group; got {both}: {path}")
+    except OSError as error:
+        raise OSError(f"Expected a CSV of file names and groups; got {path} ({error.strerror})") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"Expected a CSV of file names and groups; got another file ({error}): {path}") from None
+    return table
+
+
+def split(pictures: PictureBatch, config: TrainConfig, groups: dict[str, str] | None) -> tuple[Tensor, Tensor]:
+    """Return training and held-out pixels; with groups (identities, say) of file names, no group is in both."""
+    if groups is None:
+        members: Sequence[str] = pictures.names
+    else:
+        try:
+            members = [groups[Path(name).name] for name in pictures.names]
+        except KeyError as error:
+            raise ValueError(f"Expected each picture in a group; got none for {error.args[0]}.") from None
+    names = sorted(set(members))
+    shuffled = torch.randperm(len(names), generator=torch.Generator().manual_seed(config.seed)).tolist()
+    chosen = {names[i] for i in shuffled[: max(1, round(len(names) * config.held_out))]}
+    held_out = torch.tensor([member in chosen for member in members])
+    if held_out.all():
+        raise ValueError(f"Expected pictures to train on beside the held-out ones; got {len(names)} in all.")
+    return pictures.pixels[~held_out], pictures.pixels[held_out]
