@@ -56,7 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     words = "recompute activations in the backward pass: little memory, more time"
     add("--reversible", action="store_true", default=None, help=words)
     add("--seed", type=seed_number, help="seed of weights, split, order and noise (default: 0)")
-    add("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
+    add("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE}, or that of the resumed run)")
     add("--data", dest="data_note", default="", help="for the model's card: what it was trained on")
     add("--licence", default="", help="for the model's card: licence of the data")
 
