@@ -46,3 +46,27 @@ def test_student_is_a_density_that_integrates_to_one():
     torch.testing.assert_close(
         torch.trapezoid(density, grid[:, 0], dim=0), torch.ones(2, dtype=torch.float64), atol=1e-3, rtol=0
     )
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+def test_student_is_the_predictive_integrated_over_lambda(dim):
+    rows, labels = latents(copies=1, dim=dim, classes=2)
+    found = student(examples(rows, labels, 2))
+    query = torch.linspace(-2, 3, 5 * dim, dtype=torch.float64).view(5, dim)
+    k = found.lam
+    lam = torch.logspace(-4, 5, 40_000, dtype=torch.float64)
+    log_prior = torch.distributions.InverseGamma(dim / 2, dim * k / 2).log_prob(lam) + lam.log()  # d log(lambda)
+
+    def log_marginal(z):
+        """Of rows z (n, D): given lambda their mean is N(0, lambda / k I), and they scatter about it by lambda."""
+        n = len(z)
+        shape = torch.eye(n, dtype=z.dtype) + 1 / k
+        square = (z * torch.linalg.solve(shape, z)).sum()
+        log_density = -0.5 * (n * dim * (2 * math.pi * lam).log() + dim * torch.logdet(shape) + square / lam)
+        return torch.logsumexp(log_density + log_prior, 0)
+
+    for c in range(2):
+        own = rows[labels == c, 0]
+        expected = torch.stack([log_marginal(torch.cat([own, z[None]])) - log_marginal(own) for z in query])
+        density = found.log_density(query)[:, c] - dim / 2 * math.log(math.pi)
+        torch.testing.assert_close(density, expected, rtol=1e-5, atol=1e-5)
