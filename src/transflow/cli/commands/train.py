@@ -86,11 +86,12 @@ def run(options: argparse.Namespace) -> None:
     finally:
         bar.close()
     if is_first_process():
-        bits, count = model.card["bits_per_dim"], model.card["held_out_pictures"]
-        on = f"on {count} held-out pictures"
+        unit = "bits/dim" if "bits_per_dim" in model.card else "loss"
+        value = model.card["bits_per_dim" if unit == "bits/dim" else "held_out_loss"]
+        on = f"on {model.card['held_out_pictures']} held-out pictures"
         if bar.share < 1:
             on = f"at {bar.share:.0%} of the run; continue with --resume"
-        say(f"{output}: {bits:.4f} bits/dim {on} ({model.card['precision']} on {model.card['device']})")
+        say(f"{output}: {value:.4f} {unit} {on} ({model.card['precision']} on {model.card['device']})")
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
