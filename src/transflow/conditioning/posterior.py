@@ -66,9 +66,12 @@ class Posterior:
 
     @cached_property
     def noise(self) -> Noise:
-        """lambda, chosen for this evidence; "typical" without a number takes the model's best temperature."""
+        """lambda, chosen for this evidence; "typical" without a number takes the model's best temperature.
+
+        A temperature of 1 says only that the model's own samples are best left: no posterior but the prior is as long.
+        """
         spec, tau = self.spec, self.model.temperature
-        if tau is not None and isinstance(spec, str) and spec.strip().lower() == "typical":
+        if tau is not None and 0 < tau < 1 and isinstance(spec, str) and spec.strip().lower() == "typical":
             spec = f"typical:{tau:g}"
         return choose_noise(spec, self.evidence, self.model.prior)
 
