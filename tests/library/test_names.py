@@ -96,7 +96,7 @@ def test_a_posterior_file_runs_no_code(module, grey, tmp_path):
         ("{module}:nothing", "got no nothing. It has: .*model"),
         ("{module}:number", "Expected a model at .*number; got int"),
         ("broken:model", "got broken .ZeroDivisionError: "),
-        ("no-such-file", "Expected a model: faces-32"),
+        ("no-such-file", "Expected a model: faces-32.* checkpoint:FILE"),
     ],
 )
 def test_what_is_no_model_is_said_in_one_line(module, tmp_path, name, words, capsys):

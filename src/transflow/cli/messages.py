@@ -31,6 +31,16 @@ def printable(text: str) -> str:
     return text.translate({ord(c): repr(c)[1:-1] for c in broken})
 
 
+def rate(count: int, seconds: float) -> str:
+    """Return how fast pictures were worked on, with two digits where it was slow.
+
+    >>> rate(3, 32), rate(600, 0.5)
+    ('0.094 pictures/s', '1200 pictures/s')
+    """
+    found = count / seconds
+    return f"{found:.0f} pictures/s" if found >= 10 else f"{found:.2g} pictures/s"
+
+
 def say(line: str = "") -> None:
     """Print one line of a result."""
     print(printable(line))

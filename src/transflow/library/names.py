@@ -55,8 +55,8 @@ def find_file(name_or_file: PathLike) -> Path:
     if path.is_file():
         return path
     raise FileNotFoundError(
-        f"Expected a model: {', '.join(known) or 'none is bundled'}, a .safetensors file, diffusers:FOLDER-OR-ID or "
-        f"module:attribute; got: {name_or_file}"
+        f"Expected a model: {', '.join(known) or 'none is bundled'}, a .safetensors file, diffusers:FOLDER-OR-ID, "
+        f"checkpoint:FILE or module:attribute; got: {name_or_file}"
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from transflow.cli.arguments import add_model, add_pictures
-from transflow.cli.messages import progress_bar, say
+from transflow.cli.messages import progress_bar, rate, say
 
 HELP = "keep the latents of many pictures in a folder, which then stands for them"
 
@@ -33,5 +33,5 @@ def run(options: argparse.Namespace) -> None:
             bar.update(count)
 
         latents = model.latents(options.pictures, options.output, on_bad=on_bad(options), report=report)
-    rate = f", {counts[True] / (time.monotonic() - start):.0f} pictures/s" if counts[True] else ""
-    say(f"{options.output}: {len(latents)} pictures, {counts[True]} encoded now{rate}, {counts[False]} found there")
+    speed = f", {rate(counts[True], time.monotonic() - start)}" if counts[True] else ""
+    say(f"{options.output}: {len(latents)} pictures, {counts[True]} encoded now{speed}, {counts[False]} found there")
