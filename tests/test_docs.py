@@ -43,7 +43,7 @@ def workplace(folder, tmp_path, monkeypatch):
 
 @PAGE
 def test_python_runs(page, workplace):
-    scope = {"__name__": page.stem}
+    scope, missing = {"__name__": page.stem}, []
     for line, block in blocks(page, "python"):
         code = compile("\n" * (line - 1) + block, str(page), "exec")
         try:
@@ -51,7 +51,9 @@ def test_python_runs(page, workplace):
         except ImportError as error:
             if "pip install" not in str(error) and (error.name or "transflow").split(".")[0] == "transflow":
                 raise
-            pytest.skip(f"the block at line {line} needs an extra: {error}")
+            missing.append(f"the block at line {line} needs an extra: {error}")
+    if missing:
+        pytest.skip("; ".join(missing))
 
 
 def test_the_python_of_the_readme_is_found():
