@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from foreign_checkpoints import uva_weights
 from transflow import load, load_posterior
 
 
@@ -24,3 +25,12 @@ def test_a_posterior_is_opened_in_the_precision_it_was_made_in(model_file, pixel
 def test_other_dtypes_are_refused(model_file):
     with pytest.raises(ValueError, match="Expected dtype float32, bfloat16 or float64; got"):
         load(model_file, dtype=torch.float16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_so_is_one_of_somebody_elses_checkpoint(tmp_path, dtype):
+    torch.save(uva_weights(multiscale=False), tmp_path / "flow.ckpt")
+    model = load(f"checkpoint:{tmp_path}/flow.ckpt", dtype=dtype)
+    model.condition(torch.zeros(1, *model.shape, dtype=torch.uint8)).save(tmp_path / "p.safetensors")
+    assert load_posterior(tmp_path / "p.safetensors").model.precision == str(dtype).removeprefix("torch.")
+    assert load_posterior(tmp_path / "p.safetensors", dtype=torch.float64).model.precision == "float64"

@@ -92,11 +92,11 @@ def load_model_of(
         raise ValueError(
             f"Expected the model of {path}, which is Python code to run: {name}. Give it with -m, if you trust it."
         )
-    if split_prefix(name) is not None:
-        return load(name, dtype=dtype, device=device)
     precision = header.get("precision") or "float32"
     if dtype is None and precision not in PRECISIONS:
         raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {precision}: {path}")
+    if split_prefix(name) is not None:
+        return load(name, dtype=dtype or dtype_of(precision), device=device)
     try:
         return load(name, dtype=dtype or dtype_of(precision), device=device)
     except FileNotFoundError:
