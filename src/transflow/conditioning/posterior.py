@@ -33,6 +33,7 @@ from transflow.store.files import PathLike
 from transflow.store.identity import digest
 
 DEFAULT_NOISE = "typical"
+LONGEST = 0.95  # tau of "typical" at most: at 1 nothing of the evidence is left
 POSTERIOR = container.Schema(
     "posterior",
     {"model": str, "fingerprint": str, "precision": str, "noise": (str, float, int), "count": int},
@@ -69,7 +70,7 @@ class Posterior:
         """lambda, chosen for this evidence; "typical" without a number takes the model's best temperature."""
         spec, tau = self.spec, self.model.temperature
         if tau is not None and isinstance(spec, str) and spec.strip().lower() == "typical":
-            spec = f"typical:{tau:g}"
+            spec = f"typical:{min(tau, LONGEST):g}"
         return choose_noise(spec, self.evidence, self.model.prior)
 
     @cached_property
