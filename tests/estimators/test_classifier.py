@@ -234,3 +234,10 @@ def test_one_pass_for_both_sets_equals_two(model, task):
     for copies in (False, 3):
         once, twice = (FewShotClassifier(m, augment=copies).fit(x, y) for m in (model, Model(TwoPasses())))
         same(once, twice, x)
+
+
+def test_p_values_are_those_of_the_query_without_its_copies(model, task):
+    x, y = task
+    one, several = (FewShotClassifier(model, query_copies=k).fit(x, y) for k in (1, 3))
+    np.testing.assert_allclose(several.p_values(x), one.p_values(x), atol=1e-6)
+    assert not np.allclose(several.predict_proba(x), one.predict_proba(x), atol=1e-6)
