@@ -24,10 +24,6 @@ WORLDS = {
 }  # fmt: skip
 LEAVES = {"cli/commands": "cli/parser"}  # the files of a folder are imported by their table alone
 LONGEST = 300  # lines of a file
-LONG = {
-    "conditioning/model": 420,
-    "latents/stream": 375,
-}
 
 
 def modules():
@@ -120,7 +116,7 @@ def test_a_leaf_is_imported_by_its_table_alone(module):
 def test_a_file_has_one_idea_and_opens_with_it(module):
     text = path_of(module).read_text()
     assert ast.get_docstring(ast.parse(text))
-    assert len(text.splitlines()) <= LONG.get(module, LONGEST)
+    assert len(text.splitlines()) <= LONGEST
 
 
 def table_of_rooms():

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
+from transflow import Gaussian
 from transflow.adapters import autoencoder, measure
 from transflow.pictures.pixels import PixelFormat
 
@@ -111,12 +112,21 @@ def test_the_prior_is_fitted_to_reference_pictures_and_the_card_says_so():
     x = pictures(6000)
     source = autoencoder.adapt(Linear(), SHAPE, pixels=ENDS, reference=x, rank=LATENT - 1)
     z = source.encode(x).double()
-    torch.testing.assert_close(source.prior.mean, z.mean(0))
-    torch.testing.assert_close(source.prior.covariance.dense().matrix, z.T.cov(), atol=1e-6, rtol=1e-4)
+    assert source.prior.is_standard
+    torch.testing.assert_close(z.mean(0), torch.zeros(LATENT).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.T.cov(), torch.eye(LATENT).double(), atol=1e-4, rtol=0)
+    plain = autoencoder.adapt(Linear(), SHAPE, pixels=ENDS)
+    means, variance = plain.encode(x).double(), plain.encode_variance(x[:1])[0].double()
     # of pictures that the model itself makes, the means have variance 1 - the posterior's
-    known = 1 - 1 / PRECISION.double()
-    torch.testing.assert_close(source.prior.covariance.variances(), known, atol=0.06, rtol=0)
-    assert "fitted to the latents of 6000 reference pictures" in source.card["notes"][0]
+    torch.testing.assert_close(means.var(0), 1 - 1 / PRECISION.double(), atol=0.06, rtol=0)
+    jacobian = torch.linalg.lstsq((means - means.mean(0)), z).solution.T
+    torch.testing.assert_close(
+        source.encode_variance(x[:1])[0].double(), (jacobian.square() * variance).sum(1), atol=1e-5, rtol=1e-3
+    )
+    torch.testing.assert_close(
+        source.decode(source.encode(x[:5])), plain.decode(plain.encode(x[:5])), atol=1e-5, rtol=0
+    )
+    assert "the Gaussian of the latents of 6000 reference pictures" in source.card["notes"][0]
     assert "largest error on 6000 reference pictures" in source.card["notes"][1]
     assumed = SOURCES["autoencoder, variational"]()
     assert assumed.prior.is_standard
@@ -129,21 +139,21 @@ def test_a_fit_keeps_every_variance_whatever_its_rank():
     covariance = z.double().T.cov()
     errors = []
     for rank in (0, 3, 12, 29):
-        fitted = autoencoder._fit(z, rank).covariance
+        fitted = Gaussian.of(*autoencoder._fit(z, rank)).covariance
         torch.testing.assert_close(fitted.variances(), covariance.diagonal())
         assert fitted.rank == rank
         errors.append((fitted.dense().matrix - covariance).norm())
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 1e-8 * errors[0]
-    assert autoencoder._fit(z, None).covariance.rank == 20
-    few = autoencoder._fit(z[:5], 3)  # fewer pictures than numbers
+    assert Gaussian.of(*autoencoder._fit(z, None)).covariance.rank == 20
+    few = Gaussian.of(*autoencoder._fit(z[:5], 3))  # fewer pictures than numbers
     assert few.log_prob(z[:5]).isfinite().all()
 
 
 def test_latents_that_are_never_used_keep_a_prior():
     z = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
     z[:, 2] = 0.7
-    fitted = autoencoder._fit(z, None)
+    fitted = Gaussian.of(*autoencoder._fit(z, None))
     assert fitted.mean[2] == pytest.approx(0.7)
     assert 0 < fitted.covariance.variances()[2] < 1e-5
     with pytest.raises(ValueError, match="latents differ"):

@@ -1,6 +1,5 @@
 """Models of diffusers: their own samplers to the digit, undone exactly; saved pipelines; autoencoders; refusals."""
 
-import builtins
 import json
 import pickle
 import shutil
@@ -116,6 +115,18 @@ def test_every_sampler_is_undone(name):
     if name in ("ddim", "flow"):
         double = adapter.adapt((net.double(), schedulers()[name]), steps=5)
         assert (double.decode_unclamped(double.encode(x[:2])) - exact[:2]).abs().max() <= 1e-10
+
+
+def test_the_steps_of_a_grid_are_those_of_the_paper():
+    """Equation (12) of DDIM, from each timestep to the next and from the last to the picture."""
+    scheduler = diffusers.DDPMScheduler()
+    steps = steps_of(unet(), scheduler, 7, "euler", 2.0)
+    assert tuple(step.t for step in steps) == timestep_grid(7, 2.0)
+    signal = [scheduler.alphas_cumprod[step.t].double().item() for step in steps] + [1.0]
+    for step, now, after in zip(steps, signal, signal[1:], strict=False):
+        a = (after / now) ** 0.5
+        assert abs(step.a / a - 1) < 1e-6
+        assert abs(step.b - ((1 - after) ** 0.5 - a * (1 - now) ** 0.5)) < 1e-6 * a
 
 
 class Field(torch.nn.Module):
@@ -327,26 +338,24 @@ def test_a_hub_that_is_not_reached(monkeypatch, tmp_path):
 def test_a_hub_id_is_opened_from_the_cache_and_else_downloaded(monkeypatch, saved, tmp_path):
     import huggingface_hub
 
-    asked = []
+    asked, empty = [], tmp_path / "empty"
+    empty.mkdir()
 
     def snapshot(name, allow_patterns, local_files_only):
         asked.append(local_files_only)
         assert not any(pattern.endswith(("bin", "py", "pt")) for pattern in allow_patterns)
-        return str(tmp_path if local_files_only and name == "half/there" else saved)
+        return str(empty if local_files_only and name == "half/there" else saved)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     assert adapter.load("all/there", steps=4).shape == SHAPE
     assert asked == [True]
-    (saved.parent / "unused").mkdir()
+    assert adapter.load("half/there", steps=4).shape == SHAPE
+    assert asked == [True, True, False]
 
 
 def test_without_diffusers_its_extra_is_named(monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *args, **options):
-        if name == "diffusers":
-            raise ModuleNotFoundError("No module named 'diffusers'", name="diffusers")
-        return real(name, *args, **options)
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(adapter.importlib, "import_module", missing)
     with pytest.raises(ImportError, match=r'Say: pip install "transflow\[diffusers\]"'):

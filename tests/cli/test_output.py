@@ -81,3 +81,23 @@ def test_outputs_are_checked_before_the_work(tmp_path):
     assert not list(tmp_path.iterdir())
     output.write(b"a,b\n")
     assert (tmp_path / "x.csv").read_bytes() == b"a,b\n"
+
+
+def test_a_pipeline_folder_is_read_too(run, tmp_path):
+    (tmp_path / "pipeline").mkdir()
+    status, _, err = run("sample", f"diffusers:{tmp_path}/pipeline", "-o", tmp_path / "pipeline" / "x.png")
+    assert status == 2
+    assert "in a folder that is read" in err
+
+
+def test_a_posterior_that_names_itself_as_its_model_is_one_line(run, red, tmp_path):
+    from transflow.conditioning.posterior import POSTERIOR
+    from transflow.store import container
+
+    tensors, header = container.read(red, POSTERIOR)
+    path = tmp_path / "itself.safetensors"
+    header = {key: value for key, value in header.items() if key not in ("format", "kind")}
+    container.write(path, POSTERIOR.kind, tensors, header | {"model": str(path)})
+    status, _, err = run("sample", path, "-o", "x.png")
+    assert status == 2
+    assert err.count("\n") == 1

@@ -110,7 +110,7 @@ def test_what_is_no_model_is_said_in_one_line(module, tmp_path, name, words, cap
 
 def test_another_package_registers_names(module, monkeypatch):
     point = EntryPoint("theirs", f"{module}:make", names.GROUP)
-    monkeypatch.setattr(names, "entry_points", lambda group: [point] if group == names.GROUP else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point] if group == names.GROUP else [])
     assert load("theirs").shape == (1, 2, 2)
     assert names.is_code("theirs")
 

@@ -1,4 +1,4 @@
-"""An autoencoder as a model: the encoder's mean is the latent, and a Gaussian fitted to means can be the prior.
+"""An autoencoder as a model: the encoder's mean is the latent, made standard normal by a Gaussian fitted to means.
 
     encode(x) = mu(x) of q(z | x) = N(mu(x), diag sigma^2(x)),   decode(z) = the decoder's mean
 
@@ -6,13 +6,13 @@ It takes VAE, WAE, plain autoencoders and BiGAN, whose encoder and generator are
 undo encoding: `exactness` is the largest error on the reference pictures, or on test pictures where there are none.
 
 The means of pictures are not N(0, I): those of a VAE fall short of it by sigma^2(x), and where a latent is not used
-altogether. From means m_1 .. m_n of reference pictures with standard deviations s and correlations C, the prior is
+altogether. From means m_1 .. m_n of reference pictures with standard deviations s and correlations C, they have
 
     N(m_bar, Sigma),   Sigma = S (U U^T + diag(1 - diag U U^T)) S,   S = diag s,
 
 where U U^T are the r first components of C by probabilistic principal components: with eigenvalues l_1 >= ... >= l_D,
 v the mean of those after the r-th, U = V_r (diag(l_1 .. l_r) - v)^(1/2). Every variance is that of the means exactly,
-and with r = D - 1 so is every covariance.
+and with r = D - 1 so is every covariance. The latent is eps = Sigma^(-1/2) (mu - m_bar), so the prior is N(0, I).
 
 Reference: Tipping and Bishop 1999, *Probabilistic principal component analysis*, J. R. Stat. Soc. B 61(3).
 """
@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from transflow.adapters import measure, modules
 from transflow.adapters.calls import CallingSource, Functions, still_functions
 from transflow.adapters.flow import HIDDEN, UNIT, of_shape
+from transflow.adapters.low_rank import LowRank, gaussian_base
 from transflow.adapters.whiten import Diagonal, flatten
-from transflow.gaussians.gaussian import Gaussian
 from transflow.pictures.pixels import PixelFormat
 from transflow.store.identity import digest
 
@@ -83,16 +83,10 @@ class AutoencoderSource(CallingSource):
 
     Attributes:
         bijection: encoder and decoder; no bijection, its `forward` gives the mean.
-        fitted: the prior.
     """
 
     bijection: Functions
-    fitted: Gaussian | None = None
-
-    @property
-    def prior(self) -> Gaussian:
-        """The Gaussian fitted to reference pictures, or N(0, I), which is then assumed."""
-        return super().prior if self.fitted is None else self.fitted
+    base: Diagonal | LowRank
 
     @property
     def called(self) -> dict[str, Any]:
@@ -108,7 +102,7 @@ class VariationalSource(AutoencoderSource):
 
     @torch.no_grad()
     def encode_variance(self, pictures: Tensor) -> Tensor:
-        """Return sigma^2(x), (B, D), of uint8 pictures (B, C, H, W)."""
+        """Return the variance (B, D) of eps, sigma^2(x) standardised, of uint8 pictures (B, C, H, W)."""
         x, latents, _ = self._encode(pictures)
         if not len(x):
             return latents.to(self.like)
@@ -121,7 +115,7 @@ class VariationalSource(AutoencoderSource):
                 "Expected variances of 0 or more from the encoder; got others for picture "
                 f"{int(bad.nonzero()[0])} of the batch. Say with spread= what it gives: {', '.join(SPREADS)}."
             )
-        return variance
+        return self.base.variance(variance).to(self.like)
 
 
 def adapt(
@@ -142,10 +136,10 @@ def adapt(
             x (B, C, H, W) -> mean, (mean, spread) or a distribution, and latents -> x.
         shape: (C, H, W).
         pixels: how pictures become x; by default 8 bits in [0, 1].
-        reference: pictures like those that it was trained on, uint8 (n, C, H, W), to fit the prior to: the more the
-            better, at least 2; None for N(0, I).
-        rank: r, the directions of the prior beyond its diagonal; by default one for ten reference pictures, at most
-            64 and D - 1; 0 for a diagonal.
+        reference: pictures like those that it was trained on, uint8 (n, C, H, W), to standardise latents by: the
+            more the better, at least 2; without them the means are taken for standard normal.
+        rank: r, the directions of the fitted Gaussian beyond its diagonal; by default one for ten reference pictures,
+            at most 64 and D - 1; 0 for a diagonal.
         spread: what the second of a pair is: "log_variance", "variance" or "deviation".
         arrays: whether functions take numpy arrays, as JAX's do, instead of tensors.
         module: what functions are made of, as `functions.adapt` takes it; modules and their methods need none.
@@ -181,10 +175,10 @@ def adapt(
     pictures, what = measure.pictures(shape), "test pictures"
     note = "its prior N(0, I) is assumed, not measured: give reference= pictures to fit one"
     if reference is not None:
-        source = replace(source, fitted=_fit(_encoded(source, reference), rank))
+        source = replace(source, base=gaussian_base(*_fit(_encoded(source, reference), rank)))
         pictures, what = reference, f"{len(reference)} reference pictures"
-        directions = source.prior.covariance.rank
-        note = f"its prior was fitted to the latents of {what}: a diagonal and {directions} directions"
+        directions = len(source.base.stretch) if isinstance(source.base, LowRank) else 0
+        note = f"the Gaussian of the latents of {what}, a diagonal and {directions} directions, was made N(0, I)"
     error = _exactness(source, pictures)
     off = f"its decode does not undo its encode: the largest error on {what} is {error:.2g} of the pixel range"
     if module is not None:
@@ -233,8 +227,8 @@ def _encoded(source: AutoencoderSource, reference: Any) -> Tensor:
     return torch.cat([source.encode(part) for part in reference.split(BATCH)])
 
 
-def _fit(latents: Tensor, rank: int | None) -> Gaussian:
-    """The Gaussian of latents (n, D): variances of their own, correlations in `rank` directions."""
+def _fit(latents: Tensor, rank: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Mean (D,), diagonal (D,) and factor (D, r) of a Gaussian of latents (n, D): their variances, and correlations."""
     z = latents.double()
     count, dim = z.shape
     most = min(dim - 1, count - 2)  # one more, and nothing is left for the diagonal
@@ -246,13 +240,13 @@ def _fit(latents: Tensor, rank: int | None) -> Gaussian:
         raise ValueError("Expected reference pictures whose latents differ; got the same latent for all.")
     variance = variance.clamp(min=UNUSED * variance.max().item())
     if not rank:
-        return Gaussian.of(mean, variance)
+        return mean, variance, None
     deviation = variance.sqrt()
     singular, directions = torch.linalg.svd((z - mean) / deviation / math.sqrt(count - 1), full_matrices=False)[1:]
     eigenvalues = singular.square()
     rest = eigenvalues[rank:].sum() / (dim - rank)
     factor = directions[:rank].T * (eigenvalues[:rank] - rest).clamp(min=0).sqrt()
-    return Gaussian.of(mean, variance * (1 - factor.square().sum(1)).clamp(min=UNUSED), deviation[:, None] * factor)
+    return mean, variance * (1 - factor.square().sum(1)).clamp(min=UNUSED), deviation[:, None] * factor
 
 
 def _exactness(source: AutoencoderSource, pictures: Tensor) -> float:

@@ -134,8 +134,8 @@ def load(
     for name, kind in names.items():
         if kind not in known:
             raise ValueError(f"Expected parts of {', '.join(sorted(known))}; got {kind} ({name}): {path_or_id}.")
-        part = _part(folder, name, getattr(diffusers, kind), path_or_id)
-        parts[name] = part.to(device=device, dtype=dtype) if isinstance(part, nn.Module) else part
+        part = _part(folder, name, getattr(diffusers, kind), path_or_id, dtype)
+        parts[name] = part.to(device) if isinstance(part, nn.Module) else part
     vae = parts.get("vae", parts.get("vqvae"))
     if "unet" not in parts and vae is not None:
         return adapt(vae, **options)
@@ -234,11 +234,12 @@ def _notes(scheduler: Any, steps: int, method: str, power: float | None) -> list
     return notes
 
 
-def _part(folder: Path, name: str, kind: Any, path_or_id: Any) -> Any:
+def _part(folder: Path, name: str, kind: Any, path_or_id: Any, dtype: torch.dtype) -> Any:
     place = folder / name if (folder / name).is_dir() else folder  # older repositories keep all at the top
     if not (place / CONFIGS[name]).is_file():
         raise ValueError(f"Expected a pipeline's folder with {name}/{CONFIGS[name]}; got one without: {path_or_id}.")
-    loading: dict[str, Any] = {} if name == "scheduler" else {"use_safetensors": True, "low_cpu_mem_usage": False}
+    loading: dict[str, Any] = {"use_safetensors": True, "low_cpu_mem_usage": False, "torch_dtype": dtype}
+    loading = {} if name == "scheduler" else loading
     if loading and not list(place.glob("*.safetensors")):
         raise ValueError(
             f"Expected safetensors weights of the {name}; got none: {path_or_id}. Save the pipeline again."

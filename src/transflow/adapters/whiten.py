@@ -86,6 +86,10 @@ class Diagonal:
         """Return m + s eps."""
         return self.mean + self.log_scale.exp() * eps.double()
 
+    def variance(self, variance: Tensor) -> Tensor:
+        """Return the variances (B, D) of eps, of variances (B, D) of z."""
+        return variance.double() * (-2 * self.log_scale).exp()
+
 
 @dataclass(frozen=True)
 class Dense:

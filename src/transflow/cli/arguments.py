@@ -11,14 +11,14 @@ import argparse
 from transflow.devices import DEFAULT_DEVICE, PRECISIONS
 from transflow.library.names import DEFAULT
 
+MODEL = (
+    "a bundled model's name; a file; diffusers:FOLDER-OR-ID; checkpoint:FILE of other people's weights; or "
+    "module:attribute of Python code to run, from the current folder"
+)
 NOISE = (
     'trust in the evidence: lambda in units of m, the number of pictures ("0.5m"; a smaller number trusts it more), '
     'lambda itself ("12"), "typical" (samples as long as the model\'s own; "typical:0.7" sets the temperature) or '
     '"evidence" (greatest marginal likelihood). Default: typical'
-)
-MODEL = (
-    "a bundled model's name; a file; diffusers:FOLDER-OR-ID; checkpoint:FILE of other people's weights; or "
-    "module:attribute, Python code that is run, from the current folder"
 )
 CLASS_NOISE = (
     'how pictures of a class differ: "auto" (selected by leaving examples out), "0.5m" or a number as in condition, '

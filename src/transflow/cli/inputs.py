@@ -18,7 +18,7 @@ from transflow.devices import dtype_of, fresh_seed
 from transflow.latents import stream as latents
 from transflow.latents.encoded import Encoded
 from transflow.library import load as library
-from transflow.library.names import find_file
+from transflow.library.names import find_file, split_prefix
 from transflow.store import container
 
 
@@ -34,18 +34,25 @@ def load_posterior(options: argparse.Namespace, path: str) -> Posterior:
 
 
 def files_of(*names: str | None) -> list[Path]:
-    """Return the files of models and posteriors, and of the models that the posteriors name.
+    """Return the files and folders of models and posteriors, and of the models that the posteriors name.
 
-    A name without a readable file has none here: loading it gives the error.
+    Python code, a hub id, or a name without a readable file has none: loading it gives the error.
     """
-    found: list[Path] = []
-    for name in filter(None, names):
+    found = [path for name in names if name and (path := _path_of(name))]
+    for path in list(found):
         with suppress(OSError, ValueError):
-            path = find_file(name)
-            found.append(path)
-            if named := container.header(path).get("model"):
-                found.append(find_file(named))
+            found += filter(None, [_path_of(str(container.header(path).get("model", "")))])
     return found
+
+
+def _path_of(name: str) -> Path | None:
+    prefixed = split_prefix(name)
+    if prefixed is not None:
+        return Path(prefixed[1]) if Path(prefixed[1]).exists() else None
+    try:
+        return find_file(name)
+    except OSError:
+        return None
 
 
 def stream(

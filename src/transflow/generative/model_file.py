@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from transflow.generative.glow import Glow, GlowConfig
+from transflow.generative.families import FAMILIES
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import container
@@ -22,29 +22,29 @@ def save_model(path: PathLike, model: PictureModel, *, half: bool = True) -> Non
     Args:
         path: the file to write.
         model: what to write.
-        half: keep the convolutions in half precision. The model that is read back is a
+        half: keep the weights in half precision that the family says may be. The model that is read back is a
             slightly different one, exact in itself: encoder and decoder share the weights.
     """
-    tensors = {
-        name: tensor.half() if half and tensor.ndim == 4 else tensor for name, tensor in model.flow.state_dict().items()
-    }
-    extra = {"family": "glow", "config": options(model.flow.config), "pixels": options(model.pixels)}
+    halvable = FAMILIES[model.family].halvable
+    weights = model.flow.state_dict()
+    tensors = {name: tensor.half() if half and halvable(name, tensor) else tensor for name, tensor in weights.items()}
+    extra = {"family": model.family, "config": options(model.flow.config), "pixels": options(model.pixels)}
     container.write(path, SCHEMA.kind, tensors, extra | {"card": model.card})
 
 
-def read_config(path: PathLike, found: dict[str, Any]) -> tuple[GlowConfig, PixelFormat]:
-    """Return the architecture and the pixel format in the header of a model's file.
+def read_config(path: PathLike, found: dict[str, Any]) -> tuple[Any, PixelFormat]:
+    """Return the configuration of the family and the pixel format in the header of a model's file.
 
     Raises:
         ValueError: it is damaged, or has what only a newer version knows.
     """
-    if (family := found.get("family", "glow")) != "glow":
+    if (family := found.get("family", "glow")) not in FAMILIES:
         raise newer(f"a model of the family {family}", path)
     pixels = found.get("pixels")
     if pixels is None:  # as 0.1.0 wrote it
         low, high = found.get("pixel_range", (-0.5, 0.5))
         pixels = {"bits": found.get("bits", PixelFormat.bits), "low": low, "high": high}
-    return read_options(GlowConfig, found["config"], path), read_options(PixelFormat, pixels, path)
+    return read_options(FAMILIES[family].config, found["config"], path), read_options(PixelFormat, pixels, path)
 
 
 def load_model(path: PathLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> PictureModel:
@@ -64,10 +64,13 @@ def load_model(path: PathLike, dtype: torch.dtype = torch.float32, device: torch
         raise ValueError(f"Expected dtype float32, bfloat16 or float64; got {dtype}.")
     tensors, found = container.read(path, SCHEMA)
     config, pixels = read_config(path, found)
+    family = FAMILIES[found.get("family", "glow")]
+    if networks and family.fuse is None:
+        raise ValueError(f"Expected float32 or float64 for a model of this family; got bfloat16: {path}")
     damaged = f"Expected a whole model file; got one whose weights do not fit its architecture: {path}"
     try:
         with torch.random.fork_rng(devices=[]):  # on "meta" it would load torch's compiler, a second or more
-            flow = Glow(config)
+            flow = family.build(config)
         weights = {name: t if t.dtype == torch.bool else t.to(dtype) for name, t in tensors.items()}
         flow.load_state_dict(weights, assign=True)
         card = dict(found["card"])

@@ -1,4 +1,4 @@
-"""A flow over floats as a model of pictures: pixels in, flat standard-normal latents out."""
+"""A flow over floats, of any family, as a model of pictures: pixels in, flat standard-normal latents out."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
-from transflow.generative.glow import Glow
-from transflow.generative.glow_fused import fuse
+from transflow.generative.families import FAMILIES, name_of
 from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.preprocess import BATCH
+from transflow.protocols import has
 from transflow.store import identity
 
 
@@ -24,21 +24,35 @@ class PictureModel:
     """A trained flow and its pixel format.
 
     Attributes:
-        flow: floats to latents and back.
+        flow: floats to latents and back; a module of a family (see `families`).
         pixels: the pixel format.
         card: what is known of the model: name, data, licence, figures.
         networks: dtype of the coupling networks in use; None is the flow's own. Latents, and all else,
             are of the flow's.
     """
 
-    flow: Glow
+    flow: Any
     pixels: PixelFormat = field(default_factory=PixelFormat)
     card: dict[str, Any] = field(default_factory=dict)
     networks: torch.dtype | None = None
 
+    def __post_init__(self) -> None:
+        if not has(self.flow, "features"):  # a capability that the family has not
+            self.__dict__.update(features=None, encode_and_features=None)
+
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what was made of them is made again in a copy."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the fields of a copy."""
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    @property
+    def family(self) -> str:
+        """The architecture's name, as model files have it."""
+        return name_of(self.flow.config)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -89,11 +103,13 @@ class PictureModel:
     def fingerprint(self) -> str:
         """Identity of architecture, pixel format and weights, in any precision (see `store.identity`)."""
         configuration = {"config": self.flow.config, "pixels": self.pixels}
-        return identity.fingerprint("glow", configuration, self.flow.state_dict())
+        return identity.fingerprint(self.family, configuration, self.flow.state_dict())
 
     @cached_property
     def former_fingerprints(self) -> tuple[str, ...]:
         """What earlier versions wrote for this model into the files that it made."""
+        if self.family != "glow":
+            return ()
         return (identity.fingerprint_0_1(self.flow.config, self.bits, self.flow.state_dict()),)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,8 +159,9 @@ class PictureModel:
         return self.pixels.centre(pixels).to(self._like)
 
     @cached_property
-    def _fused(self) -> Glow:
-        return fuse(self.flow, self.networks)
+    def _fused(self) -> Any:
+        fuse = FAMILIES[self.family].fuse
+        return self.flow if fuse is None else fuse(self.flow, self.networks)
 
     @property
     def _like(self) -> Tensor:

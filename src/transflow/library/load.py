@@ -145,5 +145,5 @@ def models() -> dict[str, dict[str, Any]]:
 def _card(path: Path) -> dict[str, Any]:
     header = container.header(path, model_file.SCHEMA)
     config, pixels = model_file.read_config(path, header)
-    size = f"{config.channels} x {config.size} x {config.size}, {pixels.bits} bits"
+    size = f"{' x '.join(map(str, config.shape))}, {pixels.bits} bits"
     return {"pictures": size, "file_megabytes": path.stat().st_size / 1e6, **header["card"]}

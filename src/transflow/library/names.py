@@ -15,13 +15,15 @@ from __future__ import annotations
 import re
 import sys
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transflow.store.files import PathLike
 
-DEFAULT = "faces-32"
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+DEFAULT = "faces-32"  # the model of commands and the demo where none is given
 FOLDER = Path(__file__).parent.parent / "bundled"
 GROUP = "transflow.models"  # of entry points
 PREFIXES = {"diffusers": "transflow.adapters.diffusers", "checkpoint": "transflow.adapters.checkpoints"}
@@ -35,6 +37,8 @@ def bundled() -> dict[str, Path]:
 
 def registered() -> dict[str, EntryPoint]:
     """Return the models of other installed packages, by name, not yet loaded."""
+    from importlib.metadata import entry_points  # takes a while to load, and --help does without
+
     return {point.name: point for point in entry_points(group=GROUP)}
 
 

@@ -1,4 +1,4 @@
-"""``transflow check``: what a model is like, measured; the first thing to run with a model of one's own."""
+"""``transflow check``: what a model is like, measured; the first command to run with a model of one's own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import argparse
 from transflow.cli.arguments import add_json, add_model, add_skip_bad
 from transflow.cli.messages import note, say, say_json
 
-HELP = "measure a model: round trip, latents, density, best temperature, few-shot digits"
-PATIENCE = 60.0  # seconds of encoding from which on digits are left to --thorough
+HELP = "measure a model: round trip, latents, density, best temperature, few-shot accuracy"
+PATIENCE = 60.0  # seconds of encoding above which digits are left to --thorough
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", nargs="*", metavar="PICTURES", help=words)
     add_model(parser)
     add_json(parser)
-    words = "also what takes minutes: log-determinants of larger models against autograd, digits with slow models"
+    words = "with what takes minutes: log-determinants of larger models against autograd, digits of slow models"
     parser.add_argument("--thorough", action="store_true", help=words)
     add_skip_bad(parser)
 

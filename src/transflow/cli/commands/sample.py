@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from transflow.cli.arguments import add_draws, add_model, add_output
+from transflow.cli.arguments import MODEL, add_draws, add_model, add_output
 from transflow.cli.messages import say
 
 HELP = "draw new pictures from a posterior, or from a model itself"
@@ -13,7 +13,7 @@ HELP = "draw new pictures from a posterior, or from a model itself"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("posterior", metavar="POSTERIOR", help="a posterior file, or a model's name or file")
+    parser.add_argument("posterior", metavar="POSTERIOR", help=f"a posterior file; or a model: {MODEL}")
     add_model(parser, None, "the one named in the file")
     add_draws(parser, 16)
     add_output(parser, "picture file of all samples; or a folder, ending in /, for one file each")

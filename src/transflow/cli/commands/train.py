@@ -56,7 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     words = "recompute activations in the backward pass: little memory, more time"
     add("--reversible", action="store_true", default=None, help=words)
     add("--seed", type=seed_number, help="seed of weights, split, order and noise (default: 0)")
-    add("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
+    add("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE}, or that of the resumed run)")
     add("--data", dest="data_note", default="", help="for the model's card: what it was trained on")
     add("--licence", default="", help="for the model's card: licence of the data")
 
@@ -86,11 +86,12 @@ def run(options: argparse.Namespace) -> None:
     finally:
         bar.close()
     if is_first_process():
-        bits, count = model.card["bits_per_dim"], model.card["held_out_pictures"]
-        on = f"on {count} held-out pictures"
+        unit = "bits/dim" if "bits_per_dim" in model.card else "loss"
+        value = model.card["bits_per_dim" if unit == "bits/dim" else "held_out_loss"]
+        on = f"on {model.card['held_out_pictures']} held-out pictures"
         if bar.share < 1:
             on = f"at {bar.share:.0%} of the run; continue with --resume"
-        say(f"{output}: {bits:.4f} bits/dim {on} ({model.card['precision']} on {model.card['device']})")
+        say(f"{output}: {value:.4f} {unit} {on} ({model.card['precision']} on {model.card['device']})")
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
