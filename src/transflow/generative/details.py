@@ -1,0 +1,215 @@
+"""Details given the average they belong to: the conditional flow of one level of a pyramid.
+
+An average shows where the edges are and how sharp and grainy the photograph is. So a network sees it once,
+and every step sees the features that it made,
+
+    log p(details | average) = log N(z; 0, I) + log |det dz / d details|,    z = f(details; average).
+
+All is convolutions, so crops train it. Whatever a network sees is bounded, and so are all scales: pictures far
+from the training data must not blow up.
+
+Reference: Yu, Derpanis and Brubaker 2020, *Wavelet Flow*, arXiv 2010.13821.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transflow.generative.bijections import ChannelAffine, Coupling, soft_bound
+
+
+@dataclass(frozen=True)
+class DetailConfig:
+    """The architecture of one level's conditional flow.
+
+    Attributes:
+        channels: picture channels C; details have 3C.
+        steps: steps of (channel affine, coupling).
+        width: hidden channels of the coupling networks.
+        seen: features of the average that every step sees.
+        coarser: channels of the average's features at half and at a quarter of its size.
+    """
+
+    channels: int = 3
+    steps: int = 12
+    width: int = 96
+    seen: int = 64
+    coarser: tuple[int, int] = (96, 128)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "coarser", tuple(self.coarser))
+        numbers = (self.channels, self.steps, self.width, self.seen, *self.coarser)
+        if len(self.coarser) != 2 or min(numbers) < 1:
+            raise ValueError(f"Expected channels, steps and widths of 1 or more, and two coarser widths; got {self}.")
+
+
+def _zeros(layer: nn.Conv2d) -> nn.Conv2d:
+    """Start a layer at zero, so that what it drives starts as identity."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Residual(nn.Module):
+    """``x + second(relu(first(relu(x))))``, 3x3 convolutions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = _zeros(nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of x's shape."""
+        return x + self.second(F.relu(self.first(F.relu(x))))
+
+
+class Context(nn.Module):
+    """What the flow sees of an average: features of three resolutions, (B, C, S, S) to (B, seen, S, S).
+
+    How sharp or grainy a photograph is shows in a wider view than one pixel's, so two coarser grids are added.
+    """
+
+    REACH = 1.0  # averages of pictures are within 1/2
+
+    def __init__(self, config: DetailConfig) -> None:
+        super().__init__()
+        middle, coarse = config.coarser
+        self.stem = nn.Conv2d(config.channels, config.seen, 3, padding=1)
+        self.fine = Residual(config.seen)
+        self.down_middle = nn.Conv2d(config.seen, middle, 3, stride=2, padding=1)
+        self.middle = Residual(middle)
+        self.down_coarse = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
+        self.coarse = Residual(coarse)
+        self.up_middle = nn.Conv2d(coarse, middle, 1)
+        self.up_fine = nn.Conv2d(middle, config.seen, 1)
+        self.last = Residual(config.seen)
+
+    def forward(self, average: Tensor) -> Tensor:
+        """Return features of 0 or more."""
+        fine = self.fine(self.stem(4 * average.clamp(-self.REACH, self.REACH)))
+        middle = self.middle(self.down_middle(F.relu(fine)))
+        coarse = self.coarse(self.down_coarse(F.relu(middle)))
+        middle = middle + F.interpolate(self.up_middle(F.relu(coarse)), size=middle.shape[-2:])
+        fine = fine + F.interpolate(self.up_fine(F.relu(middle)), size=fine.shape[-2:])
+        return F.relu(self.last(fine))
+
+
+class Head(nn.Module):
+    """Standardise each number given what is seen: ``z = (x + t) exp(s)``, ``|s| < STEEPEST``."""
+
+    STEEPEST = 4.0
+
+    def __init__(self, channels: int, seen: int) -> None:
+        super().__init__()
+        self.net = _zeros(nn.Conv2d(seen, 2 * channels, 3, padding=1))
+
+    def scale_and_shift(self, seen: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log-scale s and the shift t."""
+        s, t = self.net(seen).to(like.dtype).chunk(2, 1)
+        return soft_bound(s, self.STEEPEST), t
+
+    def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant, (B,), in nats."""
+        s, t = self.scale_and_shift(seen, x)
+        return (x + t) * s.exp(), s.sum((1, 2, 3))
+
+    def inverse(self, z: Tensor, seen: Tensor) -> Tensor:
+        """Return x."""
+        s, t = self.scale_and_shift(seen, z)
+        return z * (-s).exp() - t
+
+
+class ConditionalCoupling(nn.Module):
+    """A `Coupling` that also sees features: ``z_b = exp(s) (x_b + t)``, ``(s, t) = net(asinh(x_a), seen)``.
+
+    Details have heavy tails, and a large one says that its neighbours are: ``asinh`` keeps that and grows slowly,
+    and is cut at ``+-REACH`` (``|x_a|`` of 27), the log-scale as `Coupling`'s.
+    """
+
+    REACH = 4.0
+
+    def __init__(self, channels: int, width: int, seen: int) -> None:
+        super().__init__()
+        a = channels // 2
+        self.halves = (a, channels - a)
+        self.first = nn.Conv2d(a, width, 3, padding=1)
+        self.given = nn.Conv2d(seen, width, 1)
+        self.middle = nn.Conv2d(width, width, 1)
+        self.last = _zeros(nn.Conv2d(width, 2 * (channels - a), 3, padding=1))
+
+    def scale_and_shift(self, x_a: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log-scale s and the shift t for the second half, each of its shape."""
+        hidden = F.relu(self.first(x_a.asinh().clamp(-self.REACH, self.REACH)) + self.given(seen))
+        s, t = self.last(F.relu(self.middle(hidden))).to(x_a.dtype).chunk(2, 1)
+        return soft_bound(s).clamp(-Coupling.STEEPEST, Coupling.STEEPEST), t
+
+    def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant, (B,), in nats."""
+        x_a, x_b = x.split(self.halves, 1)
+        s, t = self.scale_and_shift(x_a, seen)
+        return torch.cat([x_a, (x_b + t) * s.exp()], 1), s.sum((1, 2, 3))
+
+    def inverse(self, z: Tensor, seen: Tensor) -> Tensor:
+        """Return x."""
+        z_a, z_b = z.split(self.halves, 1)
+        s, t = self.scale_and_shift(z_a, seen)
+        return torch.cat([z_a, z_b * (-s).exp() - t], 1)
+
+
+class DetailFlow(nn.Module):
+    """Details given the average they belong to: (B, 3C, S, S) to standard-normal latents of the same shape, for any S.
+
+    >>> flow = DetailFlow(DetailConfig(steps=2, width=8, seen=8, coarser=(8, 8)))
+    >>> details, average = torch.rand(2, 9, 4, 4) - 0.5, torch.rand(2, 3, 4, 4) - 0.5
+    >>> z, log_det = flow(details, average)
+    >>> z.shape, log_det.shape, flow.inverse(z, average).shape
+    (torch.Size([2, 9, 4, 4]), torch.Size([2]), torch.Size([2, 9, 4, 4]))
+    """
+
+    scale: Tensor
+
+    def __init__(self, config: DetailConfig) -> None:
+        super().__init__()
+        self.config = config
+        details = 3 * config.channels
+        self.register_buffer("scale", torch.ones(details))
+        self.context = Context(config)
+        self.head = Head(details, config.seen)
+        self.mixes = nn.ModuleList(ChannelAffine(details) for _ in range(config.steps))
+        self.couplings = nn.ModuleList(
+            ConditionalCoupling(details, config.width, config.seen) for _ in range(config.steps)
+        )
+
+    def forward(self, details: Tensor, average: Tensor) -> tuple[Tensor, Tensor]:
+        """Return latents z, (B, 3C, S, S), and ``log |det dz/d details|``, (B,), in nats."""
+        seen = self.context(average)
+        z, log_det = self.head(details / self.scale[:, None, None], seen)
+        log_det = log_det - self.scale.log().sum() * details[0, 0].numel()
+        for mix, coupling in zip(self.mixes, self.couplings, strict=True):
+            z, mixed = mix(z)
+            z, coupled = coupling(z, seen)
+            log_det = log_det + mixed + coupled
+        return z, log_det
+
+    def inverse(self, z: Tensor, average: Tensor) -> Tensor:
+        """Return details, (B, 3C, S, S)."""
+        seen = self.context(average)
+        for mix, coupling in reversed(list(zip(self.mixes, self.couplings, strict=True))):
+            z = mix.inverse(coupling.inverse(z, seen))  # type: ignore[operator]
+        return self.head.inverse(z, seen) * self.scale[:, None, None]
+
+    @torch.no_grad()
+    def initialise(self, details: Tensor, average: Tensor) -> None:
+        """Data-dependent start: each step's activations get mean 0 and variance 1 on this batch."""
+        self.scale.copy_(details.double().square().mean((0, 2, 3)).sqrt() + 1e-6)
+        seen = self.context(average)
+        z = self.head(details / self.scale[:, None, None], seen)[0]
+        for mix, coupling in zip(self.mixes, self.couplings, strict=True):
+            assert isinstance(mix, ChannelAffine)
+            mix.initialise(z)
+            z = coupling(mix(z)[0], seen)[0]
