@@ -135,12 +135,28 @@ def test_the_log_det_of_details_is_that_of_the_jacobian_in_both_directions():
         torch.testing.assert_close(log_det[i], -back)
 
 
-def test_details_see_their_average():
-    flow = level()
-    details, average = drawn(1, 9, 4, 4), drawn(1, 3, 4, 4, seed=1)
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_sees_the_features(name):
+    torch.manual_seed(0)
+    part = shaken(PARTS[name](), by=0.3)
+    x, seen = drawn(1, 2 if "two" in name else 5, 3, 3), drawn(1, 4, 3, 3, seed=1)
     with torch.no_grad():
-        z, other = flow(details, average)[0], flow(details, average + 0.1)[0]
-    assert (z - other).abs().max() > 1e-3
+        assert (part(x, seen)[0] - part(x, seen + 0.1)[0]).abs().max() > 1e-3
+
+
+def test_what_networks_see_is_cut():
+    """Beyond its reach a number changes nothing for what sees it; within, it does."""
+    flow = level()
+    coupling, context = flow.couplings[0], flow.context
+    seen, x = drawn(1, 6, 3, 3), torch.full((1, 4, 3, 3), 20.0, dtype=torch.float64)
+    average = torch.full((1, 3, 3, 3), 0.5, dtype=torch.float64)
+    with torch.no_grad():
+        for see, value, reach in (
+            (lambda v: torch.cat(coupling.scale_and_shift(v, seen)), x, 2),
+            (context, average, 4),
+        ):
+            torch.testing.assert_close(see(reach * value), see(100 * value), rtol=0, atol=0)
+            assert (see(value) - see(reach * value)).abs().max() > 1e-6
 
 
 def test_a_level_starts_with_each_channel_at_mean_0_and_variance_1():

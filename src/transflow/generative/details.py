@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transflow.generative.bijections import ChannelAffine, Coupling, soft_bound
+from transflow.generative.bijections import ChannelAffine, Coupling, soft_bound, unsqueeze
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Context(nn.Module):
         self.middle = Residual(middle)
         self.down_coarse = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
         self.coarse = Residual(coarse)
-        self.up_middle = nn.Conv2d(coarse, middle, 1)
-        self.up_fine = nn.Conv2d(middle, config.seen, 1)
+        self.up_middle = nn.Conv2d(coarse, 4 * middle, 1)
+        self.up_fine = nn.Conv2d(middle, 4 * config.seen, 1)
         self.last = Residual(config.seen)
 
     def forward(self, average: Tensor) -> Tensor:
@@ -94,9 +94,14 @@ class Context(nn.Module):
         fine = self.fine(self.stem(4 * average.clamp(-self.REACH, self.REACH)))
         middle = self.middle(self.down_middle(F.relu(fine)))
         coarse = self.coarse(self.down_coarse(F.relu(middle)))
-        middle = middle + F.interpolate(self.up_middle(F.relu(coarse)), size=middle.shape[-2:])
-        fine = fine + F.interpolate(self.up_fine(F.relu(middle)), size=fine.shape[-2:])
+        middle = middle + _finer(self.up_middle(F.relu(coarse)), middle)
+        fine = fine + _finer(self.up_fine(F.relu(middle)), fine)
         return F.relu(self.last(fine))
+
+
+def _finer(x: Tensor, like: Tensor) -> Tensor:
+    """Move channels into 2 x 2 pixels, and cut what an odd height or width has too many."""
+    return unsqueeze(x)[..., : like.shape[-2], : like.shape[-1]]
 
 
 class Head(nn.Module):
