@@ -293,7 +293,7 @@ def test_the_names_of_weights_stay():
 
 
 def test_what_ships_keeps_its_defaults():
-    assert DetailConfig() == DetailConfig(channels=3, steps=12, width=96, seen=64, coarser=(96, 128))
+    assert DetailConfig() == DetailConfig(channels=3, steps=20, width=64, seen=64, coarser=(96, 128))
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"channels": 0}, {"coarser": (4,)}, {"coarser": (4, 0)}])

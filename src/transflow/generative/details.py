@@ -35,8 +35,8 @@ class DetailConfig:
     """
 
     channels: int = 3
-    steps: int = 12
-    width: int = 96
+    steps: int = 20
+    width: int = 64
     seen: int = 64
     coarser: tuple[int, int] = (96, 128)
 
