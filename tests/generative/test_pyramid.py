@@ -9,7 +9,7 @@ import torch
 from transflow.generative.details import ConditionalCoupling, DetailConfig, DetailFlow, Head, lighten, weigh
 from transflow.generative.glow import Glow, GlowConfig
 from transflow.generative.pyramid import Pyramid, haar_join, haar_log_det, haar_split
-from transflow.strange import strange
+from transflow.training.outliers import outlier_pictures
 
 SMALL = {"steps": 3, "width": 8, "seen": 6, "coarser": (6, 6)}
 
@@ -55,7 +55,7 @@ def extremes(size=32, channels=3, dtype=torch.float32):
     flat = torch.full((channels, size, size), 0.498)
     fixed = torch.stack([-flat, flat, board.expand(channels, -1, -1), board * colours])
     noise = drawn(8, channels, size, size, seed=3, dtype=torch.float32)
-    other = strange(0.3 * noise, 8, torch.Generator().manual_seed(0))
+    other = outlier_pictures(0.3 * noise, 8, torch.Generator().manual_seed(0))
     return torch.cat([fixed, noise, other]).to(dtype)
 
 
