@@ -179,6 +179,8 @@ def test_bad_latents_are_refused(model):
 
 
 def test_evidence_goes_in_and_out(model, pixels, tmp_path):
+    if model.prior.is_standard:
+        assert model.condition(pixels).noise.value > 0  # no noise given
     posterior = model.condition(pixels, 2.0)
     one_by_one = model.condition(pixels[:1], 2.0).add(pixels[1:2]).add(pixels[2:])
     close(one_by_one.gaussian.mean, posterior.gaussian.mean, tolerance(model))

@@ -234,3 +234,27 @@ def test_one_pass_for_both_sets_equals_two(model, task):
     for copies in (False, 3):
         once, twice = (FewShotClassifier(m, augment=copies).fit(x, y) for m in (model, Model(TwoPasses())))
         same(once, twice, x)
+
+
+def test_p_values_are_those_of_the_query_without_its_copies(model, task):
+    x, y = task
+    one, several = (FewShotClassifier(model, query_copies=k).fit(x, y) for k in (1, 3))
+    np.testing.assert_allclose(several.p_values(x), one.p_values(x), atol=1e-6)
+    assert not np.allclose(several.predict_proba(x), one.predict_proba(x), atol=1e-6)
+
+
+def test_features_alone_are_augmented_where_the_model_has_them(model, task):
+    x, y = task
+    for noise, copies in (
+        ("auto", {"normalised": 1, "features": 3}),
+        ("shared", {"features": 3}),
+        (3.0, {"latents": 3}),
+    ):
+        sets = FewShotClassifier(model, noise=noise, augment=3).fit(x, y).evidence_.feature_sets
+        assert {name: found.copies for name, found in sets.items()} == copies
+
+
+def test_the_decision_of_two_classes_is_positive_for_the_second(model, task):
+    x, y = task
+    classifier = FewShotClassifier(model).fit(x, y)
+    assert ((classifier.decision_function(x) > 0) == (classifier.predict(x) == classifier.classes_[1])).all()

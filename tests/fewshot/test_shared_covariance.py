@@ -53,3 +53,18 @@ def test_classes_of_few_examples_are_not_at_a_disadvantage():
     predicted = few(rows, labels, noise="shared")[0].ensemble.scores({"latents": query}).argmax(1)
     assert (predicted[:200] == 0).double().mean() > 0.75
     assert (predicted[200:] == 1).double().mean() > 0.75
+
+
+def test_the_scatter_of_a_mean_is_subtracted_from_its_distances():
+    rows, labels = latents(copies=1)
+    whole = examples(rows, labels)
+    found = shared(whole, 0.5)
+    assert found.spread > 0
+    without = replace(found, spread=0.0)
+    torch.testing.assert_close(
+        found.log_density(rows[:, 0]) - without.log_density(rows[:, 0]), torch.full((15, 3), found.spread / 10).double()
+    )
+    (out, _) = folds(labels)
+    counts = torch.full((3,), 4.0, dtype=torch.float64)  # each class has lost one of five
+    difference = found.leave_one_out(whole, out, out) - without.leave_one_out(whole, out, out)
+    torch.testing.assert_close(difference, (0.5 * found.spread / counts).expand(3, 3))

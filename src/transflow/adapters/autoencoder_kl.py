@@ -23,7 +23,7 @@ from transflow.adapters.diffusers_steps import changed
 from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.ode import Solved
-from transflow.generative.ode_model import RANGE, OdeModel, check_latents, checked, like
+from transflow.generative.ode_model import RANGE, TEMPERATURE, OdeModel, check_latents, checked, like
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import identity
 
@@ -48,7 +48,7 @@ class Autoencoder:
     latent_shape: tuple[int, int, int]
     pixels: PixelFormat = RANGE
     card: dict[str, Any] = field(default_factory=dict)
-    temperature: float = 1.0
+    temperature: float = TEMPERATURE
 
     lacks: Mapping[str, str] = field(default_factory=lambda: {"score": NO_SCORE})
 

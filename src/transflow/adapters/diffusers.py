@@ -25,7 +25,7 @@ from transflow.adapters.flow import of_shape
 from transflow.adapters.modules import is_a, still
 from transflow.adapters.networks import try_once
 from transflow.generative.ode import Sampler
-from transflow.generative.ode_model import RANGE, OdeModel, like
+from transflow.generative.ode_model import RANGE, TEMPERATURE, OdeModel, like
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import identity
 
@@ -43,7 +43,7 @@ def adapt(
     method: str = "euler",
     power: float | None = 2.0,
     pixels: PixelFormat = RANGE,
-    temperature: float = 1.0,
+    temperature: float = TEMPERATURE,
 ) -> Source:
     """Return a model of diffusers as a model of pictures.
 
@@ -54,7 +54,7 @@ def adapt(
         method: "euler", or "heun" for flow matching.
         power: of the time grid, see `diffusers_steps`; None is the scheduler's own grid.
         pixels: what the network sees of pictures.
-        temperature: at which its samples are best left.
+        temperature: length of latents, over sqrt(D), at which its pictures look best: tau of the noise "typical".
 
     Raises:
         ValueError: an object or an option of another kind, or settings that have no inverse.

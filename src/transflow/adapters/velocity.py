@@ -30,7 +30,7 @@ from transflow.adapters.networks import (
     try_once,
 )
 from transflow.generative import ode
-from transflow.generative.ode_model import RANGE, OdeModel
+from transflow.generative.ode_model import RANGE, TEMPERATURE, OdeModel
 from transflow.pictures.pixels import PixelFormat
 
 
@@ -44,7 +44,7 @@ def adapt(
     time_first: bool | None = None,
     convention: str | Convention = "flow_matching",
     pixels: PixelFormat = RANGE,
-    temperature: float = 1.0,
+    temperature: float = TEMPERATURE,
 ) -> OdeModel:
     """Return a velocity network as an exactly invertible model of pictures.
 
@@ -58,7 +58,7 @@ def adapt(
         time_first: whether it is called as net(t, x); None reads it from the names of its parameters.
         convention: how it was trained, see above.
         pixels: what it sees of pictures.
-        temperature: at which its samples are best left.
+        temperature: length of latents, over sqrt(D), at which its pictures look best: tau of the noise "typical".
 
     Raises:
         ValueError: an option is not one of these, or the network does not fit them.

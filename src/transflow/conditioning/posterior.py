@@ -33,6 +33,7 @@ from transflow.store.files import PathLike
 from transflow.store.identity import digest
 
 DEFAULT_NOISE = "typical"
+LONGEST = 0.95  # tau of "typical" at most: at 1 nothing of the evidence is left
 POSTERIOR = container.Schema(
     "posterior",
     {"model": str, "fingerprint": str, "precision": str, "noise": (str, float, int), "count": int},
@@ -66,13 +67,10 @@ class Posterior:
 
     @cached_property
     def noise(self) -> Noise:
-        """lambda, chosen for this evidence; "typical" without a number takes the model's best temperature.
-
-        A temperature of 1 says only that the model's own samples are best left: no posterior but the prior is as long.
-        """
+        """lambda, chosen for this evidence; "typical" without a number takes the model's best temperature."""
         spec, tau = self.spec, self.model.temperature
-        if tau is not None and 0 < tau < 1 and isinstance(spec, str) and spec.strip().lower() == "typical":
-            spec = f"typical:{tau:g}"
+        if tau is not None and isinstance(spec, str) and spec.strip().lower() == "typical":
+            spec = f"typical:{min(tau, LONGEST):g}"
         return choose_noise(spec, self.evidence, self.model.prior)
 
     @cached_property

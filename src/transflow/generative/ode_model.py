@@ -24,6 +24,7 @@ from transflow.generative.ode import Sampler, Solved
 from transflow.generative.ode_density import Density
 from transflow.pictures.pixels import PixelFormat
 
+TEMPERATURE = 0.8  # of ODE models that do not say: shorter latents decode to blurred pictures
 RANGE = PixelFormat(bits=8, low=-1.0, high=1.0)  # what diffusion and flow-matching networks see, but for half a bin
 
 
@@ -39,7 +40,7 @@ class OdeModel:
         fingerprint: of the weights and of all that changes the map, time grid and pixel format included (see
             `store.identity`); None for a network that is a plain function, whose identity is not known.
         card: what is known of the model; "notes" are sentences that a user must know.
-        temperature: at which its samples are best left.
+        temperature: length of latents, over sqrt(D), at which its pictures look best: tau of the noise "typical".
         exactness: the largest error of a round trip, black to white being 1: as measured, else ten times the largest
             residual that passes for solved.
     """
@@ -50,7 +51,7 @@ class OdeModel:
     pixels: PixelFormat = RANGE
     fingerprint: str | None = None
     card: dict[str, Any] = field(default_factory=dict)
-    temperature: float = 1.0
+    temperature: float = TEMPERATURE
     exactness: float = 5e-5
 
     def __getstate__(self) -> dict[str, Any]:
