@@ -6,6 +6,7 @@ source must have and may have is written in `protocols`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -95,9 +96,15 @@ class BaseModel:
     def shape(self) -> Shape:
         """Channels, height and width of a picture."""
         if self.can("shape"):
-            channels, height, width = map(int, self.source.shape)
+            found, where = tuple(self.source.shape), "its shape"
         else:
-            _, channels, height, width = self.source.decode(self.prior.mean[None].float()).shape
+            decoded = self._decoded("decode", self.prior.mean[None].float())
+            found, where = tuple(decoded.shape[1:]), "one decoded latent, without the batch"
+        if len(found) != 3 or min(found) < 1:
+            raise ValueError(
+                f"Expected {self.name} to have pictures of shape (channels, height, width); got {found} as {where}."
+            )
+        channels, height, width = map(int, found)
         return channels, height, width
 
     @property
@@ -123,7 +130,12 @@ class BaseModel:
     @property
     def level_sizes(self) -> tuple[int, ...]:
         """How many of the D latents each level holds, finest first; D alone for a model without levels."""
-        return tuple(self.source.level_sizes) if self.can("levels") else (self.dim,)
+        sizes = tuple(self.source.level_sizes) if self.can("levels") else (self.dim,)
+        if sum(sizes) != self.dim:
+            raise ValueError(
+                f"Expected level sizes of {self.name} that add to D = {self.dim}; got {', '.join(map(str, sizes))}."
+            )
+        return sizes
 
     @property
     def card(self) -> dict[str, Any]:
@@ -169,6 +181,7 @@ class BaseModel:
         """Return uint8 pictures (B, C, H, W) as the model sees them, floats in [0, 1]: what `decode` gives back."""
         return self.pixels.unit(self.pixels.centre(pixels))
 
+    @torch.no_grad()
     def encode_pixels(self, pixels: Tensor, names: tuple[str, ...] = ()) -> Tensor:
         """Return latents (B, D) of uint8 pictures of the model's shape (B, C, H, W).
 
@@ -177,42 +190,64 @@ class BaseModel:
         """
         return self._latents(self.source.encode(pixels), len(pixels), names)
 
+    @torch.no_grad()
     def score_pixels(self, pixels: Tensor, names: tuple[str, ...] = ()) -> tuple[Tensor, Tensor]:
         """Return latents (B, D) and log densities (B,), nats, double, of uint8 pictures (B, C, H, W)."""
         self.require("score", "to say how likely pictures are")
-        latents, log_prob = self.source.encode_and_log_prob(pixels)
-        return self._latents(latents, len(pixels), names), log_prob.double()
+        latents, log_prob = self._pair("encode_and_log_prob", pixels)
+        latents = self._latents(latents, len(pixels), names)
+        return latents, self._each("log densities", log_prob, (len(pixels),), names, infinite=True).double()
 
+    @torch.no_grad()
     def features_of(self, pixels: Tensor) -> Tensor:
         """Return features (B, F) of uint8 pictures (B, C, H, W)."""
         self.require("features", "to see pictures by its hidden activations")
         return self.source.features(pixels)
 
+    @torch.no_grad()
     def encode_and_features_of(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return latents (B, D) and features (B, F) of uint8 pictures (B, C, H, W), of one pass where there is one."""
         if self.can("features in one pass"):
-            latents, found = self.source.encode_and_features(pixels)
+            latents, found = self._pair("encode_and_features", pixels)
             return self._latents(latents, len(pixels), ()), found
         return self.encode_pixels(pixels), self.features_of(pixels)
 
+    @torch.no_grad()
     def variance_of(self, pixels: Tensor) -> Tensor:
         """Return the model's own variance (B, D) of the latents of uint8 pictures (B, C, H, W)."""
         self.require("variance", "to say how sure it is of a latent")
-        return self.source.encode_variance(pixels)
+        return self._each("variances of latents", self.source.encode_variance(pixels), (len(pixels), self.dim), ())
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return pictures, floats in [0, 1], shape (B, C, H, W), of latents (B, D).
 
         Raises:
-            ValueError: the latents are of another size or not finite, or the model made NaN of them.
+            ValueError: the latents are of another size or not finite, or the model made of them what are no pictures of
+                its shape, or NaN.
         """
-        return self._pictures(self.source.decode(self._checked(latents)))
+        return self._pictures(self._decoded("decode", self._checked(latents)))
 
     def decode_unclamped(self, latents: Tensor) -> Tensor:
         """Return what `decode` returns, not cut to [0, 1] where the model can show more."""
         if not self.can("unclamped"):
             return self.decode(latents)
-        return self._pictures(self.source.decode_unclamped(self._checked(latents)))
+        return self._pictures(self._decoded("decode_unclamped", self._checked(latents)))
+
+    def _decoded(self, member: str, latents: Tensor) -> Tensor:
+        """What the source decodes, one picture a latent; with gradients only for latents that have them."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad):
+            found = getattr(self.source, member)(latents)
+        if not isinstance(found, Tensor) or not found.is_floating_point() or found.shape[:1] != latents.shape[:1]:
+            got = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            expected = f"{len(latents)} latents to as many pictures of floats"
+            raise ValueError(f"Expected {self.name} to decode {expected}; got {got}.")
+        return found
+
+    def _pair(self, member: str, pixels: Tensor) -> tuple[Any, Any]:
+        found = getattr(self.source, member)(pixels)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise ValueError(f"Expected {member} of {self.name} to give two tensors; got {type(found).__name__}.")
+        return found
 
     def _checked(self, latents: Tensor) -> Tensor:
         if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != self.dim:
@@ -223,16 +258,27 @@ class BaseModel:
         return latents
 
     def _latents(self, latents: Any, count: int, names: tuple[str, ...]) -> Tensor:
-        if not isinstance(latents, Tensor) or tuple(latents.shape) != (count, self.dim):
-            got = tuple(latents.shape) if isinstance(latents, Tensor) else type(latents).__name__
-            raise ValueError(f"Expected {self.name} to encode to latents of shape ({count}, {self.dim}); got {got}.")
-        if not torch.isfinite(latents).all():
-            first = int((~torch.isfinite(latents)).any(1).nonzero()[0])
-            which = names[first] if names else f"picture {first + 1} of {count}"
-            raise ValueError(f"Expected finite latents from {self.name}; got NaN or infinity for {which}.")
-        return latents
+        return self._each("latents", latents, (count, self.dim), names)
+
+    def _each(
+        self, what: str, values: Any, shape: tuple[int, ...], names: tuple[str, ...], *, infinite: bool = False
+    ) -> Tensor:
+        """What the source gave for each picture, of the right shape; finite, unless it may be infinite."""
+        if not isinstance(values, Tensor) or tuple(values.shape) != shape:
+            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(f"Expected {self.name} to give {what} of shape {shape}; got {got}.")
+        bad = (values.isnan() if infinite else ~values.isfinite()).reshape(len(values), math.prod(shape[1:])).any(1)
+        if bad.any():
+            first = int(bad.nonzero()[0])
+            which = names[first] if names else f"picture {first + 1} of {len(values)}"
+            kind = ("numbers as", "NaN") if infinite else ("finite", "NaN or infinity")
+            raise ValueError(f"Expected {kind[0]} {what} from {self.name}; got {kind[1]} for {which}.")
+        return values
 
     def _pictures(self, pictures: Tensor) -> Tensor:
+        if tuple(pictures.shape[1:]) != self.shape:
+            got = tuple(pictures.shape[1:])
+            raise ValueError(f"Expected {self.name} to decode to pictures of its shape, {self.shape}; got {got}.")
         if not torch.isfinite(pictures).all():
             first = int((~torch.isfinite(pictures)).flatten(1).any(1).nonzero()[0])
             raise ValueError(

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from transflow import Gaussian, Model
-from transflow.conditioning.check import check
+from transflow.conditioning import check as module
+from transflow.conditioning.check import FEWEST, check
 from transflow.conditioning.gaussianity import gaussianity
 
 
@@ -103,3 +104,55 @@ def test_the_density_of_a_flow_is_compared_with_autograd(tmp_path):
     assert "off by" in check(Model(PictureModel(flow.requires_grad_(False)))).density
     large = shaken(lambda: Glow(GlowConfig(size=16, steps=(1,), width=(4,))))
     assert "768 is more than 256" in check(Model(PictureModel(large.requires_grad_(False)))).density
+
+
+def test_latents_that_depend_on_neighbours_or_chance_are_found(grey):
+    class Normalised(Scaled):
+        def encode(self, pictures):
+            z = super().encode(pictures)
+            return z - z.mean(0)
+
+    class Random(Scaled):
+        def encode(self, pictures):
+            z = super().encode(pictures)
+            return z + torch.randn(z.shape)
+
+    assert check(Model(Scaled()), grey).moved == 0
+    for broken in (Normalised, Random):
+        found = check(Model(broken()), grey)
+        assert found.moved > 0.3
+        assert "is it in eval()?" in dict(found.rows())["alone or in a batch"]
+
+
+def test_a_temperature_needs_photographs_enough(grey):
+    assert check(Model(Scaled()), grey[: FEWEST - 1], samples=8).temperature is None
+    assert check(Model(Scaled()), grey[:FEWEST], samples=8).temperature is not None
+
+
+def test_seconds_are_those_of_each_direction(grey, monkeypatch):
+    clock = iter([0.0, 30.0, 40.0] * 3)  # of three kinds of pictures
+    monkeypatch.setattr("transflow.conditioning.check.time.perf_counter", lambda: next(clock))
+    found = check(Model(Scaled()), grey[:10])
+    assert (found.encode_seconds, found.decode_seconds) == (3.0, 1.0)
+
+
+def test_pictures_that_are_as_bright_but_rougher_are_told_apart():
+    board = (torch.arange(16)[:, None] + torch.arange(16)) % 2
+    smooth, rough = (module._small(p[None, None]) for p in (torch.full((16, 16), 0.5), board.float()))
+    half = smooth.shape[1] // 2
+    assert torch.equal(smooth[:, :half], rough[:, :half])
+    torch.testing.assert_close(rough[:, half:], smooth[:, half:] + 0.5)
+
+
+def test_neighbours_are_those_of_each_levels_map():
+    class Levels(Scaled):
+        shape = (1, 8, 8)
+        prior = Gaussian.standard(64)
+        level_sizes = (32, 32)  # (2, 4, 4) and (8, 2, 2)
+
+    generator = torch.Generator().manual_seed(0)
+    fine, coarse = torch.randn(500, 8, 1, generator=generator), torch.randn(500, 16, 1, generator=generator)
+    rows = torch.cat([fine.expand(-1, -1, 4).flatten(1), 2 * coarse.expand(-1, -1, 2).flatten(1)], 1)
+    found = gaussianity(rows, Model(Levels()))
+    assert found.neighbours == pytest.approx(1)  # within rows alone, not from the end of one to the next
+    assert found.by_frequency == pytest.approx((1, 4), rel=0.1)

@@ -140,6 +140,10 @@ def test_sweep_uses_the_same_draws_for_each_noise(model, pixels):
     torch.testing.assert_close(rows[2], model.condition(pixels, "5m").pictures(2, seed=0))
 
 
+def test_a_sweep_without_a_seed_draws_anew(model, pixels):
+    assert not torch.equal(model.sweep(pixels, ["1m"], 2), model.sweep(pixels, ["1m"], 2))
+
+
 def test_scores_are_what_they_say(model, pixels):
     scores = model.score(pixels)
     z = model.encode(pixels).double()
@@ -153,6 +157,17 @@ def test_reconstruction_is_exact(model, pixels):
     result = model.reconstruct(pixels)
     assert result.errors.max() < 1e-4
     assert torch.equal(result.errors, (result.decoded - result.pictures).abs().flatten(1).amax(1))
+
+
+def test_a_reconstruction_has_the_pictures_first(pixels):
+    class Dark:
+        prior = Gaussian.standard(768)
+        encode = staticmethod(lambda x: x.flatten(1) / 255)
+        decode = staticmethod(lambda z: z.view(-1, 3, 16, 16) / 2)
+
+    result = Model(Dark()).reconstruct(pixels)
+    torch.testing.assert_close(result.pictures, pixels / 255)
+    torch.testing.assert_close(result.decoded, pixels / 510)
 
 
 class Doubling:

@@ -1,5 +1,6 @@
 """Models by name: code is run only when somebody asks for it by name, and what cannot be found is said in one line."""
 
+import json
 import sys
 from importlib.metadata import EntryPoint
 
@@ -30,6 +31,15 @@ number = 3
 
 def make():
     return Doubling()
+
+def needs(argument):
+    return Doubling()
+
+def fails():
+    raise KeyError("weights")
+
+def leaves():
+    raise SystemExit(7)
 
 class Outer:
     inner = Doubling()
@@ -95,14 +105,23 @@ def test_a_posterior_file_runs_no_code(module, grey, tmp_path):
         ("no_such_module:model", "Expected a Python module to import; got no_such_module"),
         ("{module}:nothing", "got no nothing. It has: .*model"),
         ("{module}:number", "Expected a model at .*number; got int"),
+        ("{module}:Doubling", "got the class Doubling. Name an instance"),
+        ("{module}:needs", "a function without arguments; got one that needs some"),
+        ("{module}:fails", "to return a model; got KeyError: 'weights'"),
+        ("{module}:leaves", "to return a model; got SystemExit: 7"),
         ("broken:model", "got broken .ZeroDivisionError: "),
+        ("leaving:model", "got leaving .SystemExit: bye"),
+        ("json:model", r"Expected a model in json \(.*json.__init__.py\); got no model"),
+        ("checkpoint:", "after checkpoint:; got nothing"),
+        ("diffusers:", "after diffusers:; got nothing"),
         ("no-such-file", "Expected a model: faces-32.* checkpoint:FILE"),
     ],
 )
 def test_what_is_no_model_is_said_in_one_line(module, tmp_path, name, words, capsys):
     (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "leaving.py").write_text("import sys; sys.exit('bye')")
     name = name.format(module=module)
-    with pytest.raises((ImportError, TypeError, FileNotFoundError), match=words):
+    with pytest.raises((ImportError, TypeError, ValueError, FileNotFoundError), match=words):
         load(name)
     assert main(["sample", name, "-m", name, "-o", str(tmp_path / "s.png")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -125,3 +144,11 @@ def test_a_file_wins_over_code_and_a_bundled_name_over_all(model_file, tmp_path,
 def test_code_says_itself_how_it_computes(module):
     with pytest.raises(ValueError, match="its code says how"):
         load(f"{module}:model", dtype=torch.float64)
+
+
+def test_what_a_users_module_prints_is_no_part_of_the_result(module, grey, tmp_path, capsys):
+    (tmp_path / f"{module}_loud.py").write_text(f"print('hello')\nfrom {module} import model")
+    assert main(["check", str(grey), "-m", f"{module}_loud:model", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["dim"] == 4
+    assert "hello" in err

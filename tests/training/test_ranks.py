@@ -58,7 +58,7 @@ def test_one_set_of_files_and_a_run_resumed_by_another_number_of_processes(folde
     words = ["-m", "transflow", "train", folder, "-o", output, *WORDS, "--batch", 8, "--minutes", 60]
     done = torchrun(2, *words, "--stop-after", 0.001)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("go on with --resume") == 1
+    assert done.stdout.count("continue with --resume") == 1
     names = {"m.safetensors", "m.metrics.jsonl", "m.samples.png", "m.training.safetensors", "pictures"}
     assert {path.name for path in tmp_path.iterdir()} == names
     seen = header(tmp_path / "m.training.safetensors")["seen"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from transflow.store import container
 
 def load_model(options: argparse.Namespace, name: str) -> Model:
     """Return the model of a name or file, in the precision and on the device of the options."""
-    return library.load(name, dtype=_dtype(options), device=options.device)
+    with redirect_stdout(sys.stderr):  # what a user's module prints is no part of the result
+        return library.load(name, dtype=_dtype(options), device=options.device)
 
 
 def load_posterior(options: argparse.Namespace, path: str) -> Posterior:

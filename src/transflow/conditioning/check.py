@@ -2,6 +2,8 @@
 
     round trip    max |decode(encode(x)) - x| on photographs, flat pictures and noise, black to white being 1
     length        |z| / sqrt(D), 1 for what the model takes for typical
+    moved         max |encode(x) alone - encode(x) among others|: 0, unless latents depend on the neighbours in a batch
+                  (batch norm in training mode) or are drawn at random
     gaussian      moments of the latents' numbers, correlation of neighbours, variance by frequency: 0, 1, 0, 0 and 1
                   where latents are N(0, I)
     density       log |det| against an autograd Jacobian
@@ -79,6 +81,7 @@ class Check:
         broken: share of samples with values far beyond the range at T = 1, where the model shows them.
         notes: what its user must know.
         few_shot: share of digits classified correctly; None where it was not measured.
+        moved: how far a latent is from the one its picture has alone, in standard deviations; NaN where it failed.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Check:
     broken: float | None
     notes: tuple[str, ...] = ()
     few_shot: float | None = field(default=None)
+    moved: float = math.nan
 
     def plain(self) -> dict[str, Any]:
         """Return all as plain values; NaN becomes None."""
@@ -106,16 +110,20 @@ class Check:
         """Yield what was measured in words: (what, how much)."""
         yield "model", f"{self.name} ({self.family}), {' x '.join(map(str, self.shape))}, D = {self.dim:,}"
         for part in self.round_trips:
-            got = part.failure or f"{part.error:.1e} of the range, |z|/sqrt(D) {part.length:.3f} +- {part.spread:.3f}"
-            yield f"round trip, {part.kind}", got
+            length = f"|z|/sqrt(D) {part.length:.3f} +- {part.spread:.3f} (typical: 1)"
+            yield f"round trip, {part.kind}", part.failure or f"{part.error:.1e} of the range, {length}"
+        if not math.isnan(self.moved):
+            word = "" if self.moved <= measure.LATENT_BOUND else ": not one latent a picture; is it in eval()?"
+            yield "alone or in a batch", f"a latent differs by {self.moved:.1e} standard deviations{word}"
         cost = f"{self.encode_seconds:.3g} s to encode, {self.decode_seconds:.3g} s to decode"
         if self.evaluations:
             cost += f"; {self.evaluations[0]:.0f} and {self.evaluations[1]:.0f} evaluations"
         yield "cost a picture", cost
         if (g := self.gaussianity) is not None:
             moments = f"mean {g.mean:.3f}, deviation {g.deviation:.3f}, skewness {g.skewness:.2f}, "
-            yield "latents", moments + f"excess kurtosis {g.kurtosis:.2f}, neighbours {g.neighbours:.3f}"
-            yield "variance, fine to coarse", ", ".join(f"{v:.2f}" for v in g.by_frequency)
+            moments += f"excess kurtosis {g.kurtosis:.2f}, correlation of neighbours {g.neighbours:.3f}"
+            yield "latents", f"{moments} (normal: 0, 1, 0, 0, 0)"
+            yield "variance, fine to coarse", f"{', '.join(f'{v:.2f}' for v in g.by_frequency)} (normal: 1 each)"
         yield "density", self.density
         if self.temperature is not None:
             table = ", ".join(f"{t:g}: {d:.1f}" for t, d in self.distances.items())
@@ -183,6 +191,7 @@ def check(
         distances,
         broken,
         tuple(map(str, model.card.get("notes", ()))),
+        moved=_moved(model, photographs[:3]),
     )
 
 
@@ -198,6 +207,13 @@ def _round_trip(model: BaseModel, kind: str, pixels: Tensor) -> tuple[RoundTrip,
     error = (decoded.cpu() - model.quantise(pixels)).abs().max().item()
     length = latents.double().norm(dim=1) / math.sqrt(model.dim)
     return RoundTrip(kind, len(pixels), error, length.mean().item(), length.std(correction=0).item()), latents, took
+
+
+def _moved(model: BaseModel, pixels: Tensor) -> float:
+    try:
+        return measure.batch_error(model.encode_pixels, pixels, model.encode_pixels(pixels))
+    except (ValueError, RuntimeError):  # round trips say so
+        return math.nan
 
 
 def _density(model: BaseModel, largest: int) -> str:

@@ -62,14 +62,13 @@ def stream(
     if is_paths(pictures):
         paths = as_list(pictures)  # type: ignore[arg-type]
         groups = [(encoded, list(group)) for encoded, group in groupby(paths, is_latents)]
-    alone = sum(not encoded for encoded, _ in groups) == 1
     for encoded, group in groups:
         if encoded:
             for folder in group:
                 yield from Latents.open(folder).parts(model)
             continue
         read = batches(group, model.shape, batch=batch, on_bad=on_bad)
-        for part, rows in filled(read, batch, alone=alone):
+        for part, rows in filled(read, batch, alone=len(groups) == 1):
             yield encode_batch(model, part, rows, log_prob=log_prob)
 
 

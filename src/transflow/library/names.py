@@ -12,6 +12,7 @@ A file that names its model never runs Python code for it: that is done only for
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from importlib import import_module
@@ -67,7 +68,11 @@ def split_prefix(name: PathLike) -> tuple[str, str] | None:
     ('transflow.adapters.diffusers', 'google/ddpm-celebahq-256')
     """
     prefix, colon, rest = str(name).partition(":")
-    return (PREFIXES[prefix], rest) if colon and prefix in PREFIXES else None
+    if not colon or prefix not in PREFIXES:
+        return None
+    if not rest:
+        raise ValueError(f"Expected a file, a folder or an id after {prefix}:; got nothing.")
+    return PREFIXES[prefix], rest
 
 
 def is_code(name: PathLike) -> bool:
@@ -83,6 +88,8 @@ def import_object(name: str) -> Any:
 
     Raises:
         ImportError: the module cannot be imported, or has not the attribute; the message says which.
+        TypeError: it is a class, or a function that needs arguments.
+        ValueError: the function failed.
     """
     points = registered()
     module, _, attribute = (points[name].value if name in points else name).partition(":")
@@ -90,18 +97,34 @@ def import_object(name: str) -> Any:
     sys.path.insert(0, here)
     try:
         found: Any = import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
         raise ImportError(f"Expected a Python module to import; got {module} ({kind}{error}).") from error
     finally:
-        sys.path.remove(here)
+        if here in sys.path:
+            sys.path.remove(here)
     for part in attribute.split("."):
         if not hasattr(found, part):
             public = (
                 sorted(name for name in vars(found) if not name.startswith("_")) if hasattr(found, "__dict__") else []
             )
-            raise ImportError(f"Expected a model in {module}; got no {part}. It has: {', '.join(public) or 'nothing'}.")
+            which = f"{module} ({file})" if (file := getattr(found, "__file__", None)) else module
+            raise ImportError(f"Expected a model in {which}; got no {part}. It has: {', '.join(public) or 'nothing'}.")
         found = getattr(found, part)
-    if callable(found) and type(found).__name__ == "function":
-        return found()
-    return found
+    if isinstance(found, type):
+        raise TypeError(f"Expected a model at {name}; got the class {found.__name__}. Name an instance of it.")
+    return _called(found, name) if inspect.isfunction(found) or inspect.ismethod(found) else found
+
+
+def _called(function: Any, name: str) -> Any:
+    """What a user's function returns; what it raises beside bad input, as one line."""
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):
+        raise TypeError(f"Expected a model, or a function without arguments; got one that needs some: {name}") from None
+    try:
+        return function()
+    except (ValueError, TypeError, OSError, ImportError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"Expected {name} to return a model; got {type(error).__name__}: {error}.") from error
