@@ -4,6 +4,7 @@ import argparse
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -109,10 +110,19 @@ def test_links_and_paths_exist(page):
         assert (ROOT / path).exists(), path
 
 
+@PAGE
+def test_extras_exist(page):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for names in re.findall(r"pip install [^`\n]*\[([\w,]+)\]", page.read_text()):
+        assert set(names.split(",")) <= extras.keys(), names
+
+
 def test_a_page_with_a_fault_is_found(tmp_path, workplace):
     """These tests can fail."""
     page = tmp_path / "page.md"
-    page.write_text("```python\nassert 1 == 2\n```\n```sh\ntransflow paint x\n```\n`--nonsense` [x](nowhere.md)\n")
+    page.write_text(
+        "```python\nassert 1 == 2\n```\n```sh\ntransflow paint x\n```\n`--nonsense` [x](nowhere.md)\n`pip install '.[more]'`"
+    )
     with pytest.raises(AssertionError):
         test_python_runs(page, workplace)
     with pytest.raises(SystemExit):
@@ -121,3 +131,5 @@ def test_a_page_with_a_fault_is_found(tmp_path, workplace):
         test_options_exist(page)
     with pytest.raises(AssertionError):
         test_links_and_paths_exist(page)
+    with pytest.raises(AssertionError):
+        test_extras_exist(page)
