@@ -121,7 +121,8 @@ def test_a_page_with_a_fault_is_found(tmp_path, workplace):
     """These tests can fail."""
     page = tmp_path / "page.md"
     page.write_text(
-        "```python\nassert 1 == 2\n```\n```sh\ntransflow paint x\n```\n`--nonsense` [x](nowhere.md)\n`pip install '.[more]'`"
+        "```python\nassert 1 == 2\n```\n```sh\ntransflow paint x\n```\n`--nonsense` [x](nowhere.md)\n"
+        "`pip install '.[more]'`"
     )
     with pytest.raises(AssertionError):
         test_python_runs(page, workplace)
