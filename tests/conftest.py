@@ -1,5 +1,7 @@
 """A small model and small pictures that most tests use."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,10 @@ from transflow import Glow, GlowConfig, Model
 from transflow.generative.model_file import save_model
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: none takes more
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
