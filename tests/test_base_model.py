@@ -99,3 +99,38 @@ def test_weights_with_gradients_leave_no_graph_in_evidence_and_pictures():
     assert not posterior.pictures(1, seed=0).requires_grad
     latents = torch.zeros(1, 4, requires_grad=True)
     assert model.decode(latents).requires_grad  # a search for latents goes through the decoder
+
+
+def test_a_picture_without_a_latent_is_named(tmp_path):
+    from PIL import Image
+
+    for value in (10, 20, 30):
+        Image.new("L", (2, 2), value).save(tmp_path / f"{value}.png")
+    dark = source(encode=lambda s, x: torch.where(x == 20, NAN, x / 255).flatten(1))
+    with pytest.raises(ValueError, match=r"got NaN or infinity for .*20\.png"):
+        dark.condition(tmp_path, 1.0)
+
+
+def test_what_a_source_does_not_say_is_what_its_prior_and_decoder_say():
+    latents = torch.tensor([[0.0, 0.1, 0.5, 2.0]])
+    assert torch.equal(source().decode_unclamped(latents), source().decode(latents))
+    more = source(decode_unclamped=lambda s, z: z.view(-1, 1, 2, 2))
+    assert more.decode_unclamped(latents).max() == 2
+    assert source().device == torch.device("cpu")
+    assert source(device="meta").device == torch.device("meta")
+
+
+def test_a_wrapper_that_hands_on_what_it_has_not_is_asked_for_it():
+    class Wrapper:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __getattr__(self, name):
+            if name == "inner":
+                raise AttributeError(name)
+            return getattr(self.inner, name)
+
+    model = Model(Wrapper(Fine()), "wrapped")
+    assert model.can("shape")
+    assert not model.can("score")
+    assert model.encode(PIXELS).shape == (2, 4)

@@ -45,7 +45,7 @@ class Invertible(Protocol):
         """Return latents, floats (B, D), of uint8 pictures (B, C, H, W)."""
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return pictures, floats in [0, 1], (B, C, H, W), of latents (B, D)."""
+        """Return pictures, floats in [0, 1], (B, C, H, W), of latents (B, D) of any floats; samples are float32."""
 
 
 class HasShape(Protocol):

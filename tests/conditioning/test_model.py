@@ -11,6 +11,7 @@ from transflow import Evidence, Gaussian, Model, load, load_posterior
 from transflow.conditioning.posterior import POSTERIOR
 from transflow.gaussians import interpolation
 from transflow.generative.model_file import save_model
+from transflow.store import container
 from transflow.store.container import header
 
 
@@ -65,6 +66,27 @@ def test_saved_and_loaded_is_the_same(model, pixels, tmp_path):
     loaded = load_posterior(tmp_path / "p.safetensors")
     assert torch.equal(loaded.pictures(2, seed=1), posterior.pictures(2, seed=1))
     same(loaded.remove(pixels[:3]), posterior.remove(pixels[:3]))
+
+
+@pytest.mark.parametrize("name", ["total", "scatter", "variance"])
+@pytest.mark.parametrize("bad", [torch.zeros(767), torch.full((768,), torch.nan)])
+def test_a_damaged_posterior_is_refused(model, pixels, tmp_path, name, bad):
+    path = tmp_path / "p.safetensors"
+    model.condition(pixels, 2.0).save(path)
+    tensors, found = container.read(path, POSTERIOR)
+    container.write(path, POSTERIOR.kind, {**tensors, name: bad}, found)
+    with pytest.raises(ValueError, match=r"Expected a (posterior of D|whole posterior file).*p\.safetensors"):
+        load_posterior(path, model)
+
+
+@pytest.mark.parametrize("count", [2, 13])
+def test_a_posterior_has_a_digest_a_picture(model, pixels, tmp_path, count):
+    path = tmp_path / "p.safetensors"
+    model.condition(pixels, 2.0).save(path)
+    tensors, found = container.read(path, POSTERIOR)
+    container.write(path, POSTERIOR.kind, tensors, found | {"count": count})
+    with pytest.raises(ValueError, match=f"Expected {count} digests of pictures; got 12"):
+        load_posterior(path, model)
 
 
 def test_a_posterior_of_another_model_is_refused(model, model_file, pixels, tmp_path):

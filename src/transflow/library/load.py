@@ -128,6 +128,10 @@ def load_posterior(
     evidence = Evidence(int(header["count"]), total, scatter)
     if evidence.dim != model.dim:
         raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
+    for name in ("total", "scatter", "variance"):
+        tensor = tensors.get(name, tensors["total"])
+        if tuple(tensor.shape) != (model.dim,) or not torch.isfinite(tensor).all():
+            raise ValueError(f"Expected a whole posterior file; got one with a damaged {name}: {path}")
     keys = tensors["digests"].numpy().tobytes().hex()
     digests = tuple(keys[i : i + 32] for i in range(0, len(keys), 32))
     if len(digests) != evidence.count:
