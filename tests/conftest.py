@@ -12,7 +12,6 @@ from transflow.generative.model_file import save_model
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 
-
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: none takes more
     torch.set_num_threads(1)
 

@@ -16,8 +16,9 @@ PACKAGE = ROOT / "src" / "transflow"
 
 def test_the_public_names():
     assert sorted(transflow.__all__) == [
-        "Encoded", "Evidence", "FewShotClassifier", "Gaussian", "Glow", "GlowConfig", "Latents", "Model", "Posterior",
-        "TrainConfig", "__version__", "demo", "load", "load_posterior", "models", "train", "wrap",
+        "Encoded", "Evidence", "FewShotClassifier", "Gaussian", "Glow", "GlowConfig", "Latents", "Model",
+        "PixelFormat", "Posterior", "TrainConfig", "__version__", "demo", "load", "load_posterior", "models", "train",
+        "wrap",
     ]  # fmt: skip
     for name in transflow.__all__:
         assert getattr(transflow, name) is not None

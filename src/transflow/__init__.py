@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from transflow.latents.folder import Latents
     from transflow.library.load import load, load_posterior, models
     from transflow.library.wrap import wrap
+    from transflow.pictures.pixels import PixelFormat
     from transflow.showcase.demo import demo
     from transflow.training.config import TrainConfig
     from transflow.training.loop import train
@@ -40,6 +41,7 @@ _HOMES = {
     "GlowConfig": "transflow.generative.glow",
     "Latents": "transflow.latents.folder",
     "Model": "transflow.conditioning.model",
+    "PixelFormat": "transflow.pictures.pixels",
     "Posterior": "transflow.conditioning.posterior",
     "TrainConfig": "transflow.training.config",
     "demo": "transflow.showcase.demo",
@@ -59,6 +61,7 @@ __all__ = [
     "GlowConfig",
     "Latents",
     "Model",
+    "PixelFormat",
     "Posterior",
     "TrainConfig",
     "__version__",

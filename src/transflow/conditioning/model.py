@@ -180,7 +180,10 @@ class Model(BaseModel):
         likely, radii = [], []
         for part in self.stream(pictures, log_prob=True):
             if part.log_prob is None:
-                raise ValueError("Expected a stream with log_prob=True to score; got one without.")
+                raise ValueError(
+                    "Expected pictures, or latents with their log densities, to score; got latents without. "
+                    "Give the pictures, or a stream with log_prob=True."
+                )
             likely.append(part.log_prob)
             radii.append(part.latents.double().norm(dim=1) / math.sqrt(self.dim))
         return torch.cat(likely), torch.cat(radii)

@@ -240,7 +240,7 @@ def _encode_shard(
             decoded.append((file.name, file.digest, file.pixels is not None))
             yield file
 
-    likely = model.can("score")
+    likely = model.can("score") and not model.can("evaluations")  # a sampler's density costs several encodings
     done: list[Encoded] = []
     for pictures, rows in filled(batched(decode(), batch, noting(bad, on_bad)), batch, alone=alone):
         done.append(encode_batch(model, pictures, rows, log_prob=likely))
