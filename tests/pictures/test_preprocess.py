@@ -11,7 +11,7 @@ from PIL import Image
 from transflow.pictures import decode as data
 from transflow.pictures import sources as listing
 from transflow.pictures.files import BadPicture
-from transflow.pictures.preprocess import preprocess, preprocess_one
+from transflow.pictures.preprocess import greyscale, preprocess, preprocess_one
 
 RED = (200, 30, 40)
 
@@ -355,3 +355,22 @@ def test_a_picture_too_large_to_open_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(BadPicture, match=r"megapixels.*large\.png"):
         data.read(tmp_path, (3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("wide", "high", "across", "down"), [(4, 12, 4, 12), (12, 4, 12, 4), (4, 8, 8, 16), (8, 4, 16, 8)]
+)
+def test_what_is_small_in_both_is_enlarged_until_one_side_is_reached(wide, high, across, down):
+    lit = preprocess(Image.new("L", (wide, high), 255), (1, 16, 16))[0, 0] == 255
+    assert (int(lit.any(0).sum()), int(lit.any(1).sum()), int(lit.sum())) == (across, down, across * down)
+
+
+def test_pictures_of_the_models_shape_are_a_copy():
+    pixels = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+    preprocess(pixels, (3, 4, 4)).fill_(9)
+    assert not pixels.any()
+
+
+def test_pictures_without_colour_are_those_of_luma():
+    colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]], dtype=torch.uint8)[:, :, None, None]
+    assert greyscale(colours)[:, :, 0, 0].tolist() == [[76] * 3, [150] * 3, [29] * 3]
