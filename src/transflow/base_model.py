@@ -6,7 +6,6 @@ source must have and may have is written in `protocols`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -16,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transflow.checks import check_latents, check_pictures, for_each
+from transflow.devices import OUT_OF_MEMORY
 from transflow.gaussians.gaussian import Gaussian
 from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.preprocess import PictureLike, Shape, preprocess
@@ -76,11 +77,9 @@ class BaseModel:
         """
         if self.can(capability):
             return
-        reasons = getattr(self.source, "lacks", None) or {}
-        reason = f" ({reasons[capability]})" if capability in reasons else ""
-        family = self.card.get("family", type(self.source).__name__)
+        reason = f" ({why})" if (why := self.why_not(capability)) else ""
         noun = CAPABILITIES[capability].noun
-        raise TypeError(f"Expected a model with {noun}, {purpose}; got {self.name} ({family}) without{reason}.")
+        raise TypeError(f"Expected a model with {noun}, {purpose}; got {self.name} ({self.family}) without{reason}.")
 
     @cached_property
     def prior(self) -> Gaussian:
@@ -143,6 +142,17 @@ class BaseModel:
         return dict(self.source.card) if self.can("card") else {}
 
     @property
+    def family(self) -> str:
+        """What it is, in a word: of its card, of its source, or the source's class."""
+        named = self.source.family if has(self.source, "family") else type(self.source).__name__
+        return str(self.card.get("family", named))
+
+    def why_not(self, capability: str) -> str:
+        """Return the source's own reason why it has not a capability, in words; empty where it gives none."""
+        reasons = self.source.lacks if has(self.source, "lacks") else {}
+        return str(reasons.get(capability, ""))
+
+    @property
     def exactness(self) -> float | None:
         """The largest error of decode(encode(x)) that was measured; None for a model that does not say."""
         return _number(self.source.exactness) if self.can("exactness") else None
@@ -188,7 +198,7 @@ class BaseModel:
         Raises:
             ValueError: the model gave latents of another size, or NaN; the picture is named.
         """
-        return self._latents(self.source.encode(pixels), len(pixels), names)
+        return self._latents(self._ask("encode", pixels), len(pixels), names)
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor, names: tuple[str, ...] = ()) -> tuple[Tensor, Tensor]:
@@ -196,13 +206,14 @@ class BaseModel:
         self.require("score", "to say how likely pictures are")
         latents, log_prob = self._pair("encode_and_log_prob", pixels)
         latents = self._latents(latents, len(pixels), names)
-        return latents, self._each("log densities", log_prob, (len(pixels),), names, infinite=True).double()
+        return latents, for_each(self.name, "log densities", log_prob, (len(pixels),), names, infinite=True).double()
 
     @torch.no_grad()
     def features_of(self, pixels: Tensor) -> Tensor:
         """Return features (B, F) of uint8 pictures (B, C, H, W)."""
         self.require("features", "to see pictures by its hidden activations")
-        return self.source.features(pixels)
+        found: Tensor = self._ask("features", pixels)
+        return found
 
     @torch.no_grad()
     def encode_and_features_of(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,7 +227,8 @@ class BaseModel:
     def variance_of(self, pixels: Tensor) -> Tensor:
         """Return the model's own variance (B, D) of the latents of uint8 pictures (B, C, H, W)."""
         self.require("variance", "to say how sure it is of a latent")
-        return self._each("variances of latents", self.source.encode_variance(pixels), (len(pixels), self.dim), ())
+        variance = self._ask("encode_variance", pixels)
+        return for_each(self.name, "variances of latents", variance, (len(pixels), self.dim), ())
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return pictures, floats in [0, 1], shape (B, C, H, W), of latents (B, D).
@@ -225,66 +237,48 @@ class BaseModel:
             ValueError: the latents are of another size or not finite, or the model made of them what are no pictures of
                 its shape, or NaN.
         """
-        return self._pictures(self._decoded("decode", self._checked(latents)))
+        return check_pictures(self.name, self._decoded("decode", latents), self.shape)
 
     def decode_unclamped(self, latents: Tensor) -> Tensor:
         """Return what `decode` returns, not cut to [0, 1] where the model can show more."""
         if not self.can("unclamped"):
             return self.decode(latents)
-        return self._pictures(self._decoded("decode_unclamped", self._checked(latents)))
+        return check_pictures(self.name, self._decoded("decode_unclamped", latents), self.shape)
 
     def _decoded(self, member: str, latents: Tensor) -> Tensor:
         """What the source decodes, one picture a latent; with gradients only for latents that have them."""
+        check_latents(latents, self.dim)
         with torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad):
-            found = getattr(self.source, member)(latents)
+            found = self._ask(member, latents)
         if not isinstance(found, Tensor) or not found.is_floating_point() or found.shape[:1] != latents.shape[:1]:
             got = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             expected = f"{len(latents)} latents to as many pictures of floats"
             raise ValueError(f"Expected {self.name} to decode {expected}; got {got}.")
         return found
 
+    def _ask(self, member: str, values: Tensor) -> Any:
+        """What a member of the source returns; an exception inside of it becomes one line that names it."""
+        try:
+            return getattr(self.source, member)(values)
+        except (ValueError, TypeError, OSError, ImportError, MemoryError):
+            raise
+        except Exception as error:
+            words = " ".join(str(error).split())[:200]
+            if any(part in words for part in OUT_OF_MEMORY):
+                raise
+            raise ValueError(
+                f"Expected {self.name} to {member.replace('_', ' ')} {tuple(values.shape)}, {str(values.dtype)[6:]}; "
+                f"got {type(error).__name__} from it: {words}."
+            ) from error
+
     def _pair(self, member: str, pixels: Tensor) -> tuple[Any, Any]:
-        found = getattr(self.source, member)(pixels)
+        found = self._ask(member, pixels)
         if not isinstance(found, tuple) or len(found) != 2:
             raise ValueError(f"Expected {member} of {self.name} to give two tensors; got {type(found).__name__}.")
         return found
 
-    def _checked(self, latents: Tensor) -> Tensor:
-        if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != self.dim:
-            got = tuple(latents.shape) if isinstance(latents, Tensor) else type(latents).__name__
-            raise ValueError(f"Expected latents of shape (B, {self.dim}); got {got}.")
-        if not torch.isfinite(latents).all():
-            raise ValueError("Expected finite latents; got NaN or infinity.")
-        return latents
-
     def _latents(self, latents: Any, count: int, names: tuple[str, ...]) -> Tensor:
-        return self._each("latents", latents, (count, self.dim), names)
-
-    def _each(
-        self, what: str, values: Any, shape: tuple[int, ...], names: tuple[str, ...], *, infinite: bool = False
-    ) -> Tensor:
-        """What the source gave for each picture, of the right shape; finite, unless it may be infinite."""
-        if not isinstance(values, Tensor) or tuple(values.shape) != shape:
-            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise ValueError(f"Expected {self.name} to give {what} of shape {shape}; got {got}.")
-        bad = (values.isnan() if infinite else ~values.isfinite()).reshape(len(values), math.prod(shape[1:])).any(1)
-        if bad.any():
-            first = int(bad.nonzero()[0])
-            which = names[first] if names else f"picture {first + 1} of {len(values)}"
-            kind = ("numbers as", "NaN") if infinite else ("finite", "NaN or infinity")
-            raise ValueError(f"Expected {kind[0]} {what} from {self.name}; got {kind[1]} for {which}.")
-        return values
-
-    def _pictures(self, pictures: Tensor) -> Tensor:
-        if tuple(pictures.shape[1:]) != self.shape:
-            got = tuple(pictures.shape[1:])
-            raise ValueError(f"Expected {self.name} to decode to pictures of its shape, {self.shape}; got {got}.")
-        if not torch.isfinite(pictures).all():
-            first = int((~torch.isfinite(pictures)).flatten(1).any(1).nonzero()[0])
-            raise ValueError(
-                f"Expected finite pictures from {self.name}; got NaN or infinity in {first + 1} of {len(pictures)}."
-            )
-        return pictures
+        return for_each(self.name, "latents", latents, (count, self.dim), names)
 
 
 def _number(value: Any) -> float | None:

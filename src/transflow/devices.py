@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_DEVICE = "cpu"
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")  # in torch's messages, of any device
 PRECISIONS = ("float32", "bfloat16", "float64")
 TRAINING_PRECISIONS = ("auto", "float32", "bfloat16")
 

@@ -73,6 +73,14 @@ def test_without_photographs_samples_stand_for_them():
     assert found.temperature is None
 
 
+def test_values_beyond_the_range_are_noted():
+    class Signed(Scaled):
+        def decode(self, latents):
+            return super().decode(latents) * 2 - 1
+
+    assert any("have it give [0, 1]" in note for note in check(Model(Signed())).notes)
+
+
 def test_the_best_temperature_is_the_photographs_own():
     """Photographs that are the model's samples at T = 0.7 are nearest to its samples at T = 0.7."""
     model = Model(Scaled(6.0))

@@ -233,6 +233,15 @@ def test_a_posterior_of_a_model_without_a_fingerprint_is_kept_and_marked(model, 
         load_posterior(tmp_path / "p.safetensors", model)
 
 
+def test_posteriors_of_models_without_fingerprints_are_of_one_model_alone():
+    x = torch.randint(0, 256, (5, 1, 2, 2), dtype=torch.uint8)
+    one, other = Model(Doubling()), Model(Doubling())
+    a = one.condition(x, "1m")
+    assert len(a.interpolate(one.condition(x[:2], "1m"), 3)) == 3
+    with pytest.raises(ValueError, match="same model"):
+        a.interpolate(other.condition(x, "1m"))
+
+
 def test_an_emptied_posterior_is_the_prior_and_predicts_it(model, pixels):
     empty = model.condition(pixels, "0.5m").remove(pixels)
     assert empty.gaussian.is_standard

@@ -40,6 +40,35 @@ def test_what_is_none_is_refused(options, words):
     assert "\n" not in str(caught.value)
 
 
+class Off(Doubling):
+    """What it decodes is darker than what was encoded."""
+
+    def decode(self, latents):
+        return 0.9 * super().decode(latents)
+
+
+def test_an_object_whose_decode_does_not_undo_its_encode_is_refused():
+    with pytest.raises(ValueError, match=r"undoes its encode to 0.01.*errs by 0.0.*inexact=True") as caught:
+        transflow.wrap(Off())
+    assert "\n" not in str(caught.value)
+    assert transflow.wrap(Off(), inexact=True).source.prior.is_standard
+    known = Off()
+    known.exactness = 0.1
+    assert transflow.wrap(known).exactness == 0.1
+
+
+def test_what_goes_wrong_inside_a_model_is_one_line():
+    class Broken(Doubling):
+        def encode(self, pictures):
+            return {}["weights"]
+
+    with pytest.raises(
+        ValueError, match=r"Expected mine to encode \(3, 1, 2, 2\), uint8; got KeyError from it"
+    ) as caught:
+        transflow.wrap(Broken(), name="mine")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
 def test_an_adapters_options_are_named():
     functions = {"encode": lambda x: x.flatten(1), "decode": lambda z: z.view(-1, 1, 2, 2)}
     with pytest.raises(TypeError, match=r"Expected shape=.*channels, height, width"):

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from transflow.cli.messages import fail, note
 from transflow.cli.parser import COMMANDS, build_parser
+from transflow.devices import OUT_OF_MEMORY
 
 MAY_BE_EMPTY = ("data_note", "licence")  # words for a model's card
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")  # in torch's messages, of any device
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -35,6 +35,7 @@ from transflow.pictures.grids import to_uint8
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 PICTURES = 64  # of each kind at most
 FEWEST = 16  # photographs from which on a temperature can be recommended
+MARGIN = 1.05  # of distances, from which on they tell temperatures apart
 BEYOND = 0.15  # of the range of pixels by which a value of a broken sample lies beyond it
 QUICK, THOROUGH = 256, 4096  # D up to which a Jacobian is made
 SIDE = 8  # of the small pictures whose distance is measured
@@ -76,7 +77,7 @@ class Check:
         evaluations: of the network a picture, to encode and to decode, where a model of steps says it.
         gaussianity: of the latents of photographs (or samples); None where they could not be encoded.
         density: "exact", "none", or "off by N nats".
-        temperature: the best of `TEMPERATURES`, or None where there are too few photographs.
+        temperature: the best of `TEMPERATURES`, or None where there are too few photographs, or they do not tell.
         distances: Fréchet distance at each temperature.
         broken: share of samples with values far beyond the range at T = 1, where the model shows them.
         notes: what its user must know.
@@ -179,7 +180,7 @@ def check(
         evaluations = float(to_encode), float(to_decode)
     return Check(
         model.name,
-        str(model.card.get("family", type(model.source).__name__)),
+        model.family,
         model.shape,
         model.dim,
         tuple(trips),
@@ -187,10 +188,10 @@ def check(
         evaluations,
         None if latents is None else gaussianity(latents, model),
         _density(model, THOROUGH if thorough else QUICK),
-        min(distances, key=distances.__getitem__) if distances else None,
+        _best(distances),
         distances,
         broken,
-        tuple(map(str, model.card.get("notes", ()))),
+        (*map(str, model.card.get("notes", ())), *_beyond(model)),
         moved=_moved(model, photographs[:3]),
     )
 
@@ -216,10 +217,24 @@ def _moved(model: BaseModel, pixels: Tensor) -> float:
         return math.nan
 
 
+def _best(distances: Mapping[float, float]) -> float | None:
+    """The temperature of least distance, where distances differ by more than what chance does."""
+    if not distances or max(distances.values()) < MARGIN * min(distances.values()):
+        return None
+    return min(distances, key=distances.__getitem__)
+
+
+def _beyond(model: BaseModel) -> list[str]:
+    """A note, where decoded pictures are not cut to the range."""
+    values = model.decode(model.prior.sample(4, seed=3))
+    if values.min() >= -1e-6 and values.max() <= 1 + 1e-6:
+        return []
+    return [f"its decode gives values of {values.min():.2f} to {values.max():.2f}: have it give [0, 1], clamped"]
+
+
 def _density(model: BaseModel, largest: int) -> str:
     if not model.can("score"):
-        reasons = getattr(model.source, "lacks", None) or {}
-        return f"none ({reasons['score']})" if "score" in reasons else "none"
+        return f"none ({why})" if (why := model.why_not("score")) else "none"
     error = measure.density_error(model.source, largest)
     if error is None:
         why = f"D = {model.dim:,} is more than {largest:,}" if model.dim > largest else "it has no gradient"

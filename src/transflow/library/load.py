@@ -17,6 +17,7 @@ from transflow.devices import PRECISIONS, dtype_of, find_device
 from transflow.gaussians.evidence import Evidence
 from transflow.generative import model_file
 from transflow.library.names import bundled, find_file, import_object, is_code, registered, split_prefix
+from transflow.library.wrap import check_exact
 from transflow.protocols import MUST, has
 from transflow.store import container
 from transflow.store.files import PathLike
@@ -55,7 +56,7 @@ def load(
             raise TypeError(
                 f"Expected a model at {name}; got {type(model).__name__}. Give it transflow.wrap(...) of what it has."
             )
-        return Model(model.source if isinstance(model, BaseModel) else model, name)
+        return Model(model.source, name) if isinstance(model, BaseModel) else check_exact(Model(model, name))
     path = find_file(name_or_file)
     if options:
         raise ValueError(f"Expected no options for a model file; got {', '.join(options)}: {path}")
@@ -95,7 +96,11 @@ def load_model_of(
     precision = header.get("precision") or "float32"
     if dtype is None and precision not in PRECISIONS:
         raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {precision}: {path}")
-    if split_prefix(name) is not None:
+    if (found := split_prefix(name)) is not None:
+        if not Path(found[1]).exists():
+            raise FileNotFoundError(
+                f"Expected the model of {path} on this machine, at {found[1]}; it is not there. Give the model with -m."
+            )
         return load(name, dtype=dtype or dtype_of(precision), device=device)
     try:
         return load(name, dtype=dtype or dtype_of(precision), device=device)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from transflow.adapters import measure
 from transflow.adapters.recognise import recognise
 from transflow.base_model import BaseModel
 from transflow.conditioning.model import Model
@@ -69,15 +70,36 @@ def wrap(model: Any = None, *, name: str = "model", **options: Any) -> Model:
     if (found := recognise(model)) is not None:
         return Model(_adapt(found, [model], options), name)
     if all(has(model, member) for member in MUST):
+        inexact = bool(options.pop("inexact", False))
         if options:
-            raise TypeError(
-                f"Expected no options for an object with encode, decode and prior; got {', '.join(options)}."
-            )
-        return Model(model, name)
+            got = ", ".join(options)
+            raise TypeError(f"Expected no options but inexact= for an object with encode, decode and prior; got {got}.")
+        return Model(model, name) if inexact else check_exact(Model(model, name))
     raise TypeError(
         "Expected a flow of zuko, normflows, nflows, FrEIA, torchflows or torch.distributions, a diffusers pipeline, "
         f"an object with encode, decode and prior, or {_ways()}; got {type(model).__name__}."
     )
+
+
+def check_exact(model: Model) -> Model:
+    """Return a model of somebody's own object, after trying whether its decode undoes its encode.
+
+    One that says its own `exactness`, or in `lacks` why it has none, is taken at its word.
+
+    Raises:
+        ValueError: the error on one of three test pictures is above the bound.
+    """
+    if model.can("exactness") or model.why_not("exactness"):
+        return model
+    pixels = measure.pictures(model.shape)
+    decoded = model.decode_unclamped(model.encode_pixels(pixels)).cpu()
+    error = (decoded - model.quantise(pixels)).abs().max().item()
+    if not error <= measure.BOUND:
+        raise ValueError(
+            f"Expected a model whose decode undoes its encode to {measure.BOUND} of the pixel range; got {model.name}, "
+            f"which errs by {error:.2g}. Give it pixels, if it sees them otherwise, or wrap it with inexact=True."
+        )
+    return model
 
 
 def _adapt(adapter: Any, values: list[Any], options: Mapping[str, Any]) -> Any:

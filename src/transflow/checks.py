@@ -1,0 +1,67 @@
+"""What a model is given and gives, checked where it goes in and comes out: shapes, NaN; a bad picture is named."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_latents(latents: Any, dim: int) -> Tensor:
+    """Return latents if they are finite and (B, D), D = dim.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != dim:
+        got = tuple(latents.shape) if isinstance(latents, Tensor) else type(latents).__name__
+        raise ValueError(f"Expected latents of shape (B, {dim}); got {got}.")
+    if not torch.isfinite(latents).all():
+        raise ValueError("Expected finite latents; got NaN or infinity.")
+    return latents
+
+
+def for_each(
+    model: str, what: str, values: Any, shape: tuple[int, ...], names: tuple[str, ...], *, infinite: bool = False
+) -> Tensor:
+    """Return what a model gave for each picture, if it is of the right shape and finite.
+
+    Args:
+        model: its name.
+        what: what it gave, in words.
+        values: that.
+        shape: expected, B first.
+        names: of the pictures, or none.
+        infinite: whether it may be infinite; NaN never.
+
+    Raises:
+        ValueError: it is not; the first bad picture is named.
+    """
+    if not isinstance(values, Tensor) or tuple(values.shape) != shape:
+        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"Expected {model} to give {what} of shape {shape}; got {got}.")
+    bad = (values.isnan() if infinite else ~values.isfinite()).reshape(len(values), math.prod(shape[1:])).any(1)
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        which = names[first] if names else f"picture {first + 1} of {len(values)}"
+        kind = ("numbers as", "NaN") if infinite else ("finite", "NaN or infinity")
+        raise ValueError(f"Expected {kind[0]} {what} from {model}; got {kind[1]} for {which}.")
+    return values
+
+
+def check_pictures(model: str, pictures: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return the pictures (B, C, H, W) that a model decoded, if they are finite and of its shape.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if tuple(pictures.shape[1:]) != shape:
+        got = tuple(pictures.shape[1:])
+        raise ValueError(f"Expected {model} to decode to pictures of its shape, {shape}; got {got}.")
+    if not torch.isfinite(pictures).all():
+        first = int((~torch.isfinite(pictures)).flatten(1).any(1).nonzero()[0])
+        which = f"{first + 1} of {len(pictures)}"
+        raise ValueError(f"Expected finite pictures from {model}; got NaN or infinity in {which}.")
+    return pictures
