@@ -12,6 +12,7 @@ import pytest
 from transflow.cli.parser import build_parser
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.filterwarnings("ignore:.use_push_based_shuffle:DeprecationWarning")  # of Ray itself
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 NOT_OURS = {"--nproc_per_node"}  # of torchrun
