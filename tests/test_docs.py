@@ -12,7 +12,6 @@ import pytest
 from transflow.cli.parser import build_parser
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.filterwarnings("ignore:.use_push_based_shuffle:DeprecationWarning")  # of Ray itself
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 NOT_OURS = {"--nproc_per_node"}  # of torchrun
@@ -48,6 +47,10 @@ def test_python_runs(page, workplace):
     scope, missing = {"__name__": page.stem}, []
     for line, block in blocks(page, "python"):
         code = compile("\n" * (line - 1) + block, str(page), "exec")
+        if (
+            "cluster." in block
+        ):  # it would start Ray in this process; tests/conditioning/test_cluster.py runs these calls
+            continue
         try:
             exec(code, scope)
         except ImportError as error:
