@@ -7,9 +7,25 @@ gives the same samples on every device.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Samples, and what they are made of.
+
+    Attributes:
+        latents: shape (n, D), single precision.
+        parents: numbers of the kept pictures of each, shape (n, k).
+        weights: their weights, shape (n, k), double; square sum 1.
+    """
+
+    latents: Tensor
+    parents: Tensor
+    weights: Tensor
 
 
 def generator_of(

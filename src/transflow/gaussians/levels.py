@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -147,3 +147,33 @@ class Cut:
         return self.levels.scaled(
             deviations, (self.limits / self.levels.norms(deviations).clamp(min=1e-300)).clamp(max=1)
         )
+
+
+@dataclass(frozen=True)
+class Bend:
+    """How far the cut by level bends a distribution.
+
+    Attributes:
+        mean: how far it moves the mean, as a share of the length of a deviation.
+        variance: what it leaves of each level's variance, finest first.
+        cut: the share of samples that it shortens.
+    """
+
+    mean: float
+    variance: tuple[float, ...]
+    cut: float
+
+    @classmethod
+    def of(cls, cut: Cut, deviations: Iterable[Tensor]) -> Bend:
+        """Return how far a cut bends batches of deviations, each (n, D)."""
+        before = after = moved = torch.zeros((), dtype=torch.float64)
+        length = shorter = count = 0.0
+        for whole in deviations:
+            shortened = cut(whole)
+            norms, left = cut.levels.norms(whole), cut.levels.norms(shortened)
+            moved = moved + (shortened - whole).sum(0)
+            before, after = before + norms.square().sum(0), after + left.square().sum(0)
+            length, count = length + whole.norm(dim=1).sum().item(), count + len(whole)
+            shorter += (left < norms * (1 - 1e-9)).any(1).sum().item()
+        variance = tuple((after / before.clamp(min=1e-300)).tolist())
+        return cls(moved.norm().item() / max(length, 1e-300), variance, shorter / max(count, 1))

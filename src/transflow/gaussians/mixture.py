@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank, weighted_sum
-from transflow.gaussians.draws import generator_of, normal
+from transflow.gaussians.draws import Drawn, generator_of, normal
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.kept import LIMIT, Kept
 from transflow.gaussians.novelty import novelty_of_bandwidth
-from transflow.gaussians.parents import RIDGE, Drawn
+from transflow.gaussians.parents import RIDGE
 
 SHARE = 0.9  # of the kernel's variance that is of the evidence's own covariance; the rest is isotropic
 

@@ -30,45 +30,15 @@ import torch
 from torch import Tensor
 
 from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank
-from transflow.gaussians.draws import generator_of, normal, orders
+from transflow.gaussians.draws import Drawn, generator_of, normal, orders
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.kept import LIMIT, Kept
-from transflow.gaussians.levels import Cut, Levels
+from transflow.gaussians.levels import Bend, Cut, Levels
 from transflow.gaussians.novelty import Weights
 
 RIDGE = 1e-6  # of the mean variance, on the diagonal of a covariance that would have no inverse
 SETS = 50_000  # of parents, of which a density sums
 AT_ONCE = 64  # samples, of those that are only measured
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """Samples, and what they are made of.
-
-    Attributes:
-        latents: shape (n, D), single precision.
-        parents: numbers of the kept pictures of each, shape (n, k).
-        weights: their weights, shape (n, k), double; square sum 1.
-    """
-
-    latents: Tensor
-    parents: Tensor
-    weights: Tensor
-
-
-@dataclass(frozen=True)
-class Bend:
-    """How far the cut by level bends a distribution.
-
-    Attributes:
-        mean: how far it moves the mean, as a share of the length of a deviation.
-        variance: what it leaves of each level's variance, finest first.
-        cut: the share of samples that it shortens.
-    """
-
-    mean: float
-    variance: tuple[float, ...]
-    cut: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,23 +212,11 @@ class Parents:
 
     def bend(self, draws: int = 512, seed: int = 0) -> Bend:
         """Return how far the cut by level bends mean and covariance, measured of so many samples."""
-        count = 1 if self.levels is None else self.levels.count
         if self._cut is None:
-            return Bend(0.0, (1.0,) * count, 0.0)
-        generator, moved = generator_of(draws, seed=seed), torch.zeros_like(self.mean)
-        before, after = torch.zeros((2, count), dtype=torch.float64, device=self.mean.device)
-        length = shorter = 0.0
-        for start in range(0, draws, AT_ONCE):
-            n = min(AT_ONCE, draws - start)
-            whole = self._combined(*self._choice(n, generator, None))
-            cut = self._cut(whole)
-            moved += (cut - whole).sum(0)
-            norms, kept = self._cut.levels.norms(whole), self._cut.levels.norms(cut)
-            before, after = before + norms.square().sum(0), after + kept.square().sum(0)
-            length += whole.norm(dim=1).sum().item()
-            shorter += (kept < norms * (1 - 1e-9)).any(1).sum().item()
-        variance = tuple((after / before.clamp(min=1e-300)).tolist())
-        return Bend(moved.norm().item() / max(length, 1e-300), variance, shorter / draws)
+            return Bend(0.0, (1.0,) * (1 if self.levels is None else self.levels.count), 0.0)
+        generator = generator_of(draws, seed=seed)
+        sizes = [min(AT_ONCE, draws - start) for start in range(0, draws, AT_ONCE)]
+        return Bend.of(self._cut, (self._combined(*self._choice(n, generator, None)) for n in sizes))
 
     def add(self, more: Kept) -> Parents:
         """Return the parents of more evidence, the same as if all had come at once."""
