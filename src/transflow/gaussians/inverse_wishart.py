@@ -31,6 +31,7 @@ from torch import Tensor
 
 from transflow.gaussians.covariance import DiagonalPlusLowRank
 from transflow.gaussians.evidence import Evidence
+from transflow.gaussians.factor import without
 from transflow.gaussians.student import StudentT
 
 
@@ -114,7 +115,7 @@ class InverseWishart:
             raise wrong
         mean = (self.kappa * self.mean - m * evidence.mean) / kappa
         gap = math.sqrt(kappa * m / self.kappa) * (evidence.mean - mean)
-        rows = _without(self.factor, torch.cat([deviations.double(), gap[None]]))
+        rows = without(self.factor, torch.cat([deviations.double(), gap[None]]))
         if rows is None:
             raise wrong
         return type(self)(mean, kappa, weight, self.diagonal, rows)
@@ -163,20 +164,3 @@ class InverseWishart:
                 f"and {tuple(deviations.shape)}."
             )
         return evidence.count
-
-
-def _without(rows: Tensor, leaving: Tensor) -> Tensor | None:
-    """Return F' with ``F'^T F' = F^T F - G^T G`` for F = rows and G = leaving; None where that is not positive."""
-    values, vectors = torch.linalg.eigh(rows @ rows.T)
-    largest = values[-1].clamp(min=0) if len(values) else rows.new_zeros(())
-    several = values > 1e-13 * largest
-    basis = (vectors[:, several] / values[several].sqrt()).T @ rows  # orthonormal
-    inside = leaving @ basis.T
-    slack = 1e-4 * largest  # latents encoded twice differ by single precision
-    if (leaving.square().sum() - inside.square().sum()) > slack:
-        return None
-    left, turn = torch.linalg.eigh(torch.diag(values[several]) - inside.T @ inside)
-    if len(left) and left[0] < -slack:
-        return None
-    stay = left > 1e-13 * largest
-    return (turn[:, stay] * left[stay].sqrt()).T @ basis
