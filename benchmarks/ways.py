@@ -2,19 +2,19 @@
 
     model        T g,  g ~ N(0, I)
     paper        N(s zeta_bar, (1 - s) I) (Gambardella et al. 2019)
-    covariance   zeta_bar + sqrt(a) A u + sqrt(b) g,  A A^T = C; a and b for all numbers, by level or by frequency
-    mixture      zeta_bar + sqrt(1 - h^2) (zeta_i - zeta_bar) + h (the covariance's deviation)
-    parents      zeta_bar + sum_j w_j (zeta_ij - zeta_bar),  different pictures,  sum w^2 = 1
-    cut          each level's deviation no longer than the evidence's median deviation there
+    covariance   N(zeta_bar, a C + b I), of the evidence's radius (`gaussians.learned`)
+    mixture      a kernel mixture of bandwidth h (`gaussians.mixture`)
+    parents      a few pictures' deviations, of square weights softmax(spread g) (`gaussians.parents`)
 
 and what others do in closed form with latents: mean and variance of each number (Everaert et al. 2023, arXiv
 2309.15842, there of pictures in the initial noise), mean and one variance, and spherical interpolation of pairs (Zhu et
-al. 2023, arXiv 2310.09213), combinations of unit norm (Bodin et al. 2025, arXiv 2408.08558), SMOTE (Chawla et al. 2002).
+al. 2023, arXiv 2310.09213), combinations of unit norm (Bodin et al. 2025, arXiv 2408.08558), SMOTE (Chawla et al.
+2002). All but the model's, the paper's, and those of single pictures have the evidence's mean as theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -25,7 +25,13 @@ from torch import Tensor
 
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
+from transflow.gaussians.kept import Kept
+from transflow.gaussians.learned import Learned
+from transflow.gaussians.levels import Cut, Levels, levels_of
+from transflow.gaussians.mixture import Mixture
 from transflow.gaussians.noise import choose_noise
+from transflow.gaussians.novelty import Weights
+from transflow.gaussians.parents import Parents
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,14 @@ class Given:
     @property
     def sizes(self) -> list[int]:
         return [int(np.prod(shape)) for shape in self.shapes]
+
+    @cached_property
+    def levels(self) -> Levels:
+        return levels_of(self.sizes, self.shapes[0] if len(self.shapes) == 1 else ())
+
+    @cached_property
+    def kept(self) -> Kept:
+        return Kept.of(self.zeta.float())
 
     @cached_property
     def mean(self) -> Tensor:
@@ -81,66 +95,48 @@ def paper(e: Given, noise: str) -> Tensor:
     return posterior.sample(e.n, e.generator)
 
 
-def coloured(e: Given, a: float, b: float) -> Tensor:
-    u = e.normal(e.n, len(e.zeta))
-    return (a / len(e.zeta)) ** 0.5 * u @ e.deviations + b**0.5 * e.normal(e.n, e.zeta.shape[1])
+def learned(e: Given, variety: float | Sequence[float]) -> Learned:
+    evidence = Evidence.of(e.zeta)
+    sizes = e.sizes if isinstance(variety, Sequence) else None
+    return Learned.of(evidence, e.deviations, variety, level_sizes=sizes)
 
 
-def cut_whole(e: Given, deviation: Tensor) -> Tensor:
-    limit = e.deviations.norm(dim=1).median()
-    return deviation * (limit / deviation.norm(dim=1, keepdim=True)).clamp(max=1)
+def covariance(e: Given, variety: float | Sequence[float]) -> Tensor:
+    return learned(e, variety).sample(e.n, e.generator)
 
 
-def cut_by_level(e: Given, deviation: Tensor) -> Tensor:
-    parts = zip(deviation.split(e.sizes, 1), e.deviations.split(e.sizes, 1), strict=True)
-    return torch.cat([d * (own.norm(dim=1).median() / d.norm(dim=1, keepdim=True)).clamp(max=1) for d, own in parts], 1)
-
-
-def covariance(e: Given, a: float, b: float, cut: Callable[[Given, Tensor], Tensor] | None = None) -> Tensor:
-    deviation = coloured(e, a, b)
-    return e.mean + (deviation if cut is None else cut(e, deviation))
-
-
-def covariance_by_level(e: Given) -> Tensor:
-    """The finest level's noise for its covariance: (0, 0.6) there, (0.9, 0.1) above."""
-    fine = e.sizes[0]
-    above = coloured(e, 0.9, 0.1)
-    above[:, :fine] = 0.6**0.5 * e.normal(e.n, fine)
-    return e.mean + above
+def covariance_cut(e: Given, variety: float) -> Tensor:
+    """Each level's deviation no longer than the evidence's median deviation there."""
+    deviation = learned(e, variety).sample(e.n, e.generator).double() - e.mean
+    return e.mean + Cut.of(e.levels, e.deviations)(deviation)
 
 
 def covariance_by_frequency(e: Given) -> Tensor:
-    """Low frequencies of each level by (1, 0), high ones by (0.5, 0.3): shares of one draw."""
-    u = e.normal(e.n, len(e.zeta))
-    low = len(e.zeta) ** -0.5 * u @ e.deviations
-    high = 0.5**0.5 * low + 0.3**0.5 * e.normal(e.n, e.zeta.shape[1])
+    """Low frequencies of each level by a = 1, high ones by a = 0.5, of one draw."""
+    one = Learned.of(Evidence.of(e.zeta), e.deviations, 1.0).gaussian.sample(e.n, seed=e.seed)
+    half = Learned.of(Evidence.of(e.zeta), e.deviations, 0.5).gaussian.sample(e.n, seed=e.seed)
     parts = []
-    for shape, a, b in zip(e.shapes, low.split(e.sizes, 1), high.split(e.sizes, 1), strict=True):
+    for shape, a, b in zip(e.shapes, one.split(e.sizes, 1), half.split(e.sizes, 1), strict=True):
         below, above = (dctn(x.unflatten(1, shape).numpy(), axes=(2, 3), norm="ortho") for x in (a, b))
         rows, columns = np.indices(shape[1:])
-        is_low = (rows + columns) < (shape[1] + shape[2]) / 4
-        mixed = np.where(is_low, below, above)
+        mixed = np.where((rows + columns) < (shape[1] + shape[2]) / 4, below, above)
         parts.append(torch.from_numpy(idctn(mixed, axes=(2, 3), norm="ortho")).flatten(1))
-    return e.mean + torch.cat(parts, 1)
+    return torch.cat(parts, 1)
 
 
 def mixture(e: Given, h: float) -> Tensor:
-    parent = e.deviations[e.pick(1)[:, 0]]
-    return e.mean + (1 - h * h) ** 0.5 * parent + h * coloured(e, 0.9, 0.1)
+    return Mixture(e.kept, h, long=True).sample(e.n, e.generator)
 
 
-def parents(e: Given, count: int, random: bool = False, cut: bool = False) -> Tensor:
-    weights = e.normal(e.n, count).abs() if random else torch.ones(e.n, count, dtype=torch.float64)
-    weights = weights / weights.norm(dim=1, keepdim=True)
-    deviation = (weights[..., None] * e.deviations[e.pick(count)]).sum(1)
-    return e.mean + (cut_by_level(e, deviation) if cut else deviation)
+def parents(e: Given, count: int, spread: float = 0.0, cut: bool = True) -> Tensor:
+    return Parents(e.kept, Weights(count, spread), e.levels, cut, long=True).sample(e.n, e.generator)
 
 
 def variation(e: Given, count: int) -> Tensor:
     """The coarsest level of one parent, the finer ones of several, the same one among them."""
-    rows, coarse = e.pick(count), e.sizes[-1]
-    deviation = cut_by_level(e, e.deviations[rows].sum(1) / count**0.5)
-    return e.mean + torch.cat([deviation[:, :-coarse], e.deviations[rows[:, 0], -coarse:]], 1)
+    drawn = Parents(e.kept, Weights(count, 0.0), e.levels, long=True)
+    each = -(-e.n // len(e.kept))
+    return torch.cat([drawn.vary(i, each, e.generator).latents for i in range(len(e.kept))])[: e.n]
 
 
 def each_variance(e: Given) -> Tensor:
@@ -176,7 +172,7 @@ def evidence_itself(e: Given) -> Tensor:
     return e.zeta[torch.arange(e.n) % len(e.zeta)]
 
 
-COUNTS = (2, 3, 4, 6)
+COUNTS, SPREADS = (2, 3, 4, 6), (0.0, 0.4, 1.0)
 
 
 def ways(m: int, levels: int) -> dict[str, Way]:
@@ -185,20 +181,20 @@ def ways(m: int, levels: int) -> dict[str, Way]:
     several = levels > 1
     named: dict[str, Way] = {f"the model, T = {t}": partial(from_model, temperature=t) for t in (0.7, 0.8, 0.9, 1.0)}
     named |= {f"paper, {noise}": partial(paper, noise=noise) for noise in ("typical", "0.5m", "1m")}
-    named |= {f"covariance, {a:g} {b:g}": partial(covariance, a=a, b=b) for a, b in ((1, 0), (0.9, 0.1), (0.5, 0.3))}
-    named |= {"covariance, 0.9 0.1, cut whole": partial(covariance, a=0.9, b=0.1, cut=cut_whole)}
+    named |= {f"covariance, {a:g}": partial(covariance, variety=a) for a in (1.0, 0.9, 0.5)}
+    named |= {"covariance, 0.9, cut": partial(covariance_cut, variety=0.9)}
     if several:
-        named |= {"covariance, 0.9 0.1, cut by level": partial(covariance, a=0.9, b=0.1, cut=cut_by_level)}
-        named |= {"covariance, by level": covariance_by_level}
+        named |= {"covariance, by level": partial(covariance, variety=(0.0, *(levels - 1) * [0.9]))}
     named |= {"covariance, by frequency": covariance_by_frequency}
     named |= {f"mixture, h = {h}": partial(mixture, h=h) for h in (0.3, 0.5, 0.7, 0.85)}
     for count in counts:
-        for random in (False, True):
-            for cut in (False, True):
-                words = f"parents, {count}" + ", random" * random + ", cut" * cut
-                named[words] = partial(parents, count=count, random=random, cut=cut)
+        for spread in SPREADS:
+            words = f"parents, {count}" + (f", spread {spread:g}" if spread else ", equal")
+            named[words] = partial(parents, count=count, spread=spread)
+            if spread != SPREADS[1]:
+                named[f"{words}, uncut"] = partial(parents, count=count, spread=spread, cut=False)
     if several:
-        named["variation, 3"] = partial(variation, count=3)
+        named["variations, 3"] = partial(variation, count=3)
     named |= {"variance of each number (Everaert)": each_variance, "one variance (Zhu)": one_variance}
     named |= {"spherical pairs (Zhu)": spherical_pairs, "SMOTE": smote}
     named |= {f"unit norm of {k} (Bodin)": partial(unit_norm, count=k) for k in (2, 3, 5)}

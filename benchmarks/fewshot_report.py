@@ -1,0 +1,220 @@
+"""The tables and the picture of fewshot_generation.py's figures, and the setting that they choose.
+
+    python benchmarks/fewshot_report.py runs/look/*.jsonl -o fewshot_generation.json --picture frontier.png
+
+A figure is the mean over kinds, and beside it the standard deviation, over seeds, of that mean. The model as it is and
+the paper's posterior stand with the temperature and the noise that are best for each kind. A distance is given as it is
+and between photographs of the kind (0) and the paper (100), since distances of kinds do not compare.
+
+The setting is the one of least distance on the choosing kinds, as a share of the paper's, of those that on each of them
+have a median nearest distance of at least 0.95 in features, near-copies of features and of pixels at most 1 % above
+other pictures of the kind, and of the fewest broken samples that rule leaves: under 1 % where there is such a setting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from common import setting, table, write_json
+from fewshot_generation import REAL
+
+Figures = dict[str, float]
+MODEL, PAPER = "the model, best T", "paper, best noise"
+COLUMNS = {
+    "distance": "distance",
+    "of paper": "of paper",
+    "0-100": "0-100",
+    "kernel": "kernel",
+    "kernel, unseen": "unseen",
+    "coverage": "coverage",
+    "density": "density",
+    "share": "share",
+    "spread": "spread",
+    "spread, same nearest": "about one",
+    "nearest, features": "nearest f",
+    "nearest, coarse": "c",
+    "nearest, pixels": "p",
+    "copies, features": "copies f",
+    "copies, coarse": "c",
+    "copies, pixels": "p",
+    "known": "known",
+    "broken": "broken",
+    "radius": "radius",
+}
+PERCENT = {"coverage", "share", "copies, features", "copies, coarse", "copies, pixels", "known", "broken"}
+
+
+class Results:
+    """Figures by kind, number of pictures, way and seed.
+
+    Args:
+        files: lines as fewshot_generation.py writes them.
+    """
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self.lines: dict[tuple[str, int, str], dict[int, Figures]] = defaultdict(dict)
+        self.use: dict[str, str] = {}
+        for file in files:
+            for text in file.read_text().splitlines():
+                line = json.loads(text)
+                key = line.pop("kind"), line.pop("m"), line.pop("way")
+                self.use[key[0]] = line.pop("use")
+                self.lines[key][line.pop("seed")] = {k: v for k, v in line.items() if v is not None}
+        for kind, m in {key[:2] for key in self.lines}:
+            for best, prefix in ((MODEL, "the model, T"), (PAPER, "paper, ")):
+                found = [key for key in self.lines if key[:2] == (kind, m) and key[2].startswith(prefix)]
+                if found:
+                    self.lines[kind, m, best] = self.lines[min(found, key=self._far)]
+            for key in [key for key in self.lines if key[:2] == (kind, m)]:
+                for seed, figures in self.lines[key].items():
+                    paper = self.lines.get((kind, m, PAPER), {}).get(seed, {}).get("distance")
+                    floor = self.lines.get((kind, m, REAL), {}).get(seed, {}).get("distance")
+                    if paper and "distance" in figures:
+                        figures["of paper"] = figures["distance"] / paper
+                        if floor:
+                            figures["0-100"] = 100 * (figures["distance"] - floor) / (paper - floor)
+
+    def _far(self, key: tuple[str, int, str]) -> float:
+        return statistics.mean(f.get("distance", f["kernel"]) for f in self.lines[key].values())
+
+    def kinds(self, uses: Sequence[str]) -> list[str]:
+        return [kind for kind, use in self.use.items() if use in uses]
+
+    def ways(self) -> list[str]:
+        return list(dict.fromkeys(key[2] for key in self.lines))
+
+    def values(self, kinds: Sequence[str], m: int, way: str, column: str) -> list[float]:
+        """The mean over kinds, of each seed that all of them have."""
+        per_kind = [
+            {seed: f[column] for seed, f in self.lines[kind, m, way].items() if column in f}
+            for kind in kinds
+            if (kind, m, way) in self.lines
+        ]
+        per_kind = [found for found in per_kind if found]
+        seeds = set.intersection(*map(set, per_kind)) if per_kind else set()
+        return [statistics.mean(found[seed] for found in per_kind) for seed in sorted(seeds)]
+
+    def mean(self, kinds: Sequence[str], m: int, way: str, column: str) -> float | None:
+        found = self.values(kinds, m, way, column)
+        return statistics.mean(found) if found else None
+
+    def cell(self, kinds: Sequence[str], m: int, way: str, column: str) -> str:
+        found = self.values(kinds, m, way, column)
+        if not found:
+            return ""
+        factor = 100 if column in PERCENT else 1
+        digits = 0 if column in ("0-100", "share", "coverage") else 1 if factor == 100 or column == "distance" else 2
+        digits = 1 if column.startswith("kernel") else digits
+        spread = f"±{factor * statistics.stdev(found):.{digits}f}" if len(found) > 1 else ""
+        return f"{factor * statistics.mean(found):.{digits}f}{spread}"
+
+
+def is_ours(way: str) -> bool:
+    return way.startswith(("parents", "covariance", "mixture", "variations"))
+
+
+def choose(results: Results, m: int) -> list[tuple[str, float, bool, float]]:
+    """Return ways with mean distance as a share of the paper's, whether they keep the bounds, and the share broken."""
+    kinds = results.kinds(["choosing"])
+    rows = []
+    for way in filter(is_ours, results.ways()):
+        found = results.mean(kinds, m, way, "of paper")
+        if found is None:
+            continue
+        new = all((results.mean([k], m, way, "nearest, features") or 0) >= 0.945 for k in kinds)
+        few = all(
+            (results.mean([k], m, way, f"copies, {space}") or 0) <= 0.01
+            for k in kinds
+            for space in ("features", "pixels")
+        )
+        rows.append((way, found, new and few, max(results.mean([k], m, way, "broken") or 0 for k in kinds)))
+    return sorted(rows, key=lambda row: (not row[2], row[1]))
+
+
+def page(results: Results, kinds: Sequence[str], m: int, columns: Sequence[str]) -> str:
+    rows = []
+    for way in results.ways():
+        cells = [results.cell(kinds, m, way, column) for column in columns]
+        if any(cells):
+            rows.append([way, *cells])
+    return table(["way", *(COLUMNS[c] for c in columns)], rows)
+
+
+CURVES = {
+    "equal parents (2, 3, 4, 6)": ("parents, 2, equal", "parents, 3, equal", "parents, 4, equal", "parents, 6, equal"),
+    "random weights, spread 0.4": tuple(f"parents, {n}, spread 0.4" for n in (2, 3, 4, 6)),
+    "random weights, spread 1": tuple(f"parents, {n}, spread 1" for n in (2, 3, 4, 6)),
+    "mixture (h = 0.3 .. 0.85)": tuple(f"mixture, h = {h}" for h in (0.3, 0.5, 0.7, 0.85)),
+    "learned covariance": ("covariance, 1", "covariance, 0.9", "covariance, 0.5"),
+    "unit norm (2, 3, 5; Bodin et al.)": tuple(f"unit norm of {k} (Bodin)" for k in (2, 3, 5)),
+    "spherical pairs (Zhu et al.)": ("spherical pairs (Zhu)",),
+    "SMOTE": ("SMOTE",),
+    "one variance (Zhu et al.)": ("one variance (Zhu)",),
+    "each variance (Everaert et al.)": ("variance of each number (Everaert)",),
+    "the paper": ("paper, typical", "paper, 0.5m", "paper, 1m"),
+    "the model": (MODEL,),
+    "the evidence": ("the evidence itself",),
+}
+
+
+def frontier(results: Results, kinds: Sequence[str], m: int, path: Path) -> None:
+    """Draw distance against nearness to the evidence, one curve a method."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(15, 5.2), sharey=True)
+    spaces = {"features": "network features", "coarse": "coarsest latents", "pixels": "pixels"}
+    for axis, (space, words) in zip(axes, spaces.items(), strict=True):
+        for i, (name, ways) in enumerate(CURVES.items()):
+            points = [
+                (results.mean(kinds, m, w, f"nearest, {space}"), results.mean(kinds, m, w, "of paper")) for w in ways
+            ]
+            kept = [(x, y) for x, y in points if x is not None and y is not None]
+            if kept:
+                style = "-" if len(kept) > 1 else ""
+                axis.plot(*zip(*kept, strict=True), style, marker="os^Dv*PXhp<>d"[i], label=name, color=f"C{i % 10}")
+        axis.axvline(1, color="#999", lw=0.8, ls=":")
+        axis.set_xlabel(f"nearest evidence, in {words}\n(1: as far as other pictures of the kind)")
+    axes[0].set_ylabel("Fréchet distance, as a share of the paper's best")
+    axes[2].legend(fontsize=8, loc="upper right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=75)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--uses", default="judging,seen", help="of choosing, seen and judging")
+    parser.add_argument("--kinds", default="", help="only these, by commas")
+    parser.add_argument("--columns", default=",".join(c.replace(", ", "/") for c in COLUMNS), help="names, by commas")
+    parser.add_argument("--picture", type=Path)
+    parser.add_argument("-o", "--output")
+    options = parser.parse_args()
+    results = Results(options.files)
+    columns = [c.replace("/", ", ") for c in options.columns.split(",")]
+    kinds = options.kinds.split(",") if options.kinds else results.kinds(options.uses.split(","))
+    content: dict[str, Any] = setting(0) | {"kinds": kinds, "tables": {}}
+    for m in sorted({key[1] for key in results.lines}, reverse=True):
+        print(f"\n{m} pictures are the evidence: {', '.join(kinds)}\n\n{page(results, kinds, m, columns)}")
+        content["tables"][str(m)] = {
+            way: {c: v for c in COLUMNS if (v := results.values(kinds, m, way, c))} for way in results.ways()
+        }
+        if chosen := choose(results, m):
+            rows = [[way, share, "yes" if fits else "no", 100 * worst] for way, share, fits, worst in chosen]
+            print(f"\nchosen by hats, eyeglasses and lorelei\n\n{table(['way', 'of paper', 'new', 'broken %'], rows)}")
+    if options.picture:
+        frontier(results, kinds, 24, options.picture)
+    if options.output:
+        write_json(options.output, content)
+
+
+if __name__ == "__main__":
+    main()
