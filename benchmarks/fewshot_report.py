@@ -7,8 +7,8 @@ the paper's posterior stand with the temperature and the noise that are best for
 and between photographs of the kind (0) and the paper (100), since distances of kinds do not compare.
 
 The setting is the one of least distance on the choosing kinds, as a share of the paper's, of those that on each of them
-have a median nearest distance of at least 0.95 in features, near-copies of features and of pixels at most 1 % above
-other pictures of the kind, and of the fewest broken samples that rule leaves: under 1 % where there is such a setting.
+have a median nearest distance of at least 0.95 in features, near-copies (of features, coarsest latents and pixels) at
+most 1 % above other pictures of the kind, and under 1 % broken samples where there is such a setting.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def choose(results: Results, m: int) -> list[tuple[str, float, bool, float]]:
         few = all(
             (results.mean([k], m, way, f"copies, {space}") or 0) <= 0.01
             for k in kinds
-            for space in ("features", "pixels")
+            for space in ("features", "coarse", "pixels")
         )
         rows.append((way, found, new and few, max(results.mean([k], m, way, "broken") or 0 for k in kinds)))
     return sorted(rows, key=lambda row: (not row[2], row[1]))

@@ -10,7 +10,9 @@
                 same nearest evidence picture, over the same
     nearest     median distance to the nearest evidence picture, over the same of the judges' pictures: of features, of
                 the latents' coarsest level, of pixels
-    copies      share of samples nearer to evidence than 99 in 100 other pictures of the kind are, less that one
+    copies      share of samples that stand out as near to one evidence picture: their distance to the nearest, over the
+                median of those to all, is smaller than 99 in 100 other pictures' of the kind; less that one. The distance
+                alone would count bland samples, which are near to everything
     known       share of samples that a measure of identity takes for one of the evidence's people by their other
                 photographs, at a threshold that one in a hundred of the judges' photographs passes
     broken      share of samples of which over 2 % of the values are more than 0.15 beyond the range
@@ -96,6 +98,11 @@ def mean_distance(x: Tensor) -> float:
     return float(torch.cdist(x, x).sum() / (len(x) * (len(x) - 1)))
 
 
+def standing_out(distances: Tensor) -> Tensor:
+    """Return the least of distances to all evidence, (n, m), as a share of their median, (n,)."""
+    return distances.min(1).values / distances.median(1).values
+
+
 def broken(unclamped: Tensor) -> Tensor:
     """Return which pictures of floats (n, C, H, W), not cut to [0, 1], have broken up, (n,)."""
     return ((unclamped < -0.15) | (unclamped > 1.15)).float().flatten(1).mean(1) > 0.02
@@ -178,13 +185,13 @@ class Judge:
 
     @cached_property
     def _nearest(self) -> dict[str, tuple[float, float]]:
-        """Of each space: the judges' median distance to evidence, and that which 99 in 100 others exceed."""
+        """Of each space: the judges' median distance to evidence, and how much one in a hundred others stands out."""
         found = {}
         others = self.teachers.spaces()
         for name, space in self.evidence.spaces().items():
-            near = torch.cdist(self.judges.spaces()[name], space).min(1).values
-            more = torch.cdist(others[name], space).min(1).values
-            found[name] = float(near.median()), float(torch.cat([near, more]).quantile(0.01))
+            near = torch.cdist(self.judges.spaces()[name], space)
+            both = torch.cat([near, torch.cdist(others[name], space)])
+            found[name] = float(near.min(1).values.median()), float(standing_out(both).quantile(0.01))
         return found
 
     @cached_property
@@ -231,10 +238,10 @@ class Judge:
                 clusters.append(mean_distance(f[mine]) / spread)
         figures["spread, same nearest"] = float(np.mean(clusters)) if clusters else None
         for name, space in made.spaces().items():
-            near = torch.cdist(space, self.evidence.spaces()[name]).min(1).values
+            near = torch.cdist(space, self.evidence.spaces()[name])
             median, least = self._nearest[name]
-            figures[f"nearest, {name}"] = float(near.median()) / median
-            figures[f"copies, {name}"] = float((near < least).float().mean()) - 0.01
+            figures[f"nearest, {name}"] = float(near.min(1).values.median()) / median
+            figures[f"copies, {name}"] = float((standing_out(near) < least).float().mean()) - 0.01
         if len(self.galleries) >= 5:
             figures["known"] = float((self._likeness(f) > self._strangers).float().mean())
         return figures

@@ -179,7 +179,7 @@ def ways(m: int, levels: int) -> dict[str, Way]:
     """Return the ways that evidence of m pictures has, with a model of so many levels, by name."""
     counts = [count for count in COUNTS if count <= m // 2]
     several = levels > 1
-    named: dict[str, Way] = {f"the model, T = {t}": partial(from_model, temperature=t) for t in (0.7, 0.8, 0.9, 1.0)}
+    named: dict[str, Way] = {f"the model, T = {t}": partial(from_model, temperature=t) for t in (0.8, 0.9, 1.0)}
     named |= {f"paper, {noise}": partial(paper, noise=noise) for noise in ("typical", "0.5m", "1m")}
     named |= {f"covariance, {a:g}": partial(covariance, variety=a) for a in (1.0, 0.9, 0.5)}
     named |= {"covariance, 0.9, cut": partial(covariance_cut, variety=0.9)}
@@ -191,7 +191,7 @@ def ways(m: int, levels: int) -> dict[str, Way]:
         for spread in SPREADS:
             words = f"parents, {count}" + (f", spread {spread:g}" if spread else ", equal")
             named[words] = partial(parents, count=count, spread=spread)
-            if spread != SPREADS[1]:
+            if not spread:
                 named[f"{words}, uncut"] = partial(parents, count=count, spread=spread, cut=False)
     if several:
         named["variations, 3"] = partial(variation, count=3)
