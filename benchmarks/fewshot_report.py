@@ -6,9 +6,11 @@ A figure is the mean over kinds, and beside it the standard deviation, over seed
 the paper's posterior stand with the temperature and the noise that are best for each kind. A distance is given as it is
 and between photographs of the kind (0) and the paper (100), since distances of kinds do not compare.
 
-The setting is the one of least distance on the choosing kinds, as a share of the paper's, of those that on each of them
-have a median nearest distance of at least 0.95 in features, near-copies (of features, coarsest latents and pixels) at
-most 1 % above other pictures of the kind, and under 1 % broken samples where there is such a setting.
+The setting is the one of least distance on the choosing kinds, as a share of the paper's, of those that keep three
+bounds: a median nearest distance of at least 0.95 of other photographs' on hats and eyeglasses, at most 1 % more
+near-copies, both in features, and under 1 % broken samples, means over kinds. Near-copies of coarsest latents and of
+pixels are given but are no bound: in the former everything that is made of the evidence's deviations stands out, its
+Gaussian as much as its parents, and in the latter the Gaussian does, too. It is frozen below.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from common import setting, table, write_json
 from fewshot_generation import REAL
 
 Figures = dict[str, float]
+FROZEN = "parents, 4, spread 0.4"  # chosen on hats, eyeglasses and lorelei, before other kinds were looked at
 MODEL, PAPER = "the model, best T", "paper, best noise"
 COLUMNS = {
     "distance": "distance",
@@ -119,22 +122,20 @@ def is_ours(way: str) -> bool:
     return way.startswith(("parents", "covariance", "mixture", "variations"))
 
 
-def choose(results: Results, m: int) -> list[tuple[str, float, bool, float]]:
-    """Return ways with mean distance as a share of the paper's, whether they keep the bounds, and the share broken."""
+def choose(results: Results, m: int) -> list[tuple[str, float, float, float, float, bool]]:
+    """Return our ways with distance, nearest, near-copies, broken samples, and whether they keep the bounds."""
     kinds = results.kinds(["choosing"])
     rows = []
     for way in filter(is_ours, results.ways()):
-        found = results.mean(kinds, m, way, "of paper")
-        if found is None:
+        of_paper = results.mean(kinds, m, way, "of paper")
+        near = results.mean([k for k in kinds if k != "lorelei"], m, way, "nearest, features")
+        copies = results.mean(kinds, m, way, "copies, features")
+        broke = results.mean(kinds, m, way, "broken")
+        if of_paper is None or near is None or copies is None or broke is None:
             continue
-        new = all((results.mean([k], m, way, "nearest, features") or 0) >= 0.945 for k in kinds)
-        few = all(
-            (results.mean([k], m, way, f"copies, {space}") or 0) <= 0.01
-            for k in kinds
-            for space in ("features", "coarse", "pixels")
-        )
-        rows.append((way, found, new and few, max(results.mean([k], m, way, "broken") or 0 for k in kinds)))
-    return sorted(rows, key=lambda row: (not row[2], row[1]))
+        keeps = near >= 0.945 and copies <= 0.01 and broke < 0.01
+        rows.append((way, of_paper, near, copies, broke, keeps))
+    return sorted(rows, key=lambda row: (not row[-1], row[1]))
 
 
 def page(results: Results, kinds: Sequence[str], m: int, columns: Sequence[str]) -> str:
@@ -208,8 +209,12 @@ def main() -> None:
             way: {c: v for c in COLUMNS if (v := results.values(kinds, m, way, c))} for way in results.ways()
         }
         if chosen := choose(results, m):
-            rows = [[way, share, "yes" if fits else "no", 100 * worst] for way, share, fits, worst in chosen]
-            print(f"\nchosen by hats, eyeglasses and lorelei\n\n{table(['way', 'of paper', 'new', 'broken %'], rows)}")
+            heads = ["way", "of paper", "nearest", "copies %", "broken %", "keeps the bounds"]
+            rows = [
+                [way, share, near, 100 * copies, 100 * broke, "yes" if keeps else "no"]
+                for way, share, near, copies, broke, keeps in chosen
+            ]
+            print(f"\nby hats, eyeglasses and lorelei\n\n{table(heads, rows)}")
     if options.picture:
         frontier(results, kinds, 24, options.picture)
     if options.output:
