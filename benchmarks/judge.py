@@ -11,8 +11,8 @@
     nearest     median distance to the nearest evidence picture, over the same of the judges' pictures: of features, of
                 the latents' coarsest level, of pixels
     copies      share of samples that stand out as near to one evidence picture: their distance to the nearest, over the
-                median of those to all, is smaller than 99 in 100 other pictures' of the kind; less that one. The distance
-                alone would count bland samples, which are near to everything
+                median of those to all, is smaller than of 99 in 100 other pictures of the kind; less that one. (The
+                distance alone would count bland samples, which are near to everything.)
     known       share of samples that a measure of identity takes for one of the evidence's people by their other
                 photographs, at a threshold that one in a hundred of the judges' photographs passes
     broken      share of samples of which over 2 % of the values are more than 0.15 beyond the range
