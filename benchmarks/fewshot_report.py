@@ -171,7 +171,7 @@ def frontier(results: Results, kinds: Sequence[str], m: int, path: Path) -> None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(15, 5.2), sharey=True)
+    figure, axes = pyplot.subplots(1, 3, figsize=(16, 4.6), sharey=True)
     spaces = {"features": "network features", "coarse": "coarsest latents", "pixels": "pixels"}
     for axis, (space, words) in zip(axes, spaces.items(), strict=True):
         for i, (name, ways) in enumerate(CURVES.items()):
@@ -185,9 +185,50 @@ def frontier(results: Results, kinds: Sequence[str], m: int, path: Path) -> None
         axis.axvline(1, color="#999", lw=0.8, ls=":")
         axis.set_xlabel(f"nearest evidence, in {words}\n(1: as far as other pictures of the kind)")
     axes[0].set_ylabel("Fréchet distance, as a share of the paper's best")
-    axes[2].legend(fontsize=8, loc="upper right")
+    axes[2].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.tight_layout()
     figure.savefig(path, dpi=75)
+
+
+def targets(results: Results, kinds: Sequence[str], m: int) -> str:
+    """Return what was aimed at, and what the frozen setting reaches."""
+
+    def mean(way: str, column: str, among: Sequence[str] = kinds) -> float:
+        return results.mean(among, m, way, column) or 0.0
+
+    def gained(kind: str) -> float:
+        low, high = (mean(way, "share", [kind]) for way in (MODEL, "the evidence itself"))
+        return (mean(FROZEN, "share", [kind]) - low) / max(high - low, 1e-3)
+
+    measured = [k for k in kinds if results.values([k], m, FROZEN, "distance")]
+    ratio = mean(FROZEN, "distance", measured) / mean(PAPER, "distance", measured)
+    worse = [k for k in measured if mean(FROZEN, "distance", [k]) >= mean(MODEL, "distance", [k])]
+    far = [k for k in kinds if mean(FROZEN, "nearest, features", [k]) < 0.945]
+    copied = [k for k in kinds if mean(FROZEN, "copies, features", [k]) > 0.01]
+    bound = [
+        w
+        for w in results.ways()
+        if mean(w, "nearest, features") >= 0.945 and mean(w, "copies, features") <= 0.01 and mean(w, "broken") < 0.01
+    ]
+    better = [w for w in bound if mean(w, "coverage") > mean(FROZEN, "coverage") and w != REAL]
+    copying = [w for w in results.ways() if mean(w, "coverage") > mean(FROZEN, "coverage") and w not in bound]
+    shares = [gained(k) for k in kinds if mean("the evidence itself", "share", [k]) > mean(MODEL, "share", [k]) + 0.1]
+    trained = [w for w in results.ways() if w.startswith("fine-tuned") and results.values(kinds, m, w, "kernel")]
+    lines = [
+        f"distance of the paper's best, at most 0.6: {ratio:.2f} (mean of ratios {mean(FROZEN, 'of paper'):.2f})",
+        f"below the model as it is on every kind: not on {', '.join(worse) or 'none'}",
+        f"nearest evidence at least 0.95: {mean(FROZEN, 'nearest, features'):.2f}; less on {', '.join(far) or 'none'}",
+        f"near-copies at most 1 % more: {100 * mean(FROZEN, 'copies, features'):.1f}; on {', '.join(copied) or 'none'} more",
+        f"share at least half of the way to the evidence: {statistics.mean(shares):.2f} of it",
+        f"coverage {100 * mean(FROZEN, 'coverage'):.0f} %; of ways within the same bounds more: {', '.join(better) or 'none'}",
+        f"    and beyond them: {', '.join(copying) or 'none'}",
+        f"broken under 1 %: {100 * mean(FROZEN, 'broken'):.1f}",
+    ]
+    for way in trained:
+        same = [k for k in kinds if results.values([k], m, way, "kernel")]
+        ours, theirs = (mean(w, "kernel", same) for w in (FROZEN, way))
+        lines.append(f"{way}: kernel distance {theirs:.0f}, ours {ours:.0f}, over {', '.join(same)}")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -215,6 +256,7 @@ def main() -> None:
                 for way, share, near, copies, broke, keeps in chosen
             ]
             print(f"\nby hats, eyeglasses and lorelei\n\n{table(heads, rows)}")
+        print(f"\nthe frozen setting ({FROZEN}), {m} pictures\n\n{targets(results, kinds, m)}")
     if options.picture:
         frontier(results, kinds, 24, options.picture)
     if options.output:
