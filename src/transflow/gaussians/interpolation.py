@@ -3,7 +3,8 @@
 `interpolate` goes through the parameters, mean and covariance (the paper's Figure 3): every point of
 the path is itself a Gaussian, with samples as long as its neighbours'. `straight_lines` connects two
 sets of samples by straight lines (the paper's Figure 4), which leave the sphere near which latents
-lie: halfway, independent samples are shorter by sqrt(2).
+lie: halfway, independent samples are shorter by sqrt(2). `deviations_between` gives samples of any distributions, such
+as of parents, the moments of the first way.
 
 Reference: Gambardella, Baydin and Torr 2019, section 3.4.
 """
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from transflow.gaussians.covariance import weighted_sum
+from transflow.gaussians.draws import LatentDistribution
 from transflow.gaussians.gaussian import Gaussian
 
 
@@ -42,6 +44,54 @@ def straight_lines(a: Tensor, b: Tensor, steps: int) -> Tensor:
     if a.shape != b.shape:
         raise ValueError(f"Expected two sets of latents of one shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
     return torch.stack([torch.lerp(a, b, t) for t in _shares(steps)])
+
+
+def deviations_between(a: Tensor, b: Tensor, mean_a: Tensor, mean_b: Tensor, steps: int) -> Tensor:
+    """Return ``(1-t) mean_a + t mean_b + sqrt(1-t) (a - mean_a) + sqrt(t) (b - mean_b)`` for t = 0 .. 1 in equal steps.
+
+    Of independent a and b of any distributions, the mean and covariance at t are those of `interpolate`.
+
+    Args:
+        a: latents of one end, shape (n, D).
+        b: independent latents of the other end, shape (n, D).
+        mean_a: of the one end's distribution, shape (D,).
+        mean_b: of the other's, shape (D,).
+        steps: number of stops, both ends included, 2 or more.
+
+    Returns:
+        Shape (steps, n, D), single precision.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"Expected two sets of latents of one shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
+    from_a, from_b = a.double() - mean_a, b.double() - mean_b
+    stops = [torch.lerp(mean_a, mean_b, t) + (1 - t) ** 0.5 * from_a + t**0.5 * from_b for t in _shares(steps)]
+    return torch.stack(stops).float()
+
+
+def samples_between(
+    a: LatentDistribution,
+    b: LatentDistribution,
+    steps: int,
+    n: int,
+    seed: int,
+    temperature: float = 1.0,
+    direct: bool = False,
+) -> Tensor:
+    """Return latents on the way from n samples of one distribution to n of another, (steps, n, D).
+
+    Args:
+        a: drawn from with the seed.
+        b: drawn from with the next seed, so that both are independent.
+        steps: number of stops, both ends included, 2 or more.
+        n: how many samples are followed.
+        seed: of the draws.
+        temperature: multiplies deviations from the means.
+        direct: on straight lines, instead of with the moments of `interpolate`.
+    """
+    first, last = a.sample(n, None, temperature, seed=seed), b.sample(n, None, temperature, seed=seed + 1)
+    if direct:
+        return straight_lines(first, last, steps)
+    return deviations_between(first, last, a.mean, b.mean, steps)
 
 
 def _shares(steps: int) -> list[float]:
