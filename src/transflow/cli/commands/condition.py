@@ -56,4 +56,5 @@ def run(options: argparse.Namespace) -> None:
     posterior.save(output.path)
     for text in notes(posterior, names):
         note(f"note: {text}")
-    say(f"{output}: {posterior.evidence.count} pictures, {described(posterior)}")
+    holds = "" if posterior.kept is None else "; it holds latents of them, which the model turns into pictures again"
+    say(f"{output}: {posterior.evidence.count} pictures, {described(posterior)}{holds}")

@@ -43,4 +43,4 @@ def run(options: argparse.Namespace) -> None:
         output.write_picture(grid(frames.transpose(0, 1).flatten(0, 1), steps))
     made = first.made_of_pictures or last.made_of_pictures
     way = ", drawn from pictures of both ends, about means on the way" if made and not options.direct else ""
-    say(f"{output}: {steps} steps of {n} samples (seed {seed}{way})")
+    say(f"{output}: {steps} steps of {n} samples{way} (seed {seed})")

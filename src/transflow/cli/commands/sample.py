@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
         posterior = as_asked(load_posterior(options, options.posterior), options)
         latents = drawn_latents(posterior, options, seed)
         pictures, quality = decode(posterior.model, latents, posterior.kept)
-        found = f"; {quality}" if str(quality) else ""
+        found = f", {quality}" if str(quality) else ""
     else:
         if any((options.learn, options.novelty is not None, options.long, options.vary, options.parents)):
             raise ValueError(
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         output.write_numbered(encode_image(grid(picture[None], zoom=1, gap=0), ".png") for picture in pictures)
     else:
         output.write_picture(grid(pictures))
-    say(f"{output}: {options.n} samples (seed {seed}{found})")
+    say(f"{output}: {options.n} samples{found} (seed {seed})")
 
 
 def drawn_latents(posterior: Posterior, options: argparse.Namespace, seed: int) -> Tensor:
