@@ -9,11 +9,12 @@ through
 
     N((1 - t) mu_a + t mu_b,  ((1 - t) I + t M) A ((1 - t) I + t M)),
 
-whose samples do not shorten on the way as they do on straight lines between unrelated samples. For diagonals plus low
-rank M is a small matrix in the span of both (see `span`) and diagonal outside it, exactly, where the diagonals are
-constant on a few pieces, as on a model's levels; for small D any covariances will do. Between alpha I and beta I plus
-low rank, the covariance on the way is s_t^2 I, s_t = (1 - t) sqrt(alpha) + t sqrt(beta), plus a positive matrix of low
-rank, since the root of the least eigenvalue is concave on the way.
+of standard deviations that grow evenly where A and B vary in the same directions, and that are shorter on the way, by
+sqrt(2) halfway, where those are unrelated. For diagonals plus low rank M is a small matrix in the span of both (see
+`span`) and diagonal outside it, exactly, where the diagonals are constant on a few pieces, as on a model's levels; for
+small D any covariances will do. Between alpha I and beta I plus low rank, the covariance on the way is s_t^2 I,
+s_t = (1 - t) sqrt(alpha) + t sqrt(beta), plus a positive matrix of low rank, since the root of the least eigenvalue is
+concave on the way.
 
 References: Olkin and Pukelsheim 1982, *The distance between two random vectors with given dispersion matrices*; Bhatia,
 Jain and Lim 2019, arXiv 1712.01504; Altschuler et al. 2021, arXiv 2106.08502 (the least eigenvalue).
