@@ -250,8 +250,7 @@ class Posterior:
         if direct or self.made_of_pictures or other.made_of_pictures:
             latents = interpolation.samples_between(self.drawn, other.drawn, steps, n, seed, temperature, direct)
         else:
-            stops = self.interpolate(other, steps)
-            latents = torch.stack([stop.sample(n, seed=seed, temperature=temperature) for stop in stops])
+            latents = interpolation.follow(self.gaussian, other.gaussian, steps, n, temperature, seed=seed)
         return self.model.decode(latents.flatten(0, 1)).unflatten(0, (steps, n))
 
     def add(self, pictures: PicturesLike) -> Posterior:
