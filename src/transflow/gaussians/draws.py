@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -26,6 +27,25 @@ class Drawn:
     latents: Tensor
     parents: Tensor
     weights: Tensor
+
+
+class LatentDistribution(Protocol):
+    """What latents can be drawn from."""
+
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0, *, seed: int | None = None
+    ) -> Tensor:
+        """Return n latents, shape (n, D), single precision."""
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        """Return the log density of latents (n, D) in nats, shape (n,); `ValueError` where there is none."""
+
+    def squared_radius(self) -> float:
+        """Return the expected ``|z|^2 / D`` of a sample."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Shape (D,), double."""
 
 
 def generator_of(

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,6 +33,8 @@ from transflow.gaussians.covariance import DiagonalPlusLowRank
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.factor import without
 from transflow.gaussians.student import StudentT
+
+Number = TypeVar("Number", float, Tensor)
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,12 @@ class InverseWishart:
         m = self._checked(evidence, deviations)
         if not m:
             return self
-        kappa = self.kappa + m
+        share, pull = shrinkage_and_pull(self.kappa, m)
         gap = evidence.mean - self.mean
-        rows = torch.cat([self.factor, deviations.double(), math.sqrt(self.kappa * m / kappa) * gap[None]])
+        rows = torch.cat([self.factor, deviations.double(), math.sqrt(pull) * gap[None]])
         if len(rows) > self.dim:
             rows = torch.linalg.qr(rows, mode="r").R
-        return type(self)(self.mean + m / kappa * gap, kappa, self.weight + m, self.diagonal, rows)
+        return type(self)(self.mean + share * gap, self.kappa + m, self.weight + m, self.diagonal, rows)
 
     def remove(self, evidence: Evidence, deviations: Tensor) -> Self:
         """Return the distribution without m latents that were added before, up to rounding.
@@ -114,7 +116,7 @@ class InverseWishart:
         if kappa <= 0 or weight <= 0:
             raise wrong
         mean = (self.kappa * self.mean - m * evidence.mean) / kappa
-        gap = math.sqrt(kappa * m / self.kappa) * (evidence.mean - mean)
+        gap = math.sqrt(shrinkage_and_pull(kappa, m)[1]) * (evidence.mean - mean)
         rows = without(self.factor, torch.cat([deviations.double(), gap[None]]))
         if rows is None:
             raise wrong
@@ -164,3 +166,15 @@ class InverseWishart:
                 f"and {tuple(deviations.shape)}."
             )
         return evidence.count
+
+
+def shrinkage_and_pull(kappa: Number, count: Number) -> tuple[Number, Number]:
+    """Return ``m / (kappa + m)``, by which the mean moves to zeta_bar, and ``kappa m / (kappa + m)``.
+
+    The second is the weight of ``(zeta_bar - mu_0)(zeta_bar - mu_0)^T`` beside the scatter.
+
+    Args:
+        kappa: pseudo-observations of the mean before.
+        count: m; both numbers, or both tensors of shapes that broadcast.
+    """
+    return count / (kappa + count), kappa * count / (kappa + count)

@@ -107,6 +107,8 @@ class Kept:
         limit = min(self.limit, other.limit)
         if not one.keys and not one.left_out:
             return replace(two, limit=limit)._within(beyond)
+        if not two.keys:
+            return replace(one, left_out=one.left_out + two.left_out, beyond=beyond, limit=limit)._within(beyond)
         counts = Counter(dict(zip(one.keys, one.counts, strict=True)))
         counts.update(dict(zip(two.keys, two.counts, strict=True)))
         place = {key: len(one) + i for i, key in enumerate(two.keys)} | {key: i for i, key in enumerate(one.keys)}

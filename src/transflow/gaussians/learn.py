@@ -17,19 +17,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from transflow.gaussians.covariance import Covariance
-from transflow.gaussians.draws import Drawn
+from transflow.gaussians.draws import LatentDistribution
 from transflow.gaussians.evidence import Evidence
-from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.kept import Kept
 from transflow.gaussians.learned import VARIETY, Learned
 from transflow.gaussians.levels import levels_of
 from transflow.gaussians.mixture import Mixture
+from transflow.gaussians.noise import NoiseSpec, parse_noise
 from transflow.gaussians.novelty import Weights, bandwidth_of, check_novelty, weights_for
 from transflow.gaussians.parents import Parents
 
@@ -39,42 +36,6 @@ MIXTURE_NOVELTY = 0.5
 FEWEST = 4  # different pictures from which on there are two parents
 WAYS = ("parents", "covariance", "mixture", "mean")
 FORMS = '"parents", "parents:N" for N parents, "covariance", "covariance:A" with A of 0 to 1, "mixture" or "mean"'
-
-
-class LatentDistribution(Protocol):
-    """What latents can be drawn from."""
-
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0, *, seed: int | None = None
-    ) -> Tensor:
-        """Return n latents, shape (n, D), single precision."""
-
-    def log_prob(self, latents: Tensor) -> Tensor:
-        """Return the log density of latents (n, D) in nats, shape (n,); `ValueError` where there is none."""
-
-    def squared_radius(self) -> float:
-        """Return the expected ``|z|^2 / D`` of a sample."""
-
-    @property
-    def mean(self) -> Tensor:
-        """Shape (D,), double."""
-
-    @property
-    def covariance(self) -> Covariance:
-        """By its structure."""
-
-    @property
-    def gaussian(self) -> Gaussian:
-        """The Gaussian of the same mean and covariance."""
-
-
-class MadeOfPictures(LatentDistribution, Protocol):
-    """A distribution each of whose samples is made of pictures of the evidence."""
-
-    def draw(
-        self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0, *, seed: int | None = None
-    ) -> Drawn:
-        """Return n samples with the pictures that they are made of."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +76,10 @@ class Chosen:
 
     Attributes:
         drawn: where samples come from; None for the paper's posterior.
-        gaussian: the learned Gaussian of the same evidence; None likewise.
         note: what the user should know about the choice; may be empty.
     """
 
     drawn: LatentDistribution | None = None
-    gaussian: Gaussian | None = None
     note: str = ""
 
 
@@ -166,7 +125,28 @@ def parse_learn(learn: str | None = None, novelty: float | None = None, *, long:
     return Learn(spec.strip().lower(), way, novelty=novelty, long=long, **found)  # type: ignore[arg-type]
 
 
-def choose(learn: Learn, kept: Kept, level_sizes: Sequence[int], shape: Sequence[int], radius: float = 1.0) -> Chosen:
+def what_to_learn(
+    noise: NoiseSpec | None, learn: str | None = None, novelty: float | None = None, *, long: bool = False
+) -> Learn:
+    """Return what is learned where a noise may be given too: a noise alone means the paper's way.
+
+    Raises:
+        ValueError: one of them has none of its forms, or they do not go together.
+
+    >>> what_to_learn("0.5m").way, what_to_learn(None).way
+    ('mean', 'parents')
+    """
+    if noise is not None:
+        parse_noise(noise)
+        if learn is None and novelty is None:
+            return MEAN
+    found = parse_learn(learn, novelty, long=long)
+    if noise is not None and found.keeps_latents:
+        raise ValueError(f'Expected a noise for the mean alone, "mean"; got {noise!r} with "{found}".')
+    return found
+
+
+def choose(learn: Learn, kept: Kept, level_sizes: Sequence[int], shape: Sequence[int]) -> Chosen:
     """Return the distribution that evidence is drawn from.
 
     Args:
@@ -174,7 +154,6 @@ def choose(learn: Learn, kept: Kept, level_sizes: Sequence[int], shape: Sequence
         kept: latents of the evidence, of at least one picture.
         level_sizes: numbers of each level of the model's latents, finest first.
         shape: of its pictures: channels, height and width.
-        radius: ``|z| / sqrt(D)`` of the model's typical latents.
 
     Raises:
         ValueError: more parents than half of the pictures, or none at all.
@@ -188,55 +167,70 @@ def choose(learn: Learn, kept: Kept, level_sizes: Sequence[int], shape: Sequence
     repeated = sum(kept.counts) - len(kept)
     if repeated:
         notes.append(f"{repeated} of the pictures are there already and count once")
-    if m < 2 or _alike(rows):
+    if not varied(rows):
         some = "one picture shows" if m < 2 else f"{m} pictures all alike show"
         notes.append(f"{some} no variety to learn, so samples are drawn in the paper's way")
         return Chosen(note="; ".join(notes))
-    learned = _learned(rows, learn.variety, level_sizes, radius)
-    drawn, note = _distribution(learn, kept, m, learned, level_sizes, shape)
-    notes += filter(None, [note, learned.note if isinstance(drawn, Learned) else ""])
-    return Chosen(drawn, learned.gaussian, "; ".join(notes))
+    drawn, note = _distribution(learn, kept, rows, level_sizes, shape)
+    notes += filter(None, [note, drawn.note if isinstance(drawn, Learned) else ""])
+    return Chosen(drawn, "; ".join(notes))
+
+
+def learned(learn: Learn, rows: Tensor, level_sizes: Sequence[int]) -> Learned:
+    """Return the learned Gaussian of latents (m, D), of two different ones or more."""
+    evidence = Evidence.of(rows)
+    return Learned.of(evidence, rows.double() - evidence.mean, learn.variety, level_sizes=level_sizes)
+
+
+def varied(rows: Tensor) -> bool:
+    """Whether latents (m, D) differ by more than rounding."""
+    z = rows.double()
+    return len(rows) > 1 and bool((z - z.mean(0)).square().sum() > 1e-10 * z.square().sum())
+
+
+def usual_parents(kept: Kept, level_sizes: Sequence[int], shape: Sequence[int], *, long: bool = False) -> Parents:
+    """Return parents of the usual number, of latents of 4 different pictures or more.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    m = len(kept.usable(long))
+    if m < FEWEST:
+        raise ValueError(f"Expected {FEWEST} different pictures or more, of which two are parents; got {m}.")
+    return Parents(kept, Weights(min(PARENTS, m // 2)), levels_of(level_sizes, shape), long=long)
 
 
 def _distribution(
-    learn: Learn, kept: Kept, m: int, learned: Learned, level_sizes: Sequence[int], shape: Sequence[int]
+    learn: Learn, kept: Kept, rows: Tensor, level_sizes: Sequence[int], shape: Sequence[int]
 ) -> tuple[LatentDistribution, str]:
-    if learn.way == "covariance":
-        return learned, ""
+    """Samples' distribution, and a note on it."""
+    m, weights, note = len(rows), None, ""
     if learn.way == "mixture":
         bandwidth = bandwidth_of(MIXTURE_NOVELTY if learn.novelty is None else learn.novelty)
-        return Mixture(kept, bandwidth, learned.covariance, learn.long), ""
-    weights: Weights | None
-    if learn.parents is not None:
-        weights = Weights(learn.parents)
-    elif learn.novelty is not None:
-        weights = weights_for(learn.novelty, m)
-        if weights is None and learn.novelty < 1 and m >= FEWEST:
-            few = f"novelty {learn.novelty:g} takes more parents than half of {m} pictures"
-            return learned, f"{few}, so their Gaussian is drawn: {_limits(m)}"
-    else:
-        weights = Weights(min(PARENTS, m // 2)) if m >= FEWEST else None
+        return Mixture(kept, bandwidth, learned(learn, rows, level_sizes).covariance, learn.long), note
+    if learn.way == "parents":
+        weights, note = _weights(learn, m)
     if weights is None:
-        if m < FEWEST and learn.novelty != 1:
-            one = f"{m} pictures have {m} different samples of one parent, and too few for two"
-            return learned, f"{one}, so their Gaussian is drawn"
-        return learned, ""
-    note = f"one parent gives the evidence back: there are {m} different samples" if weights.count == 1 else ""
+        return learned(learn, rows, level_sizes), note
     return Parents(kept, weights, levels_of(level_sizes, shape), long=learn.long), note
 
 
-def _limits(m: int) -> str:
-    """The largest novelty that parents of m pictures have."""
-    largest = Weights(m // 2).novelty
-    return f"parents reach {math.floor(100 * largest) / 100:g}"
-
-
-def _learned(rows: Tensor, variety: float, level_sizes: Sequence[int], radius: float) -> Learned:
-    evidence = Evidence.of(rows)
-    return Learned.of(evidence, rows.double() - evidence.mean, variety, level_sizes=level_sizes, radius=radius)
-
-
-def _alike(rows: Tensor) -> bool:
-    """Whether latents do not differ by more than rounding."""
-    z = rows.double()
-    return bool((z - z.mean(0)).square().sum() <= 1e-10 * z.square().sum())
+def _weights(learn: Learn, m: int) -> tuple[Weights | None, str]:
+    """Weights of parents of m pictures, or None for their Gaussian, and a note on it."""
+    if learn.parents is not None:
+        weights: Weights | None = Weights(learn.parents)
+    elif learn.novelty is not None:
+        weights = weights_for(learn.novelty, m)
+    else:
+        weights = Weights(min(PARENTS, m // 2)) if m >= FEWEST else None
+    if weights is not None:
+        one = f"one parent gives the evidence back: there are {m} different samples"
+        return weights, one if weights.count == 1 else ""
+    if learn.novelty == 1:
+        return None, ""
+    if m < FEWEST:
+        few = f"{m} pictures have {m} different samples of one parent, and too few for two"
+        return None, f"{few}, so their Gaussian is drawn"
+    reach = math.floor(100 * Weights(m // 2).novelty) / 100
+    few = f"novelty {learn.novelty:g} takes more parents than half of {m} pictures"
+    return None, f"{few}, which reach {reach:g}, so their Gaussian is drawn"
