@@ -172,6 +172,7 @@ def frontier(results: Results, kinds: Sequence[str], m: int, path: Path) -> None
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 3, figsize=(16, 4.6), sharey=True)
+    colours = pyplot.get_cmap("tab20")
     spaces = {"features": "network features", "coarse": "coarsest latents", "pixels": "pixels"}
     for axis, (space, words) in zip(axes, spaces.items(), strict=True):
         for i, (name, ways) in enumerate(CURVES.items()):
@@ -181,7 +182,7 @@ def frontier(results: Results, kinds: Sequence[str], m: int, path: Path) -> None
             kept = [(x, y) for x, y in points if x is not None and y is not None]
             if kept:
                 style = "-" if len(kept) > 1 else ""
-                axis.plot(*zip(*kept, strict=True), style, marker="os^Dv*PXhp<>d"[i], label=name, color=f"C{i % 10}")
+                axis.plot(*zip(*kept, strict=True), style, marker="os^Dv*PXhp<>d"[i], label=name, color=colours(i))
         axis.axvline(1, color="#999", lw=0.8, ls=":")
         axis.set_xlabel(f"nearest evidence, in {words}\n(1: as far as other pictures of the kind)")
     axes[0].set_ylabel("Fréchet distance, as a share of the paper's best")
@@ -213,14 +214,15 @@ def targets(results: Results, kinds: Sequence[str], m: int) -> str:
     better = [w for w in bound if mean(w, "coverage") > mean(FROZEN, "coverage") and w != REAL]
     copying = [w for w in results.ways() if mean(w, "coverage") > mean(FROZEN, "coverage") and w not in bound]
     shares = [gained(k) for k in kinds if mean("the evidence itself", "share", [k]) > mean(MODEL, "share", [k]) + 0.1]
+    near_copies = 100 * mean(FROZEN, "copies, features")
     trained = [w for w in results.ways() if w.startswith("fine-tuned") and results.values(kinds, m, w, "kernel")]
     lines = [
         f"distance of the paper's best, at most 0.6: {ratio:.2f} (mean of ratios {mean(FROZEN, 'of paper'):.2f})",
         f"below the model as it is on every kind: not on {', '.join(worse) or 'none'}",
         f"nearest evidence at least 0.95: {mean(FROZEN, 'nearest, features'):.2f}; less on {', '.join(far) or 'none'}",
-        f"near-copies at most 1 % more: {100 * mean(FROZEN, 'copies, features'):.1f}; on {', '.join(copied) or 'none'} more",
+        f"near-copies at most 1 % more: {near_copies:.1f}; more on {', '.join(copied) or 'none'}",
         f"share at least half of the way to the evidence: {statistics.mean(shares):.2f} of it",
-        f"coverage {100 * mean(FROZEN, 'coverage'):.0f} %; of ways within the same bounds more: {', '.join(better) or 'none'}",
+        f"coverage {100 * mean(FROZEN, 'coverage'):.0f} %; more, within the same bounds: {', '.join(better) or 'none'}",
         f"    and beyond them: {', '.join(copying) or 'none'}",
         f"broken under 1 %: {100 * mean(FROZEN, 'broken'):.1f}",
     ]

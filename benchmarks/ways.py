@@ -128,8 +128,15 @@ def mixture(e: Given, h: float) -> Tensor:
     return Mixture(e.kept, h, long=True).sample(e.n, e.generator)
 
 
-def parents(e: Given, count: int, spread: float = 0.0, cut: bool = True) -> Tensor:
-    return Parents(e.kept, Weights(count, spread), e.levels, cut, long=True).sample(e.n, e.generator)
+def parents(e: Given, count: int, spread: float = 0.0, cut: bool = True, temperature: float = 1.0) -> Tensor:
+    return Parents(e.kept, Weights(count, spread), e.levels, cut, long=True).sample(e.n, e.generator, temperature)
+
+
+def parents_cut_at(e: Given, count: int, spread: float, share: float) -> Tensor:
+    """Each level's deviation no longer than a share of the evidence's median deviation there."""
+    deviation = parents(e, count, spread, cut=False).double() - e.mean
+    whole = Cut.of(e.levels, e.deviations)
+    return e.mean + Cut(whole.levels, share * whole.limits)(deviation)
 
 
 def variation(e: Given, count: int) -> Tensor:
@@ -193,6 +200,12 @@ def ways(m: int, levels: int) -> dict[str, Way]:
             named[words] = partial(parents, count=count, spread=spread)
             if not spread:
                 named[f"{words}, uncut"] = partial(parents, count=count, spread=spread, cut=False)
+    for count in (3, 4):
+        if count in counts:
+            words = f"parents, {count}, spread 0.4"
+            named[f"{words}, cut at 0.9"] = partial(parents_cut_at, count=count, spread=0.4, share=0.9)
+            named[f"{words}, T = 0.9"] = partial(parents, count=count, spread=0.4, temperature=0.9)
+            named[f"{words}, T = 0.8"] = partial(parents, count=count, spread=0.4, temperature=0.8)
     if several:
         named["variations, 3"] = partial(variation, count=3)
     named |= {"variance of each number (Everaert)": each_variance, "one variance (Zhu)": one_variance}
