@@ -51,7 +51,7 @@ TEXTS = {
     ),
     "drawn": Text(
         "Drawn by code",
-        "Flat ellipses and lines, far from any photograph: the new faces take on their flatness.",
+        "Flat ellipses and lines, far from any photograph: the new faces are drawn like them.",
     ),
 }
 
