@@ -115,7 +115,7 @@ def run(bench: Bench, name: str, m: int, seed: int, done: set[tuple[Any, ...]], 
             file.write(json.dumps(head | {"way": way} | figures | right) + "\n")
 
     def wanted(way: str) -> bool:
-        fits = not options.only or any(word in way for word in options.only.split(","))
+        fits = not options.only or any(word in way for word in options.only.split(";"))
         return fits and (name, m, seed, way) not in done
 
     def judged(way: str, pixels: Tensor, broke: Tensor, z: Tensor | None = None) -> None:
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--flow", type=Path, help="checkpoint of the digits' own flow")
     parser.add_argument("--choose", action="store_true", help="the kinds for choosing alone; without, all the others")
     parser.add_argument("--kinds", default="", help="only these, by commas")
-    parser.add_argument("--only", default="", help="only ways whose names have one of these words, by commas")
+    parser.add_argument("--only", default="", help="only ways whose names have one of these words, by semicolons")
     parser.add_argument("-m", type=lambda text: [int(m) for m in text.split(",")], default=[24, 10])
     parser.add_argument("-n", type=int, default=300, help="samples, and judging pictures at most")
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2, 3, 4])
