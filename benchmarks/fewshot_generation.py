@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -115,8 +116,7 @@ def run(bench: Bench, name: str, m: int, seed: int, done: set[tuple[Any, ...]], 
             file.write(json.dumps(head | {"way": way} | figures | right) + "\n")
 
     def wanted(way: str) -> bool:
-        fits = not options.only or any(word in way for word in options.only.split(";"))
-        return fits and (name, m, seed, way) not in done
+        return bool(re.search(options.only, way)) and (name, m, seed, way) not in done
 
     def judged(way: str, pixels: Tensor, broke: Tensor, z: Tensor | None = None) -> None:
         z = model.encode_pixels(pixels) if z is None else z
@@ -128,7 +128,7 @@ def run(bench: Bench, name: str, m: int, seed: int, done: set[tuple[Any, ...]], 
     if options.trained:
         for way, pixels, broke in fine_tuning.samples(options.cache, name, m, seed):
             if wanted(way):
-                judged(way, pixels, broke)
+                judged(way, pixels[: options.n], broke[: options.n])
         return
     zeta = model.encode_pixels(kind.pictures[drawn.evidence]).double().cpu()
     shapes = tuple(getattr(getattr(model.source, "flow", None), "shapes", [model.shape]))
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--flow", type=Path, help="checkpoint of the digits' own flow")
     parser.add_argument("--choose", action="store_true", help="the kinds for choosing alone; without, all the others")
     parser.add_argument("--kinds", default="", help="only these, by commas")
-    parser.add_argument("--only", default="", help="only ways whose names have one of these words, by semicolons")
+    parser.add_argument("--only", default="", help="only ways of such names, a regular expression")
     parser.add_argument("-m", type=lambda text: [int(m) for m in text.split(",")], default=[24, 10])
     parser.add_argument("-n", type=int, default=300, help="samples, and judging pictures at most")
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2, 3, 4])
