@@ -1,9 +1,15 @@
 """Paths from one Gaussian to another.
 
-`interpolate` goes through the parameters, mean and covariance (the paper's Figure 3): every point of
-the path is itself a Gaussian, with samples as long as its neighbours'. `straight_lines` connects two
-sets of samples by straight lines (the paper's Figure 4), which leave the sphere near which latents
-lie: halfway, independent samples are shorter by sqrt(2).
+Between multiples of I `interpolate` goes through the parameters, mean and covariance (the paper's Figure 3): every
+point of the path is itself a Gaussian, with samples as long as its neighbours'. Between other covariances it is the
+Bures-Wasserstein path (see `bures`), on which a sample goes the shortest way from one to the other, lengthened where
+the two vary in unrelated directions, so that samples stay as long as their neighbours' there too:
+
+    N((1-t) mu_a + t mu_b,  c_t Sigma_t),   c_t = ((1-t) tr Sigma_a + t tr Sigma_b) / tr Sigma_t.
+
+`follow` gives samples each of which keeps its draws all the way. `straight_lines` connects two sets of samples by
+straight lines (the paper's Figure 4), which leave the sphere near which latents lie: halfway, independent samples are
+shorter by sqrt(2).
 
 Reference: Gambardella, Baydin and Torr 2019, section 3.4.
 """
@@ -13,12 +19,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transflow.gaussians.covariance import weighted_sum
+from transflow.gaussians.bures import Transport, common_span
+from transflow.gaussians.covariance import DiagonalPlusLowRank, weighted_sum
 from transflow.gaussians.gaussian import Gaussian
 
 
 def interpolate(a: Gaussian, b: Gaussian, steps: int) -> list[Gaussian]:
-    """Return ``N((1-t) mu_a + t mu_b, (1-t) Sigma_a + t Sigma_b)`` for t = 0 .. 1 in equal steps.
+    """Return the Gaussians at t = 0 .. 1 in equal steps of the path from a to b.
+
+    Covariances of large D that no small span holds go through the parameters too.
 
     Args:
         a: the first of the list.
@@ -31,10 +40,37 @@ def interpolate(a: Gaussian, b: Gaussian, steps: int) -> list[Gaussian]:
     """
     if a.dim != b.dim:
         raise ValueError(f"Expected two Gaussians of the same D; got {a.dim} and {b.dim}.")
-    return [
-        Gaussian(torch.lerp(a.mean, b.mean, t), weighted_sum(a.covariance, b.covariance, 1 - t, t))
-        for t in _shares(steps)
-    ]
+    shares = _shares(steps)
+    if _through_parameters(a, b):
+        return [
+            Gaussian(torch.lerp(a.mean, b.mean, t), weighted_sum(a.covariance, b.covariance, 1 - t, t)) for t in shares
+        ]
+    way = Transport.between(a, b)
+    stops = [way.at(t) for t in shares]
+    return [Gaussian(g.mean, g.covariance.scaled(c)) for g, c in zip(stops, _lengthening(stops, shares), strict=True)]
+
+
+def follow(
+    a: Gaussian, b: Gaussian, steps: int, n: int, temperature: float = 1.0, *, seed: int | None = None
+) -> Tensor:
+    """Return n samples of each of `interpolate`'s Gaussians, (steps, n, D), each with the same draws all the way.
+
+    Args:
+        a: the first Gaussian.
+        b: the last.
+        steps: number of stops, both ends included, 2 or more.
+        n: number of samples.
+        temperature: multiplies the standard deviation.
+        seed: of the draws.
+    """
+    stops, shares = interpolate(a, b, steps), _shares(steps)
+    if _through_parameters(a, b):
+        seed = torch.Generator().seed() if seed is None else seed
+        return torch.stack([stop.sample(n, seed=seed, temperature=temperature) for stop in stops])
+    way, first = Transport.between(a, b), a.sample(n, temperature=temperature, seed=seed).double()
+    lengths = _lengthening([way.at(t) for t in shares], shares)
+    deviations = [c**0.5 * (way.move(first, t) - g.mean) for g, c, t in zip(stops, lengths, shares, strict=True)]
+    return torch.stack([(g.mean + d).float() for g, d in zip(stops, deviations, strict=True)])
 
 
 def straight_lines(a: Tensor, b: Tensor, steps: int) -> Tensor:
@@ -42,6 +78,22 @@ def straight_lines(a: Tensor, b: Tensor, steps: int) -> Tensor:
     if a.shape != b.shape:
         raise ValueError(f"Expected two sets of latents of one shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
     return torch.stack([torch.lerp(a, b, t) for t in _shares(steps)])
+
+
+def _through_parameters(a: Gaussian, b: Gaussian) -> bool:
+    return (_is_multiple(a) and _is_multiple(b)) or common_span(a.covariance, b.covariance) is None
+
+
+def _is_multiple(gaussian: Gaussian) -> bool:
+    """Whether the covariance's structure is that of a multiple of I."""
+    covariance = gaussian.covariance
+    return isinstance(covariance, DiagonalPlusLowRank) and covariance.is_diagonal and covariance.diagonal.ndim == 0
+
+
+def _lengthening(stops: list[Gaussian], shares: list[float]) -> list[float]:
+    """c_t of each stop, by which its covariance's trace is between those of the ends."""
+    traces = [stop.covariance.trace().item() for stop in stops]
+    return [((1 - t) * traces[0] + t * traces[-1]) / trace for t, trace in zip(shares, traces, strict=True)]
 
 
 def _shares(steps: int) -> list[float]:
