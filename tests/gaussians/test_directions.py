@@ -90,11 +90,10 @@ def test_what_stays_twice_stays_once(fisher):
 
 
 @BOTH
-def test_a_set_alone_is_compared_with_what_is_halfway(fisher):
+def test_a_set_alone_is_compared_with_those_that_have_less(fisher):
     more, less, a = sets([5, 6, 4])
     found = direction(more, less, [a], fisher=fisher)
-    halfway = (more.mean(0) + less.mean(0)) / 2
-    assert ((a.mean(0) - halfway) @ tied([more, less, a]).solve(found.step)).item() == pytest.approx(0, abs=1e-9)
+    assert (gap(a, less) @ tied([more, less, a]).solve(found.step)).item() == pytest.approx(0, abs=1e-9)
 
 
 def test_steps_add():

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.conditioning.posterior import Posterior
+from transflow.gaussians.bures import Transport
 from transflow.gaussians.directions import direction
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.paths import WAYS
-from transflow.gaussians.transport import transport
 from transflow.latents.stream import PicturesLike, stream
 from transflow.pictures.decode import read
 from transflow.pictures.preprocess import PictureLike
@@ -81,7 +81,7 @@ class Edit:
 def towards(posterior: Posterior, start: Posterior | None = None) -> Edit:
     """Return the edit that takes pictures towards a posterior's evidence: optimal transport of its Gaussian.
 
-    At strength 1 what was distributed as the start is distributed as the posterior (see `gaussians.transport`).
+    At strength 1 what was distributed as the start is distributed as the posterior (see `gaussians.bures`).
 
     Args:
         posterior: where the way leads.
@@ -103,7 +103,7 @@ def towards(posterior: Posterior, start: Posterior | None = None) -> Edit:
     if start is not None and not posterior.model.is_same_model(start.model):
         raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")
     origin: Gaussian = posterior.model.prior if start is None else start.gaussian
-    return Edit(posterior.model, transport(origin, posterior.gaussian))
+    return Edit(posterior.model, Transport.between(origin, posterior.gaussian))
 
 
 def attribute(
@@ -121,8 +121,8 @@ def attribute(
         model: of which the latents are.
         more: pictures with more of the attribute, one or more.
         less: pictures with less of it, and otherwise alike.
-        keep: for each attribute that stays, a tuple of two sets, with it and without; or one set with it, which is
-            compared with what lies halfway from less to more.
+        keep: for each attribute that stays, a tuple of two sets, with it and without; or one set with it that is
+            otherwise like ``less``.
         fisher: the least change of the latents that does it; else the plain difference of the means.
         shrinkage: of the tied covariance, above 0 to 1; None for that of Ledoit and Wolf (see `gaussians.tied`).
 

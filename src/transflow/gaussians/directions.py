@@ -59,7 +59,7 @@ def direction(
     Args:
         more: latents (n_1, D) with more of the attribute, n_1 of 1 or more.
         less: latents (n_0, D) with less of it.
-        keep: for each attribute that stays, two sets, (n, D) each; or one, beside what is halfway from less to more.
+        keep: for each attribute that stays, two sets with it and without, (n, D) each; or one, beside ``less``.
         fisher: the least change in the prior's metric (Fisher's direction); else in the sets' own (the difference of
             means).
         shrinkage: of the tied covariance towards a multiple of I, above 0 to 1; None for that of Ledoit and Wolf.
@@ -77,9 +77,8 @@ def direction(
         if part.ndim != 2 or not len(part) or part.shape[1] != sets[0].shape[-1]:
             shapes = ", ".join(str(tuple(each.shape)) for each in sets)
             raise ValueError(f"Expected sets of 1 or more latents (n, D) of one D; got {shapes}.")
-    halfway = (sets[0].mean(0) + sets[1].mean(0)) / 2
     means = [[part.double().mean(0) for part in pair] for pair in pairs]
-    gaps = torch.stack([first - (rest[0] if rest else halfway) for first, *rest in means])
+    gaps = torch.stack([first - (rest[0] if rest else means[0][1]) for first, *rest in means])
     largest = max(part.square().sum(1).max() for part in sets)
     if (gaps.square().sum(1) <= SAME * largest).any():
         raise ValueError("Expected two sets of different means; got equal ones, which show no attribute.")

@@ -51,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="start", metavar="EVIDENCE", help=f"with --towards, where from, {evidence}")
     parser.add_argument("--noise", help=f"with --towards and pictures, {NOISE}")
     parser.add_argument("--less", metavar="SET", help="with --more, pictures otherwise alike")
-    words = "with --more, what stays: pictures that have it, and perhaps a second set that has not; repeatable"
+    words = "with --more, what stays: a set with it and one without, or one otherwise like --less; repeatable"
     parser.add_argument("--keep", nargs="+", action="append", metavar="SET", help=words)
     words = "with --more, the plain difference of the sets' means, instead of Fisher's direction"
     parser.add_argument("--plain", action="store_true", help=words)
