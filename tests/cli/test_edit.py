@@ -138,3 +138,9 @@ def test_bad_input_is_one_line_and_nothing_is_written(case, run, folder, halves,
     assert err.startswith("transflow: error: ")
     assert len(err.splitlines()) == 1
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_ways_through_latents_in_double_stand_beside_pixels(run, folder, model_file):
+    words = ["edit", folder / "00.png", "-m", model_file, "--dtype", "float64", "-o", "x.png"]
+    assert run(*words, "--to", folder / "01.png")[0] == 0
+    assert run(*words, "--plus", folder / "01.png", "--minus", folder / "02.png")[0] == 0

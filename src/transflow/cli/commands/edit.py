@@ -156,7 +156,7 @@ def _between(options: argparse.Namespace, one_each: bool) -> Frames:
     first, last = (model.preprocess(paths, on_bad=on_bad(options)) for paths in (options.pictures, [options.to]))
     default = ["spherical"] if one_each else edits.PATHS
     paths = options.path.split(",") if options.path else default
-    rows = [edits.between(model, first, last, options.steps or STEPS, path) for path in paths]
+    rows = [edits.between(model, first, last, options.steps or STEPS, path).cpu().float() for path in paths]
     words = [path for _ in first for path in paths] if len(paths) > 1 else []
     return Frames(torch.stack(rows, 2).flatten(1, 2), [], words)
 
@@ -173,7 +173,7 @@ def _arithmetic(options: argparse.Namespace, one_each: bool) -> Frames:
     a, b, c = (model.preprocess(paths, on_bad=on_bad(options)) for paths in sets)
     ways = {"latents": False} if one_each else {"latents": False, "pixels": True}
     found = [edits.arithmetic(model, a, b, c, pixels=pixels) for pixels in ways.values()]
-    return Frames(torch.stack([picture.cpu() for picture in found]), list(ways), [])
+    return Frames(torch.stack([picture.cpu().float() for picture in found]), list(ways), [])
 
 
 def _check(options: argparse.Namespace) -> None:
