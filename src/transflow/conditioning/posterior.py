@@ -121,7 +121,8 @@ class Posterior:
 
     def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:
         """Return the Gaussians on the way to another posterior of the same model (see `gaussians.interpolation`)."""
-        if not self.model.is_same_model(other.model):
+        known = bool(self.model.fingerprint) or self.model.source is other.model.source
+        if self.model.fingerprint != other.model.fingerprint or not known:
             raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")
         return interpolation.interpolate(self.gaussian, other.gaussian, steps)
 
