@@ -20,13 +20,13 @@ def test_ends_are_the_two_gaussians_and_steps_are_equal():
     torch.testing.assert_close(path[1].mean, torch.full((3,), 0.25, dtype=torch.float64))
 
 
-def test_between_multiples_of_i_it_goes_through_the_parameters():
+def test_between_multiples_of_i_it_is_the_papers_path_through_the_parameters():
     path = interpolate(Gaussian.of(torch.zeros(3), 1.0), Gaussian.of(torch.ones(3), 0.2), 5)
     for stop, expected in zip(path, (1.0, 0.8, 0.6, 0.4, 0.2), strict=True):
         torch.testing.assert_close(stop.covariance.variances(), torch.full((3,), expected, dtype=torch.float64))
 
 
-def test_between_other_covariances_it_is_the_shortest_way_at_full_length():
+def test_it_is_the_shortest_way_at_full_length():
     path, way = interpolate(A, B, 5), Transport.between(A, B)
     for i, stop in enumerate(path):
         exact = way.at(i / 4).covariance.dense().matrix

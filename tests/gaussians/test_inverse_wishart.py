@@ -101,6 +101,10 @@ def test_what_was_never_added_is_not_taken_out():
         given(wide, a).remove(Evidence.of(b), b - b.mean(0))
     with pytest.raises(ValueError, match="latents that are in this evidence"):
         given(wide, a).remove(Evidence.of(b[:2]), b[:2] - b[:2].mean(0))
+    a[:, 20:] = 0  # a direction in which what was added does not vary
+    b = a.mean(0) + 0.1 * torch.eye(40, dtype=torch.float64)[30:31] * torch.tensor([[1.0], [-1.0]])
+    with pytest.raises(ValueError, match="latents that are in this evidence"):
+        given(wide, a).remove(Evidence.of(b), b - b.mean(0))
 
 
 @pytest.mark.parametrize("lam", [0.4, 3.5, 20.0])
