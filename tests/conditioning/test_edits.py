@@ -1,6 +1,7 @@
 """Edits: exact where they begin, right in distribution where they end, and bad input in one line."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -229,3 +230,21 @@ def test_bad_input_is_one_line(case, model, pixels):
         call(model, pixels)
     assert str(told.value).startswith("Expected ")
     assert "\n" not in str(told.value)
+
+
+def test_an_encoder_s_own_variance_takes_part():
+    class Unsure(Doubling):
+        def encode_variance(self, pictures):
+            return pictures.flatten(1) / 255
+
+    posterior = Model(Unsure()).condition(some(6, 1), 2.0)
+    z = torch.randn(3, 64)
+    gaussian = posterior.gaussian
+    expected = gaussian.mean + gaussian.covariance.variances().sqrt() * z
+    torch.testing.assert_close(edits.towards(posterior).change.move(z, 1.0), expected.float())
+
+
+def test_an_edit_is_copied_with_its_model(model, pixels):
+    edit = edits.attribute(model, pixels[6:], pixels[:6])
+    again = pickle.loads(pickle.dumps(edit))
+    assert torch.equal(again.pictures(pixels[:2], 0.5), edit.pictures(pixels[:2], 0.5))
