@@ -91,7 +91,7 @@ def test_a_pipeline_folder_is_read_too(run, tmp_path):
 
 
 def test_a_posterior_that_names_itself_as_its_model_is_one_line(run, red, tmp_path):
-    from transflow.conditioning.posterior import POSTERIOR
+    from transflow.conditioning.posterior_file import POSTERIOR
     from transflow.store import container
 
     tensors, header = container.read(red, POSTERIOR)

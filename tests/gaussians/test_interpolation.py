@@ -7,7 +7,8 @@ import torch
 
 from transflow import Gaussian
 from transflow.gaussians.bures import Transport
-from transflow.gaussians.interpolation import follow, interpolate, straight_lines
+from transflow.gaussians.interpolation import deviations_between, follow, interpolate, samples_between, straight_lines
+from transflow.gaussians.parents import Parents
 
 A, B = Gaussian.of(torch.zeros(3), torch.tensor([1.0, 2.0, 3.0])), Gaussian.of(torch.ones(3), 5.0, torch.eye(3)[:, :1])
 
@@ -82,3 +83,18 @@ def test_bad_ends_and_steps_are_refused():
         straight_lines(torch.zeros(2, 3), torch.zeros(3, 3), 3)
     with pytest.raises(ValueError, match="2 or more"):
         interpolate(A, B, 1)
+
+
+def test_samples_of_any_distributions_have_the_moments_between_both_ends():
+    z = [torch.randn(6, 3, generator=torch.Generator().manual_seed(seed)) + seed for seed in (0, 3)]
+    ends = [Parents.of(latents, 2) for latents in z]
+    way = samples_between(*ends, 3, 40_000, seed=0).double()
+    torch.testing.assert_close(way[0].float(), ends[0].sample(40_000, seed=0))
+    torch.testing.assert_close(way[2].float(), ends[1].sample(40_000, seed=1))
+    torch.testing.assert_close(way[1].mean(0), (ends[0].mean + ends[1].mean) / 2, rtol=0, atol=0.02)
+    half = sum(end.covariance.dense().matrix for end in ends) / 2
+    torch.testing.assert_close(way[1].T.cov(), half, rtol=0, atol=0.03)
+    straight = samples_between(*ends, 3, 4, seed=0, direct=True)
+    assert torch.equal(straight, straight_lines(ends[0].sample(4, seed=0), ends[1].sample(4, seed=1), 3))
+    with pytest.raises(ValueError, match="one shape"):
+        deviations_between(z[0], z[1][:2], ends[0].mean, ends[1].mean, 3)

@@ -18,8 +18,13 @@ MODEL = (
 NOISE = (
     'trust in the evidence: lambda in units of m, the number of pictures ("0.5m"; a smaller number trusts it more), '
     'lambda itself ("12"), "typical" (samples as long as the model\'s own; "typical:0.7" sets the temperature) or '
-    '"evidence" (greatest marginal likelihood). Default: typical'
+    '"evidence" (greatest marginal likelihood)'
 )
+LEARN = (
+    'what is learned of the evidence: "parents" (each new picture is made of a few of them; "parents:4" of four), '
+    '"covariance" (how they vary), "mixture" (variations of single ones) or "mean" (the paper\'s way, by --noise)'
+)
+NOVELTY = "how new pictures are, of parents or a mixture: from 0, the evidence itself, to 1, all of it mixed"
 CLASS_NOISE = (
     'how pictures of a class differ: "auto" (selected by leaving examples out), "0.5m" or a number as in condition, '
     '"pooled", "levels", "shared" or "student". Default: auto'
@@ -60,6 +65,19 @@ def add_draws(parser: argparse.ArgumentParser, n: int) -> None:
     parser.add_argument("-n", type=positive_integer, default=n, metavar="N", help=f"number of samples (default: {n})")
     parser.add_argument("--seed", type=seed_number, help="seed of the random draws (default: a new one, printed)")
     parser.add_argument("--temperature", type=float, default=1.0, help="factor on the standard deviation (default: 1)")
+
+
+def add_learn(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --learn, --novelty and --long.
+
+    Args:
+        parser: of the command.
+        default: of --learn, in words.
+    """
+    parser.add_argument("--learn", metavar="WHAT", help=f"{LEARN} (default: {default})")
+    parser.add_argument("--novelty", type=float, help=NOVELTY)
+    words = "draw from pictures whose latents are far too long, too; they are left out otherwise"
+    parser.add_argument("--long", action="store_true", help=words)
 
 
 def add_output(parser: argparse.ArgumentParser, words: str, *, required: bool = True) -> None:

@@ -9,7 +9,8 @@ Between multiples of I it is the path through the parameters (the paper's Figure
 Without c_t, samples between evidence that varies in unrelated directions are shorter by sqrt(2) halfway. `follow` gives
 samples of the path, each with the same draws all the way. `straight_lines` connects two sets of samples by straight
 lines (the paper's Figure 4), which leave the sphere near which latents lie: halfway, independent samples are shorter by
-sqrt(2).
+sqrt(2). `samples_between` takes samples of any two distributions, such as of parents, along the way: their deviations
+from means on the way have the covariance (1-t) Sigma_a + t Sigma_b.
 
 Reference: Gambardella, Baydin and Torr 2019, section 3.4.
 """
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from transflow.gaussians.bures import Transport, common_span
 from transflow.gaussians.covariance import weighted_sum
+from transflow.gaussians.draws import LatentDistribution
 from transflow.gaussians.gaussian import Gaussian
 
 
@@ -79,6 +81,54 @@ def straight_lines(a: Tensor, b: Tensor, steps: int) -> Tensor:
     if a.shape != b.shape:
         raise ValueError(f"Expected two sets of latents of one shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
     return torch.stack([torch.lerp(a, b, t) for t in _shares(steps)])
+
+
+def deviations_between(a: Tensor, b: Tensor, mean_a: Tensor, mean_b: Tensor, steps: int) -> Tensor:
+    """Return ``(1-t) mean_a + t mean_b + sqrt(1-t) (a - mean_a) + sqrt(t) (b - mean_b)`` for t = 0 .. 1 in equal steps.
+
+    Of independent a and b of any distributions, the covariance at t is ``(1-t) Sigma_a + t Sigma_b``.
+
+    Args:
+        a: latents of one end, shape (n, D).
+        b: independent latents of the other end, shape (n, D).
+        mean_a: of the one end's distribution, shape (D,).
+        mean_b: of the other's, shape (D,).
+        steps: number of stops, both ends included, 2 or more.
+
+    Returns:
+        Shape (steps, n, D), single precision.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"Expected two sets of latents of one shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
+    from_a, from_b = a.double() - mean_a, b.double() - mean_b
+    stops = [torch.lerp(mean_a, mean_b, t) + (1 - t) ** 0.5 * from_a + t**0.5 * from_b for t in _shares(steps)]
+    return torch.stack(stops).float()
+
+
+def samples_between(
+    a: LatentDistribution,
+    b: LatentDistribution,
+    steps: int,
+    n: int,
+    seed: int,
+    temperature: float = 1.0,
+    direct: bool = False,
+) -> Tensor:
+    """Return latents on the way from n samples of one distribution to n of another, (steps, n, D).
+
+    Args:
+        a: drawn from with the seed.
+        b: drawn from with the next seed, so that both are independent.
+        steps: number of stops, both ends included, 2 or more.
+        n: how many samples are followed.
+        seed: of the draws.
+        temperature: multiplies deviations from the means.
+        direct: on straight lines.
+    """
+    first, last = a.sample(n, None, temperature, seed=seed), b.sample(n, None, temperature, seed=seed + 1)
+    if direct:
+        return straight_lines(first, last, steps)
+    return deviations_between(first, last, a.mean, b.mean, steps)
 
 
 def _through_parameters(a: Gaussian, b: Gaussian) -> bool:

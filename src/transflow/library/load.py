@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from transflow.base_model import BaseModel
+from transflow.conditioning import posterior_file
 from transflow.conditioning.model import Model
-from transflow.conditioning.posterior import POSTERIOR, Posterior
+from transflow.conditioning.posterior import Posterior
 from transflow.devices import PRECISIONS, dtype_of, find_device
-from transflow.gaussians.evidence import Evidence
+from transflow.gaussians.learn import MEAN
 from transflow.generative import model_file
 from transflow.library.names import bundled, find_file, import_object, is_code, registered, split_prefix
 from transflow.library.wrap import check_exact
@@ -125,24 +126,13 @@ def load_posterior(
     Raises:
         ValueError: the posterior belongs to a model of other weights, or the file is damaged.
     """
-    tensors, header = container.read(path, POSTERIOR)
+    tensors, header = posterior_file.read(path)
     if model is None:
         model = load_model_of(path, header, dtype=dtype, device=device)
     model.check_same_model(path, header)
-    total, scatter = tensors["total"].to(model.device), tensors["scatter"].to(model.device)
-    evidence = Evidence(int(header["count"]), total, scatter)
-    if evidence.dim != model.dim:
-        raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
-    for name in ("total", "scatter", "variance"):
-        tensor = tensors.get(name, tensors["total"])
-        if tuple(tensor.shape) != (model.dim,) or not torch.isfinite(tensor).all():
-            raise ValueError(f"Expected a whole posterior file; got one with a damaged {name}: {path}")
-    keys = tensors["digests"].numpy().tobytes().hex()
-    digests = tuple(keys[i : i + 32] for i in range(0, len(keys), 32))
-    if len(digests) != evidence.count:
-        raise ValueError(f"Expected {evidence.count} digests of pictures; got {len(digests)}: {path}")
-    variance = tensors["variance"].to(model.device) if "variance" in tensors else None
-    return Posterior(model, evidence, header["noise"], digests, variance)
+    gathered = posterior_file.gathered_of(path, tensors, header, model)
+    learn = posterior_file.learn_of(path, header) if gathered.kept is not None else MEAN
+    return Posterior(model, spec=header["noise"], learn=learn, **vars(gathered))
 
 
 def models() -> dict[str, dict[str, Any]]:
