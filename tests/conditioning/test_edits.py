@@ -79,6 +79,18 @@ def test_what_was_distributed_as_the_start_is_then_as_the_posterior(doubling):
         torch.testing.assert_close(moved.var(0), expected, rtol=0.08, atol=0)
 
 
+def test_towards_a_learned_covariance_moves_moments_right(doubling):
+    posterior = doubling.condition(some(6, 60), learn="covariance")
+    edit = edits.towards(posterior)
+    assert posterior.gaussian.covariance.rank
+    moved = edit.change.move(doubling.prior.sample(50_000, seed=0), 1.0).double()
+    torch.testing.assert_close(moved.mean(0), posterior.gaussian.mean, rtol=0, atol=0.02)
+    expected = posterior.gaussian.covariance.dense().matrix
+    assert (torch.cov(moved.T) - expected).norm() < 0.03 * expected.norm()
+    x = some(3, seed=3)
+    assert torch.equal(edit.pictures(x, 0.0), doubling.reconstruct(x).decoded)
+
+
 def test_there_and_back_is_the_picture(doubling):
     a, b = doubling.condition(some(9, seed=1), "0.3m"), doubling.condition(some(5, seed=2), "2m")
     z = doubling.encode(some(3, seed=3)).double()

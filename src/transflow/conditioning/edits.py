@@ -23,7 +23,6 @@ from transflow.base_model import BaseModel
 from transflow.conditioning.posterior import Posterior
 from transflow.gaussians.bures import Transport
 from transflow.gaussians.directions import direction
-from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.paths import WAYS
 from transflow.latents.stream import PicturesLike, stream
 from transflow.pictures.decode import read
@@ -79,9 +78,11 @@ class Edit:
 
 
 def towards(posterior: Posterior, start: Posterior | None = None) -> Edit:
-    """Return the edit that takes pictures towards a posterior's evidence: optimal transport of its Gaussian.
+    """Return the edit that takes pictures towards a posterior's evidence: optimal transport to its Gaussian.
 
-    At strength 1 what was distributed as the start is distributed as the posterior (see `gaussians.bures`).
+    At strength 1 what was distributed as the start is distributed as the posterior's Gaussian (see `gaussians.bures`):
+    of a posterior that learns the covariance, pictures turn into what the evidence is made of; of the mean, they take
+    on what all of it has in common.
 
     Args:
         posterior: where the way leads.
@@ -100,9 +101,9 @@ def towards(posterior: Posterior, start: Posterior | None = None) -> Edit:
     ends = [posterior] if start is None else [start, posterior]
     if not all(end.evidence.count for end in ends):
         raise ValueError("Expected a posterior with evidence; got one without any, which leads nowhere.")
-    if start is not None and not posterior.model.is_same_model(start.model):
-        raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")
-    origin: Gaussian = posterior.model.prior if start is None else start.gaussian
+    if start is not None:
+        posterior.check_same_model(start)
+    origin = posterior.model.prior if start is None else start.gaussian
     return Edit(posterior.model, Transport.between(origin, posterior.gaussian))
 
 

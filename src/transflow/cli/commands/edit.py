@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HELP = "change pictures: towards evidence, in an attribute, into others, or by a - b + c"
 GOES_WITH = {  # an option, and the one without which it means nothing
     "start": "towards",
+    "learn": "towards",
     "noise": "towards",
     "less": "more",
     "keep": "more",
@@ -27,6 +28,8 @@ GOES_WITH = {  # an option, and the one without which it means nothing
     "path": "to",
     "minus": "plus",
 }
+LEARN = '"covariance" (how it varies; "covariance:0.5" for half of that) or "mean" (what it has in common)'
+LEARNT = "covariance; the mean with --noise"
 FLAGS = {"start": "from"}  # options whose name is a word of Python
 STEPS = 8
 
@@ -49,7 +52,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     way.add_argument("--to", metavar="OTHERS", help="go from PICTURES to these, as many")
     way.add_argument("--plus", metavar="SET", help="a - b + c: the mean of PICTURES, less --minus, and these")
     parser.add_argument("--from", dest="start", metavar="EVIDENCE", help=f"with --towards, where from, {evidence}")
-    parser.add_argument("--noise", help=f"with --towards and pictures, {NOISE}")
+    parser.add_argument("--learn", metavar="WHAT", help=f"with --towards and pictures, {LEARN} (default: {LEARNT})")
+    parser.add_argument("--noise", help=f"with --towards and pictures, the paper's way: {NOISE}")
     parser.add_argument("--less", metavar="SET", help="with --more, pictures otherwise alike")
     words = "with --more, what stays: a set with it and one without, or one otherwise like --less; repeatable"
     parser.add_argument("--keep", nargs="+", action="append", metavar="SET", help=words)
@@ -111,13 +115,14 @@ def _towards(options: argparse.Namespace) -> Edit:
     from transflow.cli.inputs import load_model, load_posterior, stream
     from transflow.conditioning import edits
     from transflow.conditioning.model import Model
-    from transflow.conditioning.posterior import DEFAULT_NOISE
+    from transflow.conditioning.notes import notes
     from transflow.library import load as library
 
     paths = [path for path in (options.towards, options.start) if path]
     files = list(filter(_is_posterior, paths))
-    if options.noise and len(files) == len(paths):
-        raise ValueError("Expected no --noise with posterior files; got one. A posterior keeps its own.")
+    for word in ("noise", "learn"):
+        if getattr(options, word) and len(files) == len(paths):
+            raise ValueError(f"Expected no --{word} with posterior files; got one. A posterior keeps its own.")
     if files:
         known = load_posterior(options, files[0]).model
         model = Model(known.source, known.name, known.file)
@@ -128,9 +133,10 @@ def _towards(options: argparse.Namespace) -> Edit:
         if path in files:
             ends.append(library.load_posterior(path, model))
         else:
-            ends.append(model.condition(stream(options, model, [path]), options.noise or DEFAULT_NOISE))
-            if ends[-1].noise.note:
-                note(f"note: {ends[-1].noise.note}")
+            learn = options.learn or (None if options.noise else "covariance")
+            ends.append(model.condition(stream(options, model, [path]), options.noise, learn=learn))
+            for text in notes(ends[-1]):
+                note(f"note: {text}")
     return edits.towards(*ends)
 
 
