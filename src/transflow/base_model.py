@@ -173,6 +173,10 @@ class BaseModel:
             return True
         return self.can("former fingerprints") and fingerprint in self.source.former_fingerprints
 
+    def is_same_model(self, other: BaseModel) -> bool:
+        """Return whether another model is this one: by its fingerprint, or the very source of a model without one."""
+        return self.source is other.source or bool(self.fingerprint and self.fingerprint == other.fingerprint)
+
     def check_same_model(self, path: PathLike, header: Mapping[str, Any]) -> None:
         """Raise `ValueError` if the file of this header was made with other weights; any precision will do."""
         if not self.made(header["fingerprint"]):
