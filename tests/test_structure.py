@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "transflow"
 ROOMS = (  # each may import from those before it
-    "_version", "devices", "metrics", "gaussians", "fewshot", "store", "pictures", "protocols", "generative",
-    "adapters", "checks", "base_model", "latents", "conditioning", "library", "training", "estimators", "showcase",
+    "_version", "devices", "metrics", "gaussians", "fewshot", "store", "pictures", "protocols", "checks",
+    "generative", "adapters", "base_model", "latents", "conditioning", "library", "training", "estimators", "showcase",
     "app", "cli",
 )  # fmt: skip
 DOORS = {"__init__", "__main__", "cluster"}  # public names by their old paths; nothing imports them

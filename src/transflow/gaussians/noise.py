@@ -204,7 +204,8 @@ def typical_share(r: float, tau: float = TYPICAL_TAU) -> tuple[float, str]:
         note = f"lambda = {SMALLEST}m is used, since samples as short as tau = {tau:g} would all be alike (r = {r:.2f})"
         return s, note
     if root < 0:
-        return s, f"no lambda gives samples as short as tau = {tau:g}, since the pictures are much alike (r = {r:.2f})"
+        words = f"no lambda gives samples as short as tau = {tau:g}: the mean of the latents is too long (r = {r:.2f})"
+        return s, f"{words}; more pictures, or more different ones, shorten it"
     return s, ""
 
 

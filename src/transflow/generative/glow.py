@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.generative.bijections import (
-    BaseCoupling,
+    BoundedCoupling,
     ChannelAffine,
     Coupling,
     CouplingKind,
@@ -226,7 +226,7 @@ class Glow(nn.Module):
         layers = list(finest)
         seen, done = [], 0
         x, log_det = finest.begin(squeeze(x))
-        for i in [i for i, layer in enumerate(layers) if isinstance(layer, BaseCoupling)][-2:]:
+        for i in [i for i, layer in enumerate(layers) if isinstance(layer, BoundedCoupling)][-2:]:
             x, log_det = finest.run(layers[done:i], x, log_det)
             seen.append(_pooled(layers[i], x))
             done = i
@@ -245,5 +245,5 @@ class Glow(nn.Module):
 
 
 def _pooled(layer: nn.Module, x: Tensor) -> Tensor:
-    assert isinstance(layer, BaseCoupling)
+    assert isinstance(layer, BoundedCoupling)
     return F.adaptive_avg_pool2d(layer.hidden(x), 4).flatten(1).sqrt()
