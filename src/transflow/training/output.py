@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from transflow.training.config import TrainConfig
 from transflow.training.state import TrainingState
 
 VALIDATED = 1024  # held-out pictures that a checkpoint looks at
+FARTHEST = 1e5  # bits or nats per dimension from which on a loss says that a run has diverged
 
 
 class RunFiles:
@@ -57,23 +59,30 @@ class RunFiles:
         lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
         self.lines = [line for line in lines if json.loads(line)["step"] <= step]
 
-    def write_checkpoint(self, state: TrainingState, held_out: Tensor, loss: float) -> None:
-        """Validate, and write everything.
+    def write_checkpoint(self, state: TrainingState, held_out: Tensor, loss: float) -> bool:
+        """Validate, and write everything; return False, and write nothing, where it would be nothing to go on from.
+
+        That is while steps are skipped, or once the weights or their average have no loss worth the name: the
+        checkpoint before, which was good, stays.
 
         Args:
             state: of the run.
             held_out: pixels, uint8 (B, C, H, W).
             loss: of the last steps: bits per dimension, or what the family's loss is in.
         """
-        state.held_out = validate(state.model, held_out[:VALIDATED])
+        found = math.inf if state.skipped_in_a_row else validate(state.model, held_out[:VALIDATED])
+        if not (abs(found) < FARTHEST and abs(loss_of_weights(state, held_out[:BATCH])) < FARTHEST):
+            return False
+        state.held_out = found
         measure = "bits_per_dim" if state.config.family.likelihood else "loss"
         line = {"step": state.step, "pictures": state.seen, "minutes": round(state.seconds / 60, 3), measure: loss}
         line |= {"held_out": state.held_out, "learning_rate": state.learning_rate(), "skipped": state.skipped}
-        self.lines.append(json.dumps(line))
+        self.lines.append(json.dumps(line, allow_nan=False))
+        write_bytes(self.metrics, ("\n".join(self.lines) + "\n").encode())  # before the state, by whose step it is cut
+        write_bytes(self.samples, sample_sheet(state.model))
         state.save(self.state)
         save_model(self.output, state.model)
-        write_bytes(self.metrics, ("\n".join(self.lines) + "\n").encode())
-        write_bytes(self.samples, sample_sheet(state.model))
+        return True
 
     def write_final(self, state: TrainingState, held_out: Tensor) -> None:
         """Write the model as it is read back, with what it measures on all held-out pictures in its card."""
@@ -122,6 +131,15 @@ def validate(model: PictureModel, pixels: Tensor) -> float:
             total += family.loss(model.flow, *drawn).double().sum().item()
     mean = total / len(pixels)
     return float(bits_per_dim(-mean, 1, model.bits)) if family.likelihood else mean
+
+
+def loss_of_weights(state: TrainingState, pixels: Tensor) -> float:
+    """Return what `validate` does, of the weights themselves: their average may still be good when they are not."""
+    training = state.flow.training
+    try:
+        return validate(replace(state.model, flow=state.flow.eval()), pixels)
+    finally:
+        state.flow.train(training)
 
 
 def held_out_bits(model: PictureModel, pixels: Tensor, seed: int = 0) -> float:

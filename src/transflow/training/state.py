@@ -25,6 +25,7 @@ from transflow.training.config import TrainConfig, check_resumable, from_header,
 
 SCHEMA = container.Schema("training", {"config": dict})
 PATIENCE = 50  # steps skipped in a row before a run is given up
+LOWER = "The last good checkpoint, if there was one, is kept: resume from it with a lower learning rate."
 COUNTERS = ("step", "seen", "skipped", "seconds", "held_out", "count", "pictures", "card")
 
 
@@ -117,10 +118,7 @@ class TrainingState:
             self.skipped += 1
             self.skipped_in_a_row += 1
             if self.skipped_in_a_row >= PATIENCE:
-                raise FloatingPointError(
-                    f"Expected a finite loss; got {PATIENCE} steps in a row without one. "
-                    "Resume from the last checkpoint with a lower learning rate."
-                )
+                raise FloatingPointError(f"Expected a finite loss; got {PATIENCE} steps in a row without one. {LOWER}")
             return False
         self.skipped_in_a_row = 0
         for group in self.optimiser.param_groups:
