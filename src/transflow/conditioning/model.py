@@ -30,6 +30,7 @@ from transflow.latents.stream import PicturesLike, stream
 from transflow.metrics import bits_per_dim
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.preprocess import BATCH
+from transflow.plain_values import scalar
 from transflow.store.files import PathLike
 
 
@@ -150,7 +151,7 @@ class Model(BaseModel):
             ValueError: there is no picture, or the noise is not one of those.
         """
         parse_noise(noise)
-        return Posterior(self, Evidence.none(self.dim, device=self.device), noise).add(pictures)
+        return Posterior(self, Evidence.none(self.dim, device=self.device), scalar(noise)).add(pictures)
 
     def sweep(
         self,
@@ -168,7 +169,7 @@ class Model(BaseModel):
             parse_noise(spec)
         seed = fresh_seed() if seed is None else seed
         first = self.condition(pictures, noise[0])
-        posteriors = [replace(first, spec=spec) for spec in noise]
+        posteriors = [replace(first, spec=scalar(spec)) for spec in noise]
         return torch.stack([p.pictures(n, seed=seed, temperature=temperature) for p in posteriors])
 
     def score(self, pictures: PicturesLike) -> Scores:

@@ -17,9 +17,11 @@ from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.conditioning.model import Model
-from transflow.estimators.features import Augment, encode_features
+from transflow.estimators.features import Augment, encode_features, plain_augment
+from transflow.fewshot.selection import check_noise
 from transflow.library.load import load
 from transflow.pictures.decode import read
+from transflow.plain_values import scalar, whole
 from transflow.store.files import PathLike
 from transflow.store.identity import digest
 
@@ -67,6 +69,17 @@ class PictureEstimator(BaseEstimator):  # type: ignore[misc]
     def _check_fitted(self, attribute: str) -> None:
         if attribute not in self.__dict__:
             raise NotFittedError(f"Expected a fitted {type(self).__name__}; call fit first.")
+
+
+def plain_parameters(estimator: Any) -> dict[str, Any]:
+    """Return noise, augment and query_copies of a classifier, perhaps of numpy's types, as plain values.
+
+    Raises:
+        ValueError: one is none of what it may be.
+    """
+    check_noise(estimator.noise)
+    copies = whole(estimator.query_copies, "query_copies", 1)
+    return {"noise": scalar(estimator.noise), "augment": plain_augment(estimator.augment), "query_copies": copies}
 
 
 def check_labels(y: Any) -> NDArray[Any]:

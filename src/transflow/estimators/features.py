@@ -20,6 +20,7 @@ from transflow.pictures import augment as maps
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.labels import labels_of
 from transflow.pictures.preprocess import BATCH
+from transflow.plain_values import scalar, whole
 from transflow.store import container
 from transflow.store.files import PathLike
 from transflow.store.identity import canonical, digest
@@ -63,6 +64,18 @@ def encode_features(
 def feature_kinds(levels: tuple[int, ...] | None) -> dict[str, FeatureKind]:
     """Return what is known of each set of features, levels being those of latents whose prior is N(0, I)."""
     return {LATENTS: FeatureKind(levels), NORMALISED: FeatureKind(levels), FEATURES: FeatureKind(hidden=True)}
+
+
+def plain_augment(augment: Any) -> Augment:
+    """Return what ``augment`` stands for, as plain values.
+
+    Raises:
+        ValueError: it is neither True, False, a number of copies nor a function.
+    """
+    found = scalar(augment)
+    if isinstance(found, bool) or callable(found):
+        return found
+    return whole(found, "augment, if not True, False or a function,", 1)
 
 
 def copies_of(augment: bool | int) -> int:

@@ -24,6 +24,7 @@ from torch.distributions import Distribution, kl_divergence
 
 from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank, as_covariance
 from transflow.gaussians.evidence import Evidence
+from transflow.plain_values import real, seed_number, whole
 
 
 @dataclass(frozen=True)
@@ -141,13 +142,12 @@ class Gaussian:
         Raises:
             ValueError: n or temperature is negative.
         """
-        if n < 0 or int(n) != n:
-            raise ValueError(f"Expected a number of samples of 0 or more; got {n}.")
-        if not 0 <= temperature < math.inf:
+        n, temperature = whole(n, "the number of samples"), real(temperature, "a temperature")
+        if temperature < 0:
             raise ValueError(f"Expected a temperature of 0 or more; got {temperature}.")
         if generator is None:
             generator = torch.Generator()
-            generator.manual_seed(seed) if seed is not None else generator.seed()
+            generator.manual_seed(seed_number(seed)) if seed is not None else generator.seed()
 
         def draw(count: int) -> Tensor:
             drawn = torch.randn(n, count, dtype=torch.float64, device=generator.device, generator=generator)

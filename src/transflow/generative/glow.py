@@ -31,6 +31,7 @@ from transflow.generative.bijections import (
     squeeze,
     unsqueeze,
 )
+from transflow.plain_values import make_plain
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ class GlowConfig:
     picture_width: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
-        object.__setattr__(self, "width", tuple(self.width))
+        make_plain(self)
         levels = len(self.steps)
         if levels < 1 or len(self.width) != levels:
             raise ValueError(f"Expected one width per level of steps; got steps={self.steps}, width={self.width}.")
