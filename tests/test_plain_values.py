@@ -68,7 +68,7 @@ BAD = {
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
 def test_another_kind_is_refused_when_the_configuration_is_made(name, value):
-    with pytest.raises(ValueError, match="^Expected"):
+    with pytest.raises(ValueError, match="Expected"):
         replace(CONFIG, **{name: value})
 
 
@@ -79,15 +79,15 @@ def test_an_architecture_has_whole_numbers(value):
         lambda: GlowConfig(steps=(value,), width=(4,)),
         lambda: GlowConfig(steps=value),
     ):
-        with pytest.raises(ValueError, match="^Expected"):
+        with pytest.raises(ValueError, match="Expected"):
             make()
-    with pytest.raises(ValueError, match="^Expected"):
+    with pytest.raises(ValueError, match="Expected"):
         PixelFormat(bits=value)
 
 
 def test_draws_are_refused_in_one_line():
     for words in ({"n": 4.0}, {"n": "4"}, {"n": 4, "seed": 1.5}, {"n": 4, "temperature": "1"}, {"n": 4, "seed": 2**64}):
-        with pytest.raises(ValueError, match="^Expected"):
+        with pytest.raises(ValueError, match="Expected"):
             Gaussian.standard(2).sample(**words)
 
 
@@ -95,5 +95,5 @@ def test_draws_are_refused_in_one_line():
     "wrong", [{"query_copies": 2.0}, {"augment": 2.0}, {"augment": -1}, {"noise": np.array([1.0])}]
 )
 def test_a_classifiers_parameters_are_refused_before_the_work(wrong):
-    with pytest.raises(ValueError, match="^Expected"):
+    with pytest.raises(ValueError, match="Expected"):
         FewShotClassifier(**wrong).fit(np.eye(4), [0, 0, 1, 1])

@@ -181,7 +181,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         self._check_fitted("evidence_")
         known = self.evidence_.ensemble.has_p_values
         scores, p = self._scores(X, outlying=known)
-        return np.exp(_log_softmax(scores)), p if known else None
+        return np.exp(torch.from_numpy(scores).double().log_softmax(1).numpy()), p if known else None
 
     def probabilities_and_p_values(self, X: Any) -> tuple[Tensor, Tensor | None]:  # noqa: N803
         """Return `predict_proba_and_p_values` as tensors; deprecated."""
@@ -281,7 +281,8 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
 
     def _evidence_features(self, inputs: Any) -> dict[str, Tensor]:
         """Sets of features of the evidence, (n, K, D); where the model has features, only these are augmented."""
-        model, noise, augment = self._model(), *map(plain_parameters(self).get, ("noise", "augment"))
+        model, plain = self._model(), plain_parameters(self)
+        noise, augment = plain["noise"], plain["augment"]
         hidden = model is not None and model.can("features")
         latents = NORMALISED if noise == "auto" and self._standard_levels() else LATENTS
         if hidden and noise == "shared":
