@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +26,8 @@ from transflow.plain_values import scalar, whole
 from transflow.store.files import PathLike
 from transflow.store.identity import digest
 
+KINDS = "biufUO"  # of dtypes that labels may have
+
 
 class PictureEstimator(BaseEstimator):  # type: ignore[misc]
     """An estimator of pictures, or of vectors where the model is None.
@@ -36,6 +39,17 @@ class PictureEstimator(BaseEstimator):  # type: ignore[misc]
 
     model: Any
     cache: PathLike | None
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Leave the estimator as it was where a method fails."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _model(self) -> BaseModel | None:
         """The model that ``model`` stands for; loaded once."""
@@ -83,17 +97,33 @@ def plain_parameters(estimator: Any) -> dict[str, Any]:
 
 
 def check_labels(y: Any) -> NDArray[Any]:
-    """Return labels as an array (n,).
+    """Return labels as an array (n,): of text, whole numbers or truth values, or of floats that are whole.
 
     Raises:
-        ValueError: one is NaN or None, or they are no classes.
+        ValueError: one is missing, they are of another kind, or of several that cannot be sorted together.
     """
-    flat = isinstance(y, (list, tuple, np.ndarray)) and np.ndim(y) == 1
-    if flat and any(label is None or label != label for label in y):  # NaN is not itself
+    labels = np.asarray(column_or_1d(y, warn=True))
+    if any(_missing(label) for label in labels.tolist()):
         raise ValueError("Expected a label for each example; got NaN or None.")
-    labels = column_or_1d(y, warn=True)
+    if labels.dtype.kind not in KINDS or not all(isinstance(label, (str, int, float)) for label in labels.tolist()):
+        raise ValueError(f"Expected labels of text, numbers or truth values; got {labels.dtype} ({labels[0]!r:.40}).")
+    check_sortable(labels.tolist())
     check_classification_targets(labels)
-    return np.asarray(labels)
+    return labels
+
+
+def check_sortable(labels: Iterable[Any]) -> None:
+    """Raise `ValueError` if labels are partly text and partly numbers, and so have no order."""
+    kinds = {isinstance(label, str): label for label in labels}
+    if len(kinds) > 1:
+        raise ValueError(f"Expected labels of one kind; got text and numbers, {kinds[True]!r} and {kinds[False]!r}.")
+
+
+def _missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)  # NaN is not itself
+    except TypeError:  # nor is pandas's NA anything else
+        return True
 
 
 def digests_of(inputs: Sequence[Any]) -> list[str]:

@@ -17,7 +17,7 @@ from sklearn.base import ClassifierMixin
 from torch import Tensor
 
 from transflow.estimators import classifier_file
-from transflow.estimators.base import PictureEstimator, check_labels, digests_of, plain_parameters
+from transflow.estimators.base import PictureEstimator, check_labels, check_sortable, digests_of, plain_parameters
 from transflow.estimators.features import (
     FEATURES,
     LATENTS,
@@ -88,8 +88,8 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         Raises:
             ValueError: lengths differ, a number is not finite, or a parameter is not one of those above.
         """
-        self.__dict__.pop("evidence_", None)
-        return self._add(X, y, reset=True)
+        with self._unchanged_on_error():
+            return self._add(X, y, reset=True)
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None) -> Self:  # noqa: N803
         """Take more evidence, of known or new classes: the same as if all had come at once.
@@ -99,7 +99,8 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
             y: as in `fit`.
             classes: ignored, part of scikit-learn's interface; a class without examples is never predicted.
         """
-        return self._add(X, y, reset="evidence_" not in self.__dict__)
+        with self._unchanged_on_error():
+            return self._add(X, y, reset="evidence_" not in self.__dict__)
 
     def forget(self, X: Any, y: Any = None) -> Self:  # noqa: N803
         """Remove evidence: the same as if it had never been added. A class without examples is removed, too.
@@ -229,6 +230,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         before = FewShot(plain["noise"]) if reset else self.evidence_
         dtype = np.asarray(names).dtype
         if not reset:
+            check_sortable([*self.evidence_.classes, *names])
             dtype = np.result_type(dtype, self.classes_.dtype)
         after = before.add(
             self._evidence_features(inputs), names, digests_of(inputs), feature_kinds(self._standard_levels())
