@@ -23,6 +23,7 @@ APART = {
 }  # these know no pictures and no models
 WORLDS = {
     "PIL": ["pictures"], "safetensors": ["store"], "argparse": ["cli"], "tqdm": ["cli"], "sklearn": ["estimators"],
+    "filelock": ["store"],
     "torch.optim": ["training", "adapters/latent_search"], "torch.distributed": ["training"],
     "ray": ["conditioning/cluster"],
 }  # fmt: skip

@@ -20,12 +20,13 @@ from torch import Tensor
 from transflow.base_model import BaseModel
 from transflow.latents.encoded import Encoded, encode_batch, filled
 from transflow.pictures.decode import DecodedFile, OnBad, batched, decode_files, digests, no_pictures_error, noting
-from transflow.pictures.files import BadPicture, File, as_list
+from transflow.pictures.files import BadPicture, File, Source, as_list, is_litter
 from transflow.pictures.preprocess import BATCH
 from transflow.pictures.sources import check_apart, chunks, files
 from transflow.store import container
 from transflow.store.files import PathLike, check_folder
 from transflow.store.folders import INDEX
+from transflow.store.locks import locked
 
 SHARD_BYTES = 2**24  # of latents in a shard: a second or two of work
 SHARD_FILES = 2**28  # bytes of the files of a shard, where they are held in memory: those of a compressed tar
@@ -134,6 +135,21 @@ def write(
     target = Path(folder)
     pictures = as_list(pictures)
     check_apart(target, pictures)
+    if not target.is_dir():
+        check_folder(target)
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with locked(target):
+        return _write(model, pictures, target, batch, on_bad, report)
+
+
+def _write(
+    model: BaseModel,
+    pictures: list[Source],
+    target: Path,
+    batch: int,
+    on_bad: OnBad | None,
+    report: Report | None,
+) -> Latents:
     example = model.encode_pixels(torch.zeros(1, *model.shape, dtype=torch.uint8))
     dtype = model.precision or str(example.dtype).removeprefix("torch.")
     identity = {"model": model.name, "fingerprint": model.fingerprint, "dtype": dtype}
@@ -194,11 +210,8 @@ def _shards(parts: Iterator[list[File]]) -> Iterator[tuple[list[File], bool]]:
 
 def _existing_index(model: BaseModel, target: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """Return the index of an earlier run, without what the file's format adds; empty where there is none."""
-    if not target.is_dir():
-        check_folder(target)
-        return {}
-    if all(path.name.startswith(f".{INDEX}.") for path in target.iterdir()):
-        return {}  # nothing, or what a run left that was killed at once
+    if not target.is_dir() or all(is_litter((path.name,)) for path in target.iterdir()):
+        return {}  # nothing, or what a file manager left, or a run that was killed at once
     if not (target / INDEX).is_file():
         raise ValueError(f"Expected a new or empty folder for latents, or one of latents; got other files in {target}")
     header = container.header(target / INDEX, FOLDER)

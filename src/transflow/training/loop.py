@@ -25,6 +25,7 @@ from transflow.metrics import bits_per_dim
 from transflow.pictures import decode
 from transflow.pictures.files import Source, as_list
 from transflow.store.files import PathLike
+from transflow.store.locks import locked
 from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
 from transflow.training.data import draw_inputs, epoch_order, read_groups, split
 from transflow.training.losses import BatchLoss
@@ -113,7 +114,7 @@ def train(
     files.check(pictures)
     table = read_groups(groups) if groups is not None else None
     device = device or (read_device(files.state) if resume else None)
-    with process_group(find_device(device)) as (ranks, where):
+    with process_group(find_device(device)) as (ranks, where), locked(files.output, *files.all):
         state = open_run(files, config, resume, where)
         config = state.config
         ranks.check_divisible(config.batch)

@@ -40,12 +40,13 @@ class RunFiles:
         self.state = self.output.with_suffix(".training.safetensors")
         self.metrics = self.output.with_suffix(".metrics.jsonl")
         self.samples = self.output.with_suffix(".samples.png")
+        self.all = (self.output, self.state, self.metrics, self.samples)
         self.lines: list[str] = []
 
     def check(self, pictures: list[Source]) -> None:
         """Raise an error now if the files could not be written, or are among the pictures."""
         check_writable(self.output)
-        check_apart((self.output, self.state, self.metrics, self.samples), pictures)
+        check_apart(self.all, pictures)
 
     def check_new(self) -> None:
         """Raise `FileExistsError` if there is a model, or a run that can go on."""
