@@ -99,12 +99,17 @@ def header(path: PathLike, schema: Schema | None = None) -> dict[str, Any]:
     return dict(found)
 
 
+def kind_of(path: PathLike) -> str:
+    """Return the kind of a file of ours; "" for another's, or a damaged one."""
+    try:
+        return str(header(path)["kind"]) if Path(path).is_file() else ""
+    except (ValueError, OSError):
+        return ""
+
+
 def is_kind(path: PathLike, kind: str) -> bool:
     """Return whether a path is a file of ours, of this kind; a damaged one is of none."""
-    try:
-        return Path(path).is_file() and header(path)["kind"] == kind
-    except (ValueError, OSError):
-        return False
+    return kind_of(path) == kind
 
 
 def read(path: PathLike, schema: Schema) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -17,6 +17,8 @@ from filelock import FileLock, Timeout
 from transflow.devices import is_first_process
 from transflow.store.files import PathLike, hidden_prefix, remove_parts
 
+HELD: list[Lock] = []
+
 
 class Lock:
     """A lock that is held from when it is made until `release`; taken again in the same thread it counts.
@@ -30,8 +32,8 @@ class Lock:
     """
 
     def __init__(self, path: PathLike, *more: PathLike) -> None:
-        target = Path(path).resolve()
         self.held: FileLock | None = None
+        target = Path(path).resolve()
         self.place = target.parent / f"{hidden_prefix(target)}lock"
         if not is_first_process():  # of several that train together, the first holds it for all
             return
@@ -50,6 +52,7 @@ class Lock:
                 break
             lock.release()  # the one who held it before removed it between our opening and our locking
         self.held = lock
+        HELD.append(self)
         if lock.lock_counter == 1:
             with suppress(OSError):
                 if target.is_dir():
@@ -66,6 +69,13 @@ class Lock:
                 self.place.unlink()
         self.held.release()
         self.held = None
+        HELD.remove(self)
+
+
+def release_all() -> None:
+    """Release the locks that this process still holds: a command's, once it is done or has failed."""
+    for lock in list(HELD):
+        lock.release()
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from transflow.pictures import grids
 from transflow.pictures.files import Source
 from transflow.pictures.preprocess import BATCH
 from transflow.pictures.sources import check_apart
+from transflow.pictures.written import PICTURE, kind_of
 from transflow.store.files import PathLike, check_writable, write_bytes
 from transflow.training import state as states
 from transflow.training.config import TrainConfig
@@ -52,8 +53,9 @@ class RunFiles:
         """Raise `FileExistsError` if there is a model, or a run that can go on."""
         if self.state.exists():
             raise FileExistsError(f"Expected a new output, or --resume; got one whose run can go on: {self.state}")
-        if self.output.exists():
-            raise FileExistsError(f"Expected a new output; got a file that is there: {self.output}")
+        for path in (self.output, self.metrics, self.samples):
+            if path.exists() and (path == self.output or not _ours(path)):
+                raise FileExistsError(f"Expected a new output; got a file that is there: {path}")
 
     def truncate(self, step: int) -> None:
         """Keep the metrics up to a step: what a killed run wrote after its last checkpoint is dropped."""
@@ -92,6 +94,14 @@ class RunFiles:
         measure = "bits_per_dim" if state.config.family.likelihood else "held_out_loss"
         measured = {measure: validate(model, held_out), "round_trip": round_trip(model, held_out[:256])}
         save_model(self.output, replace(model, card=state.model.card | measured))
+
+
+def _ours(path: Path) -> bool:
+    """Whether metrics or samples are what an earlier run wrote, whose model is gone."""
+    if path.suffix != ".jsonl":
+        return kind_of(path) == PICTURE
+    with path.open("rb") as file:
+        return file.read(8) in (b"", b'{"step":')
 
 
 def read_config(output: PathLike) -> TrainConfig:

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     from transflow.library import load as library
     from transflow.pictures.grids import animation, grid
 
-    output = Output.picture(options.output, files_of(options.a, options.b, options.model))
+    output = Output.picture(options.output, files_of(options.a, options.b, options.model), overwrite=options.overwrite)
     first = load_posterior(options, options.a)
     last = library.load_posterior(options.b, first.model)
     seed, n, steps = seed_of(options), options.n, options.steps
