@@ -101,11 +101,7 @@ def _encode(
 ) -> dict[str, Tensor]:
     """Latents or features or both, by kind, each (n, K, D); from the cache where it has them."""
     entries = {kind: _entry(cache, model, kind, pictures, augment, strength) for kind in kinds}
-    found = {
-        kind: container.read(entry, ENCODING)[0]["encoded"].clone()  # aligned, so that sums round as before
-        for kind, entry in entries.items()
-        if entry is not None and entry.exists()
-    }
+    found = {kind: known for kind, entry in entries.items() if (known := _kept(entry, len(pictures))) is not None}
     missing = [kind for kind in entries if kind not in found]
     parts: dict[str, list[Tensor]] = {kind: [] for kind in missing}
     for i in range(0, len(pictures) if missing else 0, BATCH):
@@ -142,6 +138,15 @@ def _entry(
     pixels = digest(pictures.contiguous().numpy().tobytes())
     key = [model.fingerprint, model.precision, kind, augment, float(strength), tuple(pictures.shape), pixels]
     return folder / f"{digest(canonical(key).encode())}.safetensors"
+
+
+def _kept(entry: Path | None, count: int) -> Tensor | None:
+    """The encoding of so many pictures that a file keeps; None where there is none, or a damaged one."""
+    try:
+        encoded = container.read(entry, ENCODING)[0]["encoded"] if entry is not None and entry.exists() else None
+    except (ValueError, OSError):
+        return None
+    return encoded if encoded is not None and encoded.ndim == 3 and len(encoded) == count else None
 
 
 def _copies(pictures: Tensor, augment: int | Callable[[Tensor], Tensor], strength: float) -> Tensor:

@@ -64,8 +64,11 @@ class GlowConfig:
         for pixels in self.shape[1:]:
             if pixels % 2**levels or pixels < 2**levels:
                 raise ValueError(f"Expected a size that {levels} squeezes can halve; got {pixels}.")
-        if self.channels < 1:
-            raise ValueError(f"Expected 1 channel or more; got {self.channels}.")
+        if self.channels < 1 or min(self.steps) < 0 or min(self.width) < 1:
+            raise ValueError(
+                f"Expected 1 channel and width or more, and steps of 0 or more; got {self.channels}, {self.width} and "
+                f"{self.steps}."
+            )
         for name, ways in (("coupling", get_args(CouplingKind)), ("permutation", get_args(PermutationKind))):
             if getattr(self, name) not in ways:
                 raise ValueError(f"Expected {name} {' or '.join(ways)}; got {getattr(self, name)}.")
@@ -74,6 +77,13 @@ class GlowConfig:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a picture."""
         return self.channels, self.size, self.size if self.picture_width is None else self.picture_width
+
+    @property
+    def fewest_weights(self) -> int:
+        """A number of weights that its model has at least: squares of channels and widths, and what the prior has."""
+        channels = [4 * self.channels * 2**i for i in range(len(self.steps))]
+        steps = sum(k * (c * c + w * w) for k, c, w in zip(self.steps, channels, self.width, strict=True))
+        return steps + sum(w * w for w in self.width[:-1]) + math.prod(self.shape) // 2 ** (len(self.steps) - 1)
 
 
 class TopPrior(nn.Module):

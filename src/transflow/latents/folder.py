@@ -30,7 +30,9 @@ from transflow.store.locks import locked
 
 SHARD_BYTES = 2**24  # of latents in a shard: a second or two of work
 SHARD_FILES = 2**28  # bytes of the files of a shard, where they are held in memory: those of a compressed tar
-SHARD = container.Schema("latents", {"fingerprint": str, "key": str, "files": list, "bad": list})  # may have no picture
+SHARD = container.Schema(  # may have no picture
+    "latents", {"fingerprint": str, "key": str, "files": list, "bad": list}, infinite=frozenset({"log_prob"})
+)
 FOLDER = container.Schema(
     "latents index",
     {"model": str, "fingerprint": str, "dtype": str, "finished": bool, "count": int, "shards": list},
@@ -60,7 +62,9 @@ class Latents(os.PathLike[str]):
         path = Path(folder) / INDEX
         if not path.is_file():
             raise ValueError(f"Expected a folder of latents, with {INDEX}; got one without: {folder}")
-        header = container.header(path, FOLDER)
+        header = container.read(path, FOLDER)[1]
+        if header["count"] < 0 or not all(isinstance(key, str) for key in header["shards"]):
+            raise ValueError(f"Expected a whole index of latents; got a damaged one: {path}. Encode them again.")
         if not header["finished"]:
             raise ValueError(
                 f"Expected latents that are all there; got a folder whose encoding was interrupted: {folder}. "
@@ -88,7 +92,7 @@ class Latents(os.PathLike[str]):
         device = "cpu" if model is None else model.device
         for number, key in enumerate(self.header["shards"]):
             path = _shard(self.folder, number)
-            tensors, header = container.read(path, SHARD)
+            tensors, header = _read_shard(path)
             if header["key"] != key:
                 raise ValueError(f"Expected the latents that {INDEX} lists; got others: {path}. Encode them again.")
             good = _good_files(header)
@@ -214,7 +218,7 @@ def _existing_index(model: BaseModel, target: Path, identity: dict[str, Any]) ->
         return {}  # nothing, or what a file manager left, or a run that was killed at once
     if not (target / INDEX).is_file():
         raise ValueError(f"Expected a new or empty folder for latents, or one of latents; got other files in {target}")
-    header = container.header(target / INDEX, FOLDER)
+    header = container.read(target / INDEX, FOLDER)[1]
     model.check_same_model(target, header)
     if header["dtype"] != identity["dtype"]:
         raise ValueError(f"Expected a folder of latents in {identity['dtype']}; got one in {header['dtype']}: {target}")
@@ -230,11 +234,36 @@ def _good_files(header: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, key) for name, _, key in header["files"] if key]
 
 
+def _read_shard(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and header of a shard, whole: its checksum holds, and it has a latent for each good file.
+
+    Raises:
+        ValueError, OSError: it is damaged, or not there.
+    """
+    tensors, header = container.read(path, SHARD)
+    texts = [text for file in header["files"] for text in (file if isinstance(file, list) and len(file) == 3 else [0])]
+    fine = all(isinstance(text, str) for text in [*texts, *header["bad"]])
+    count = len(_good_files(header)) if fine else -1
+    latents = tensors.get("latents")
+    fine &= latents is None if not count else latents is not None and latents.ndim == 2
+    fine &= all(len(tensor) == count for tensor in tensors.values() if tensor.ndim) and header["key"] == _key(header)
+    if not fine or not all(tensor.ndim for tensor in tensors.values()):
+        raise ValueError(f"Expected a whole shard of latents; got a damaged one: {path}. Encode the pictures again.")
+    return tensors, header
+
+
+def _key(header: dict[str, Any]) -> str:
+    """A hash of a shard's files and pictures."""
+    return hashlib.sha256(json.dumps(header["files"]).encode()).hexdigest()[:32]
+
+
 def _reusable_shard(path: Path, part: list[File], model: BaseModel) -> dict[str, Any] | None:
     """Return the header of a shard if it is of these files, their bytes and this model, else None."""
     try:
-        header = container.header(path, SHARD)
+        tensors, header = _read_shard(path)
     except (ValueError, OSError):
+        return None
+    if "latents" in tensors and tensors["latents"].shape[1] != model.dim:
         return None
     if not model.made(header["fingerprint"]) or [name for name, *_ in header["files"]] != [f.name for f in part]:
         return None
@@ -261,7 +290,7 @@ def _encode_shard(
             report(len(done[-1]), True)
     keys = iter([key for some in done for key in some.digests])
     listed = [(name, of_bytes, next(keys) if good else "") for name, of_bytes, good in decoded]
-    key = hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:32]
+    key = _key({"files": listed})
     tensors = {}
     for name in ("latents", "log_prob", "variance"):
         parts = [found for some in done if (found := getattr(some, name)) is not None]

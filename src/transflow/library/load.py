@@ -15,6 +15,7 @@ from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import POSTERIOR, Posterior
 from transflow.devices import PRECISIONS, dtype_of, find_device
 from transflow.gaussians.evidence import Evidence
+from transflow.gaussians.noise import parse_noise
 from transflow.generative import model_file
 from transflow.library.names import bundled, find_file, import_object, is_code, registered, split_prefix
 from transflow.library.wrap import check_exact
@@ -129,15 +130,18 @@ def load_posterior(
     if model is None:
         model = load_model_of(path, header, dtype=dtype, device=device)
     model.check_same_model(path, header)
-    total, scatter = tensors["total"].to(model.device), tensors["scatter"].to(model.device)
-    evidence = Evidence(int(header["count"]), total, scatter)
-    if evidence.dim != model.dim:
-        raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
+    if tensors["total"].shape != (model.dim,):
+        raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {tensors['total'].numel()}: {path}")
     for name in ("total", "scatter", "variance"):
         tensor = tensors.get(name, tensors["total"])
-        if tuple(tensor.shape) != (model.dim,) or not torch.isfinite(tensor).all():
+        if tensor.shape != (model.dim,) or tensor.dtype != torch.float64:
             raise ValueError(f"Expected a whole posterior file; got one with a damaged {name}: {path}")
-    keys = tensors["digests"].numpy().tobytes().hex()
+    try:
+        evidence = Evidence(header["count"], tensors["total"].to(model.device), tensors["scatter"].to(model.device))
+        parse_noise(header["noise"])
+    except ValueError as error:
+        raise ValueError(f"Expected a whole posterior file; got a damaged one ({error}): {path}") from None
+    keys = tensors["digests"].numpy().tobytes().hex() if tensors["digests"].dtype == torch.uint8 else ""
     digests = tuple(keys[i : i + 32] for i in range(0, len(keys), 32))
     if len(digests) != evidence.count:
         raise ValueError(f"Expected {evidence.count} digests of pictures; got {len(digests)}: {path}")
