@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import torch
 
+LONGEST = 200  # characters of a foreign word in a message
+
 
 def scalar(value: Any) -> Any:
     """Return a number, truth value or word of numpy or torch as Python's own; anything else as it is.
@@ -23,6 +25,16 @@ def scalar(value: Any) -> Any:
     if isinstance(value, (np.generic, np.ndarray, torch.Tensor)) and value.ndim == 0:
         return value.item()
     return value
+
+
+def quoted(value: Any) -> str:
+    r"""Return a foreign word for a message: as it is if short and printable, else as Python shows it, cut.
+
+    >>> quoted("glow"), quoted("a\n\x1b[31mb"), quoted(0.5)
+    ('glow', "'a\\n\\x1b[31mb'", '0.5')
+    """
+    text = str(value)
+    return text if text.isprintable() and len(text) <= LONGEST else repr(value)[:LONGEST]
 
 
 def whole(value: Any, what: str, least: int | None = 0) -> int:
@@ -103,4 +115,4 @@ def _of_type(value: Any, kind: Any, what: str) -> Any:
 
 
 def _short(value: Any) -> str:
-    return " ".join(repr(value).split())[:80]
+    return " ".join(repr(value).split())[:LONGEST]

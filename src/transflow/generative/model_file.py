@@ -9,6 +9,7 @@ import torch
 from transflow.generative.families import FAMILIES
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
+from transflow.plain_values import quoted
 from transflow.store import container
 from transflow.store.files import PathLike
 from transflow.store.identity import newer, options, read_options
@@ -73,7 +74,7 @@ def load_model(path: PathLike, dtype: torch.dtype = torch.float32, device: torch
         raise ValueError(damaged)
     for name in NUMBERS:
         if (value := found["card"].get(name)) is not None and type(value) not in (int, float):
-            raise ValueError(f"Expected a whole model file; got a damaged one, whose {name} is {value!r:.80}: {path}")
+            raise ValueError(f"Expected a whole model file; got a damaged one, whose {name} is {quoted(value)}: {path}")
     try:
         with torch.random.fork_rng(devices=[]):  # on "meta" it would load torch's compiler, a second or more
             flow = family.build(config)

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
+from transflow.plain_values import quoted
 from transflow.store.files import PathLike, check_folder, check_writable, write_bytes
 from transflow.store.identity import canonical, plain
 from transflow.store.tensors import Damaged, opened, read_head, read_json, read_tensors
@@ -155,16 +156,16 @@ def _checked(metadata: dict[str, str], schema: Schema | None, wrong: str, path: 
     if not isinstance(found, dict) or not isinstance(kind := found.get("kind"), str) or "format" not in found:
         raise foreign
     if found["format"] != FORMAT:
-        raise ValueError(wrong.format(f"format {found['format']}, and this version reads {FORMAT}"))
+        raise ValueError(wrong.format(f"format {quoted(found['format'])}, and this version reads {FORMAT}"))
     if schema is None:
         return found
     if kind != schema.kind:
-        raise ValueError(f"Expected a {schema.kind} file; got a {kind}: {path}")
+        raise ValueError(f"Expected a {schema.kind} file; got a {quoted(kind)}: {path}")
     if missing := sorted(schema.keys - found.keys()):
         raise ValueError(wrong.format(f"a damaged one, without {', '.join(missing)}"))
     for key, types in {**schema.keys, **schema.optional}.items():
         if key in found and not _is(found[key], types):
-            raise ValueError(wrong.format(f"a damaged one, whose {key} is {found[key]!r:.200}"))
+            raise ValueError(wrong.format(f"a damaged one, whose {key} is {quoted(found[key])}"))
     return found
 
 
