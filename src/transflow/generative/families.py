@@ -49,6 +49,11 @@ def no_bound(config: Any) -> int:
     return 0
 
 
+def fewest_weights(config: Any) -> int:
+    """Return what a configuration says itself."""
+    return int(config.fewest_weights)
+
+
 def pictures_alone(module: nn.Module, x: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Return the pictures: all that a likelihood needs."""
     return (x,)
@@ -88,10 +93,8 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
-    "glow": Family(
-        GlowConfig, Glow, convolutions, fuse, reversible, Glow.initialise, fewest=lambda config: config.fewest_weights
-    ),
-    "flow-matching": Family(FlowMatchingConfig, FlowMatching, matrices, likelihood=False),
+    "glow": Family(GlowConfig, Glow, convolutions, fuse, reversible, Glow.initialise, fewest=fewest_weights),
+    "flow-matching": Family(FlowMatchingConfig, FlowMatching, matrices, fewest=fewest_weights, likelihood=False),
 }
 BASES.update({name: family.config for name, family in FAMILIES.items()})
 
@@ -107,7 +110,7 @@ def halvable_in_pyramid(name: str, weight: Tensor) -> bool:
     return weight.ndim == 4 or (name.startswith("base.velocity.") and weight.ndim >= 2)
 
 
-FAMILIES["pyramid"] = Family(PyramidConfig, build_pyramid, halvable_in_pyramid, likelihood=False)
+FAMILIES["pyramid"] = Family(PyramidConfig, build_pyramid, halvable_in_pyramid, fewest=fewest_weights, likelihood=False)
 
 
 def name_of(config: Any) -> str:
