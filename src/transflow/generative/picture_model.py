@@ -136,7 +136,13 @@ class PictureModel:
         return self.decode_unclamped(latents).clamp(0, 1)
 
     def decode_unclamped(self, latents: Tensor) -> Tensor:
-        """Return what `decode` returns, not cut to [0, 1]: a broken sample goes beyond."""
+        """Return what `decode` returns, not cut to [0, 1]: a broken sample goes beyond; with gradients for latents of them.
+
+        The fused form writes over what gradients need, so these go through the flow itself, in its own precision.
+        """
+        if torch.is_grad_enabled() and latents.requires_grad:
+            with full_float32(self.device):
+                return self.pixels.unit_unclamped(self.flow.inverse(latents.to(self._like)))
         (pictures,) = self._batched(latents, lambda z: (self.pixels.unit_unclamped(self._fused.inverse(z)),))
         return pictures
 
