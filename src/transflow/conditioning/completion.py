@@ -4,7 +4,7 @@ Randomise, then optimise. Each sample has its own draw z_0 of the prior and its 
 
     argmin_z  |A f(z) - y - e|^2 / (2 sigma^2) + |z - z_0|^2_prior / 2,   e ~ N(0, sigma^2 I),
 
-an exact sample of the posterior where A f is linear, else one nearby, which a few trajectories of Hamiltonian Monte Carlo
+an exact sample of the posterior where A f is linear, else one nearby, which trajectories of Hamiltonian Monte Carlo
 (`hmc`) bring to it. All samples are one batch (`minimise`), in numbers in which the prior is N(0, I) (`whitened`) and
 each is divided by its curvature (`energy`). Three stages, because the decoder is steep in a few directions and flat in
 thousands: at a larger noise until the coarse agrees; then the unknown is kept, what is known is put into the picture
@@ -34,8 +34,9 @@ from transflow.gaussians.gaussian import Gaussian
 from transflow.pictures.grids import to_uint8
 from transflow.pictures.preprocess import BATCH
 
-NOISE = 0.03  # of the range of pixels
-TEMPERATURE = 0.8
+NOISE = 0.02  # of the range of pixels
+TEMPERATURE = 0.9
+NUMBERS = 2**17  # of the latents of a batch, where these are more than `BATCH` samples
 COARSE = 0.15  # the noise of the first stage, at least
 COARSE_STEPS, STEPS = 20, 40
 TOLERANCE = 2e-3  # nats for each observed number, below which a step does not count
@@ -84,9 +85,10 @@ class Completion:
         Raises:
             ValueError: there are too few samples for the rate.
         """
-        n, place = len(self.pictures), (len(self.pictures) + 1) * (1 - rate) / 2 - 1
+        n = len(self.pictures)
+        place = round((n + 1) * (1 - rate) / 2 - 1, 9)
         if not 0 < rate < 1 or place < 0:
-            least = math.ceil(2 / (1 - rate) - 1) if 0 < rate < 1 else n
+            least = math.ceil(round(2 / (1 - rate) - 1, 9)) if 0 < rate < 1 else n
             raise ValueError(
                 f"Expected a rate between 0 and 1, and samples enough for it, {least}; got {rate}, of {n} samples."
             )
@@ -133,8 +135,9 @@ def complete(
     gaussian = _gaussian(prior, model)
     generator = torch.Generator().manual_seed(fresh_seed() if seed is None else seed)
     parts = []
-    for begin in range(0, n, BATCH):
-        count = min(BATCH, n - begin)
+    most = max(BATCH, NUMBERS // model.dim)
+    for begin in range(0, n, most):
+        count = min(most, n - begin)
         parts.append(draw(model, operator, y, noise, count, Whitened(gaussian, temperature), generator, refine))
     joined = {
         name: torch.cat([getattr(part, name) for part in parts])

@@ -46,18 +46,8 @@ class Energy:
     sigma: float
 
     def observed(self, xi: Tensor) -> Tensor:
-        """Return A f(z(xi)), (k, P), of points (k, size), with gradients.
-
-        Raises:
-            ValueError: the model's decode, or the operator, has no gradient.
-        """
-        pictures = self.model.decode_unclamped(self.prior.latents(xi))
-        y = apply(self.operator, pictures).flatten(1)
-        if xi.requires_grad and not y.requires_grad:
-            got = "one without" if pictures.requires_grad else f"{self.model.name} ({self.model.family}) without"
-            whose = "an operator with" if pictures.requires_grad else "a model whose decode has"
-            raise ValueError(f"Expected {whose} gradients, by which completion searches; got {got}.")
-        return y
+        """Return A f(z(xi)), (k, P), of points (k, size), with gradients."""
+        return apply(self.operator, self.model.decode_unclamped(self.prior.latents(xi))).flatten(1)
 
     def __call__(self, xi: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return E, (k,), double, and its gradient, (k, size), of points of some rows."""
@@ -65,9 +55,9 @@ class Energy:
             xi = xi.detach().requires_grad_()
             residual = (self.observed(xi) - self.target[rows]) / self.sigma
             from_centre = xi - self.centre[rows]
-            energy = (residual.double().square().sum(1) + from_centre.double().square().sum(1)) / 2
-            (gradient,) = torch.autograd.grad(energy.sum(), xi)
-        return energy.detach(), gradient
+            misfit = residual.double().square().sum(1) / 2
+            gradient = self._gradient(misfit.sum(), xi) + from_centre.detach()
+        return (misfit + from_centre.double().square().sum(1) / 2).detach(), gradient
 
     def errors(self, xi: Tensor, y: Tensor) -> Tensor:
         """Return the root mean square difference of each row's observed part from y (1, P), (n,), double."""
@@ -83,6 +73,25 @@ class Energy:
                 points = xi.detach().requires_grad_()
                 y = self.observed(points)
                 signs = torch.randint(0, 2, y.shape, generator=generator).to(y) * 2 - 1
-                (found,) = torch.autograd.grad((y * signs).sum(), points)
+                found = self._gradient((y * signs).sum(), points)
             total += found.square().mean(0) / times
         return (1 + total / self.sigma**2).rsqrt()
+
+    def _gradient(self, total: Tensor, xi: Tensor) -> Tensor:
+        """The gradient of a sum over what is observed.
+
+        Raises:
+            ValueError: the model's decode, or the operator, has none.
+        """
+        found = torch.autograd.grad(total, xi, allow_unused=True)[0] if total.requires_grad else None
+        if found is not None:
+            return found
+        with torch.enable_grad():
+            point = xi[:1].detach().requires_grad_()
+            seen = self.model.decode_unclamped(self.prior.latents(point)).sum()
+        if seen.requires_grad and torch.autograd.grad(seen, point, allow_unused=True)[0] is not None:
+            raise ValueError("Expected an operator with gradients, by which completion searches; got one without.")
+        raise ValueError(
+            "Expected a model whose decode has gradients, by which completion searches; got "
+            f"{self.model.name} ({self.model.family}) without."
+        )

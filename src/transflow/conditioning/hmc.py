@@ -5,8 +5,8 @@ A trajectory draws a momentum p ~ N(0, I), goes L leapfrog steps of length h thr
     du/dt = p,   dp/dt = -dE/du,   u = xi / widths,
 
 and is accepted with probability min(1, exp(H - H')), H = E + |p|^2 / 2, which leaves exp(-E) as it is. L = 1 is
-Langevin's method with a Metropolis step. In the first half of the trajectories each chain fits its own h to an
-acceptance of `ACCEPTANCE`; in the second h stays, up to a random factor of a trajectory.
+Langevin's method with a Metropolis step. In the first half of the trajectories each chain fits its own h, from D^(-1/4)
+on, to an acceptance of `ACCEPTANCE`; in the second h stays, up to a random factor of a trajectory.
 
 References: Neal 2011, *MCMC using Hamiltonian dynamics*, arXiv 1206.1901; Roberts and Tweedie 1996, *Exponential
 convergence of Langevin distributions and their discrete approximations*.
@@ -14,6 +14,7 @@ convergence of Langevin distributions and their discrete approximations*.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,8 +25,7 @@ from transflow.conditioning.energy import Energy
 
 LEAPFROGS = 10
 ACCEPTANCE = 0.7
-FIRST = 0.1  # h to start from; the curvatures of u are about 1
-RATE = 0.3  # of the fit of log h, per trajectory
+RATE = 0.7  # of the fit of log h, a trajectory
 JITTER = 0.2
 
 
@@ -67,7 +67,7 @@ def run_chains(
     """
     rows = torch.arange(len(xi), device=xi.device)
     u = xi / widths
-    log_h = torch.full((len(xi),), FIRST, dtype=torch.float64, device=xi.device).log()
+    log_h = torch.full((len(xi),), -math.log(xi.shape[1]) / 4, dtype=torch.float64, device=xi.device)
     value, slope = _scaled(energy, u, rows, widths)
     fitting = -(-trajectories // 2)
     taken = torch.zeros_like(log_h)

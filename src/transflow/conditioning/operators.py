@@ -94,6 +94,34 @@ class Smaller:
         return channels, height // self.factor, width // self.factor
 
 
+def least_factor(size: tuple[int, int], shape: tuple[int, int, int], factor: int = 0) -> Smaller:
+    """Return the operator of a small picture, to be enlarged to a model's shape.
+
+    Args:
+        size: width and height of the picture.
+        shape: (C, H, W) of the model.
+        factor: f; 0 for the least that divides the sides and makes them no larger than the picture.
+
+    Raises:
+        ValueError: the picture is as large as the model's, and there is no factor.
+    """
+    _, height, width = shape
+    if factor:
+        return Smaller(factor)
+    if size[0] >= width and size[1] >= height:
+        raise ValueError(
+            f"Expected a picture smaller than {width} x {height} to enlarge; got {size[0]} x {size[1]}. Give a factor, "
+            "by which it is made smaller first."
+        )
+    fitting = (f for f in range(2, min(height, width) + 1) if not height % f and not width % f)
+    found = next((f for f in fitting if width // f <= size[0] and height // f <= size[1]), None)
+    if found is None:
+        raise ValueError(
+            f"Expected a picture of more pixels to enlarge to {width} x {height}; got {size[0]} x {size[1]}."
+        )
+    return Smaller(found)
+
+
 def as_operator(known: Any, model: BaseModel) -> Operator:
     """Return what is known as an operator.
 
@@ -149,6 +177,23 @@ def observe(picture: Any, operator: Operator, model: BaseModel) -> Tensor:
     return x if small else apply(operator, x)
 
 
+def shown(operator: Operator, y: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return what is known as a picture (1, C, H, W) of a model's shape: unknown pixels grey, a small picture enlarged.
+
+    Raises:
+        TypeError: the operator is another function, whose numbers are no picture.
+    """
+    if isinstance(operator, Known):
+        picture = torch.full((1, *shape), 0.5, dtype=y.dtype)
+        picture[..., operator.mask] = y.cpu()
+        return picture
+    if isinstance(operator, Grey):
+        return y.cpu().expand(1, *shape)
+    if isinstance(operator, Smaller):
+        return F.interpolate(y.cpu(), scale_factor=operator.factor)
+    raise TypeError(f"Expected an operator whose numbers are a picture; got {type(operator).__name__}.")
+
+
 def apply(operator: Operator, x: Tensor) -> Tensor:
     """Return A(x), (B, ...), of pictures (B, C, H, W), checked.
 
@@ -159,7 +204,9 @@ def apply(operator: Operator, x: Tensor) -> Tensor:
         y = operator(x)
     except (RuntimeError, IndexError) as error:
         words = " ".join(str(error).split())[:200]
-        raise ValueError(f"Expected an operator of pictures {tuple(x.shape)}; got an error from it: {words}.") from error
+        raise ValueError(
+            f"Expected an operator of pictures {tuple(x.shape)}; got an error from it: {words}."
+        ) from error
     if not isinstance(y, Tensor) or not y.is_floating_point() or y.shape[:1] != x.shape[:1] or not y[:1].numel():
         got = f"{tuple(y.shape)}, {str(y.dtype)[6:]}" if isinstance(y, Tensor) else type(y).__name__
         raise ValueError(f"Expected an operator from pictures (B, C, H, W) to floats (B, ...); got {got}.")

@@ -136,9 +136,9 @@ class PictureModel:
         return self.decode_unclamped(latents).clamp(0, 1)
 
     def decode_unclamped(self, latents: Tensor) -> Tensor:
-        """Return what `decode` returns, not cut to [0, 1]: a broken sample goes beyond; with gradients for latents of them.
+        """Return what `decode` returns, not cut to [0, 1]: a broken sample goes beyond.
 
-        The fused form writes over what gradients need, so these go through the flow itself, in its own precision.
+        For latents with gradients through the flow itself, in its own precision: the fused form has none.
         """
         if torch.is_grad_enabled() and latents.requires_grad:
             with full_float32(self.device):
