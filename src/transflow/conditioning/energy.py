@@ -22,6 +22,7 @@ from transflow.base_model import BaseModel
 from transflow.conditioning.operators import Operator, apply
 from transflow.conditioning.whitened import Whitened
 
+FAR = 20.0  # standard deviations of the prior from which on a number of xi is not tried
 PROBES = 16  # random signs, over all rows
 
 
@@ -50,7 +51,14 @@ class Energy:
         return apply(self.operator, self.model.decode_unclamped(self.prior.latents(xi))).flatten(1)
 
     def __call__(self, xi: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return E, (k,), double, and its gradient, (k, size), of points of some rows."""
+        """Return E, (k,), double, and its gradient, (k, size), of points of some rows; infinite far off."""
+        near = (xi.abs() < FAR).all(1)
+        if not near.all():
+            energy = torch.full((len(xi),), torch.inf, dtype=torch.float64, device=xi.device)
+            gradient = torch.zeros_like(xi)
+            if near.any():
+                energy[near], gradient[near] = self(xi[near], rows[near])
+            return energy, gradient
         with torch.enable_grad():
             xi = xi.detach().requires_grad_()
             residual = (self.observed(xi) - self.target[rows]) / self.sigma

@@ -78,4 +78,4 @@ def open_picture(path: PathLike) -> Image.Image:
             picture.load()
             return ImageOps.exif_transpose(picture)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise BadPicture(f"Expected a picture; got a file that is none, or a damaged one: {path}") from None
+        raise BadPicture(f"Expected a picture; got one that is none, or damaged: {path}") from None
