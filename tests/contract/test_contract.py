@@ -177,8 +177,7 @@ def test_decode_has_true_gradients_for_latents_that_have_them_or_none(model, pix
     z = z.detach().requires_grad_()
     try:
         decoded = model.decode_unclamped(z)
-    except ValueError as error:  # a library's layer that writes over what its gradient needs: FrEIA's Haar
-        assert "\n" not in str(error)
+    except ValueError:  # a library's layer that writes over what its gradient needs: FrEIA's Haar
         return
     weights = torch.randn(decoded.shape, generator=torch.Generator().manual_seed(0)).to(decoded)
     total = (decoded * weights).sum()
