@@ -34,3 +34,36 @@ def test_dtype_is_the_models_and_a_posterior_keeps_its_own(run, folder, model_fi
         run("sample", made, "-n", "4", "--seed", "0", *dtype, "-o", output)
         written.append(output.read_bytes())
     assert written[0] == written[1]
+
+
+def test_samples_say_what_they_are_made_of(run, folder, model_file, tmp_path):
+    made = tmp_path / "p.safetensors"
+    run("condition", folder, "-m", model_file, "-o", made)
+    status, out, _ = run("sample", made, "-n", 3, "--seed", 2, "--parents", "-o", "a.png")
+    assert status == 0
+    drawn = load_posterior(made).draw(3, seed=2)
+    first = ", ".join(f"{p + 1} ({w:.2f})" for p, w in zip(drawn.parents[0].tolist(), drawn.weights[0], strict=True))
+    assert f"sample 1: evidence pictures {first}" in out
+    assert "3 samples, 0% broken, 0% near-copies (seed 2)" in out
+    status, out, _ = run("sample", made, "--novelty", 0, "-n", 3, "-o", "b.png")
+    assert (status, "100% near-copies" in out) == (0, True)
+    status, out, _ = run("sample", made, "--vary", 5, "-n", 2, "--parents", "-o", "c.png")
+    assert status == 0
+    assert out.startswith("sample 1: evidence pictures 5 (")
+    for words in (["--learn", "covariance"], ["--learn", "mixture"], ["--learn", "mean"], ["--learn", "parents:2"]):
+        assert run("sample", made, *words, "-n", 2, "-o", "d.png")[0] == 0
+
+
+def test_what_does_not_fit_is_one_line(run, red, folder, model_file, tmp_path):
+    status, _, err = run("sample", red, "--learn", "parents", "-o", "a.png")
+    assert status == 2
+    assert "Expected a posterior that holds latents of pictures" in err
+    assert "Condition on the pictures anew" in err
+    status, _, err = run("sample", red, "--parents", "-o", "a.png")
+    assert (status, "made of single pictures" in err) == (2, True)
+    status, _, err = run("sample", model_file, "--novelty", 0.5, "-o", "a.png")
+    assert (status, "Expected a posterior file" in err) == (2, True)
+    made = tmp_path / "p.safetensors"
+    run("condition", folder, "-m", model_file, "-o", made)
+    status, _, err = run("sample", made, "--vary", 13, "-o", "a.png")
+    assert (status, "Expected the number of an evidence picture, 0 to 11; got 12" in err) == (2, True)

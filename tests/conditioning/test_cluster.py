@@ -13,6 +13,7 @@ from PIL import Image
 
 from transflow import Evidence, load_posterior
 from transflow.conditioning import cluster
+from transflow.gaussians.kept import LIMIT
 
 CHILD = """
 import json, os, signal, sys
@@ -75,7 +76,9 @@ def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(model, model_fil
     assert found.digests == one.digests
     torch.testing.assert_close(found.evidence.total, one.evidence.total, rtol=0, atol=1e-10)
     torch.testing.assert_close(found.evidence.scatter, one.evidence.scatter, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(found.gaussian.mean, one.gaussian.mean, rtol=0, atol=1e-10)
+    torch.testing.assert_close(found.gaussian.mean, one.gaussian.mean, rtol=0, atol=1e-6)
+    assert (found.kept.keys, found.kept.left_out) == (one.kept.keys, 399 - LIMIT)
+    assert torch.equal(found.sample(3, seed=0), one.sample(3, seed=0))
 
 
 def test_blocks_count_once_however_they_come():

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from transflow import Evidence, Gaussian, Model, load, load_posterior
-from transflow.conditioning.posterior import POSTERIOR
+from transflow.conditioning.posterior_file import POSTERIOR
 from transflow.gaussians import interpolation
 from transflow.generative.model_file import save_model
 from transflow.store import container

@@ -8,6 +8,7 @@ import torch
 from fewshot_data import examples, folds, latents
 from transflow import Evidence, Gaussian
 from transflow.fewshot.densities import Student, per_level, pooled, scaled_per_count, student
+from transflow.gaussians.inverse_wishart import InverseWishart
 
 
 @pytest.mark.parametrize("make", [pooled, per_level, student])
@@ -46,6 +47,19 @@ def test_student_is_a_density_that_integrates_to_one():
     torch.testing.assert_close(
         torch.trapezoid(density, grid[:, 0], dim=0), torch.ones(2, dtype=torch.float64), atol=1e-3, rtol=0
     )
+
+
+def test_student_of_one_number_is_the_inverse_wisharts_predictive():
+    rows, labels = latents(copies=1, dim=1, classes=2)
+    found = student(examples(rows, labels, 2))
+    lam = torch.tensor(found.lam, dtype=torch.float64)
+    zeros = torch.zeros(1, dtype=torch.float64)
+    prior = InverseWishart(zeros, found.lam, -1.0, lam, zeros.new_zeros(0, 1))  # IG(1/2, lambda/2)
+    query = torch.linspace(-4, 4, 9, dtype=torch.float64)[:, None]
+    for c in range(2):
+        z = rows[labels == c, 0]
+        t = prior.condition(Evidence.of(z), z - z.mean(0)).predictive
+        torch.testing.assert_close(found.log_density(query)[:, c] - 0.5 * math.log(math.pi), t.log_prob(query))
 
 
 @pytest.mark.parametrize("dim", [1, 3])

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from fewshot_data import examples, few, folds, latents
+from transflow import Evidence
 from transflow.fewshot.shared_covariance import shared
+from transflow.gaussians.inverse_wishart import InverseWishart
 
 
 def brute_shared(rows, labels, query, classes, rho, size):
@@ -41,6 +43,21 @@ def test_leaving_out_of_the_shared_covariance_is_refitting(dim, copies):
             gap = rows[i, 0] - means
             parts.append(-0.5 * len(x) * ((gap @ inverse) * gap).sum(1))
         torch.testing.assert_close(found.leave_one_out(whole, out, out), torch.stack(parts), rtol=1e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [8, 200])
+def test_it_is_the_expected_covariance_of_the_conjugate_family(dim):
+    rows, labels = latents(dim=dim, copies=1)
+    found = shared(examples(rows, labels), 0.5)
+    now = InverseWishart.prior(dim, kappa=1.0, weight=1.0)
+    rho = 0.5 * sum((rows[labels == c, 0] - rows[labels == c, 0].mean(0)).square().sum().item() for c in range(3)) / dim
+    now = replace(now, diagonal=now.diagonal * rho)
+    for c in range(3):  # about the mean of its own: only the scatter is added
+        z = rows[labels == c, 0]
+        now = now.condition(Evidence.of(z - z.mean(0)), z - z.mean(0))
+    size = len(rows) / now.weight  # N, in place of n_0 + m
+    query = rows[:4, 0]
+    torch.testing.assert_close(found.length(query), size * (query * now.expected_covariance.solve(query)).sum(1))
 
 
 def test_classes_of_few_examples_are_not_at_a_disadvantage():

@@ -18,8 +18,13 @@ MODEL = (
 NOISE = (
     'trust in the evidence: lambda in units of m, the number of pictures ("0.5m"; a smaller number trusts it more), '
     'lambda itself ("12"), "typical" (samples as long as the model\'s own; "typical:0.7" sets the temperature) or '
-    '"evidence" (greatest marginal likelihood). Default: typical'
+    '"evidence" (greatest marginal likelihood)'
 )
+LEARN = (
+    'what is learned of the evidence: "parents" (each new picture is made of a few of them; "parents:4" of four), '
+    '"covariance" (how they vary), "mixture" (variations of single ones) or "mean" (the paper\'s way, by --noise)'
+)
+NOVELTY = "how new pictures are, of parents or a mixture: from 0, the evidence itself, to 1, all of it mixed"
 CLASS_NOISE = (
     'how pictures of a class differ: "auto" (selected by leaving examples out), "0.5m" or a number as in condition, '
     '"pooled", "levels", "shared" or "student". Default: auto'
@@ -62,9 +67,29 @@ def add_draws(parser: argparse.ArgumentParser, n: int) -> None:
     parser.add_argument("--temperature", type=float, default=1.0, help="factor on the standard deviation (default: 1)")
 
 
+def add_learn(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --learn, --novelty and --long.
+
+    Args:
+        parser: of the command.
+        default: of --learn, in words.
+    """
+    parser.add_argument("--learn", metavar="WHAT", help=f"{LEARN} (default: {default})")
+    parser.add_argument("--novelty", type=float, help=NOVELTY)
+    words = "draw from pictures whose latents are far too long, too; they are left out otherwise"
+    parser.add_argument("--long", action="store_true", help=words)
+
+
 def add_output(parser: argparse.ArgumentParser, words: str, *, required: bool = True) -> None:
-    """Add --output, a file."""
+    """Add --output, a file, and --overwrite."""
     parser.add_argument("-o", "--output", required=required, metavar="FILE", help=words)
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add --overwrite."""
+    words = "write over what is there, whoever wrote it (default: over transflow's own of the same kind alone)"
+    parser.add_argument("--overwrite", action="store_true", help=words)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

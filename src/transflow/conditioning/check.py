@@ -28,7 +28,10 @@ from torch import Tensor
 from transflow import metrics
 from transflow.adapters import measure
 from transflow.base_model import BaseModel
+from transflow.conditioning import quality
 from transflow.conditioning.gaussianity import Gaussianity, gaussianity
+from transflow.gaussians.kept import Kept
+from transflow.gaussians.learn import choose, parse_learn
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.grids import to_uint8
 
@@ -36,7 +39,6 @@ TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 PICTURES = 64  # of each kind at most
 FEWEST = 16  # photographs from which on a temperature can be recommended
 MARGIN = 1.05  # of distances, from which on they tell temperatures apart
-BEYOND = 0.15  # of the range of pixels by which a value of a broken sample lies beyond it
 QUICK, THOROUGH = 256, 4096  # D up to which a Jacobian is made
 SIDE = 8  # of the small pictures whose distance is measured
 
@@ -82,6 +84,7 @@ class Check:
         broken: share of samples with values far beyond the range at T = 1, where the model shows them.
         notes: what its user must know.
         few_shot: share of digits classified correctly; None where it was not measured.
+        renewed: what samples of a new model of the photographs are like; None where they are few.
         moved: how far a latent is from the one its picture has alone, in standard deviations; NaN where it failed.
     """
 
@@ -101,6 +104,7 @@ class Check:
     notes: tuple[str, ...] = ()
     few_shot: float | None = field(default=None)
     moved: float = math.nan
+    renewed: quality.Quality | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return all as plain values; NaN becomes None."""
@@ -131,6 +135,8 @@ class Check:
             yield "best temperature", f"{self.temperature:g} (distances x 1000: {table})"
         if self.broken is not None:
             yield "broken samples at T = 1", f"{self.broken:.0%}"
+        if self.renewed is not None and str(self.renewed):
+            yield "samples of these photographs", str(self.renewed)
         if self.few_shot is not None:
             yield "digits, 10 a class", f"{self.few_shot:.1%} correct, of latents alone"
         for text in self.notes:
@@ -172,8 +178,12 @@ def check(
             distances[temperature] = 1000 * metrics.frechet_distance(_small(drawn), _small(model.quantise(photographs)))
     broken = None
     if model.can("unclamped"):
-        values = model.decode_unclamped(model.prior.sample(min(16, samples), seed=2)).flatten(1)
-        broken = (((values < -BEYOND) | (values > 1 + BEYOND)).double().mean(1) > 0.02).double().mean().item()
+        values = model.decode_unclamped(model.prior.sample(min(16, samples), seed=2))
+        broken = quality.broken_ones(values).double().mean().item()
+    renewed = None
+    if pictures is not None and latents is not None and len(latents) >= FEWEST:
+        new = choose(parse_learn(), Kept.of(latents), model.level_sizes, model.shape).drawn
+        renewed = None if new is None else quality.decode(model, new.sample(samples, seed=3), Kept.of(latents))[1]
     evaluations: tuple[float, float] | None = None
     if model.can("evaluations"):
         to_encode, to_decode = model.source.evaluations(photographs[:8])
@@ -193,6 +203,7 @@ def check(
         broken,
         (*map(str, model.card.get("notes", ())), *_beyond(model)),
         moved=_moved(model, photographs[:3]),
+        renewed=renewed,
     )
 
 

@@ -20,15 +20,17 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
+from transflow.conditioning.gathered import Gathered
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import DEFAULT_NOISE, Posterior
 from transflow.gaussians.evidence import Evidence
-from transflow.gaussians.noise import NoiseSpec, parse_noise
+from transflow.gaussians.learn import what_to_learn
+from transflow.gaussians.noise import NoiseSpec
 from transflow.latents.encoded import encode_batch, filled
 from transflow.pictures.decode import OnBad, batched, decode_files, no_pictures_error
 from transflow.pictures.files import as_list
@@ -49,8 +51,11 @@ def evidence(model: Model, pictures: PathLike | Sequence[PathLike], *, workers: 
 def condition(
     model: Model,
     pictures: PathLike | Sequence[PathLike],
-    noise: NoiseSpec = DEFAULT_NOISE,
+    noise: NoiseSpec | None = None,
     *,
+    learn: str | None = None,
+    novelty: float | None = None,
+    long: bool = False,
     workers: int = 2,
     block: int = BLOCK,
     on_bad: OnBad | None = None,
@@ -64,7 +69,7 @@ def condition(
     Args:
         model: what encodes; each worker gets a copy.
         pictures: folders, tars and picture files.
-        noise: as `Model.condition` takes it.
+        noise, learn, novelty, long: as `Model.condition` takes them.
         workers: how many processes hold the model, with one processor each.
         block: how many files a worker takes at a time; what is lost, and done again, with a worker.
         on_bad: called with a message for each file that is not a picture; without it, such a file is an error.
@@ -78,7 +83,7 @@ def condition(
         import ray.data
     except ImportError:
         raise ImportError('Expected Ray for work on a cluster; got none. Say: pip install "ray[data]>=2.60"') from None
-    parse_noise(noise)
+    found = what_to_learn(noise, learn, novelty, long=long)
     for name, number in (("workers", workers), ("files a block", block)):
         if number < 1:
             raise ValueError(f"Expected 1 or more {name}; got {number}.")
@@ -93,14 +98,13 @@ def condition(
             )
         items.append({"number": len(items), "files": pickle.dumps(part)})
     digests: list[str] = []
-    total = Evidence.none(model.dim)
-    variance = torch.zeros(model.dim, dtype=torch.float64)
+    total = Gathered.none(model.dim, keep=found.keeps_latents)
     with _cluster(workers), _settings(ray.data.DataContext):
         kept = ray.put(model)  # until all is done: a worker that is restarted asks for it
         dataset = ray.data.from_items(items, override_num_blocks=max(1, len(items))).map_batches(
             _Encoder,
             fn_constructor_args=([kept],),
-            fn_kwargs={"skip_bad": on_bad is not None, "alone": len(items) == 1},
+            fn_kwargs={"skip_bad": on_bad is not None, "alone": len(items) == 1, "keep": found.keeps_latents},
             batch_size=1,
             num_cpus=1,
             compute=ray.data.ActorPoolStrategy(size=min(workers, max(1, len(items)))),
@@ -111,19 +115,16 @@ def condition(
             for message in json.loads(row["bad"]):
                 assert on_bad is not None
                 on_bad(message)
-            keys = json.loads(row["digests"])
-            digests += keys
-            total += Evidence(len(keys), torch.tensor(row["total"]), torch.tensor(row["scatter"]))
-            variance += torch.tensor(row["variance"])
+            block_of = pickle.loads(row["gathered"])
+            digests += block_of.digests
+            total += replace(block_of, digests=())
             if report:
-                report(len(keys))
+                report(len(block_of.digests))
     if not digests:
         raise no_pictures_error(as_list(pictures), bool(items))
-    found = Evidence(total.count, total.total.to(model.device), total.scatter.to(model.device))
-    own = variance.to(model.device) if model.can("variance") else None
-    posterior = Posterior(model, found, noise, tuple(digests), own)
-    _ = posterior.noise  # raise now, not at the first sample, if no noise fits this evidence
-    return posterior
+    spec = DEFAULT_NOISE if noise is None else noise
+    whole = replace(total, digests=tuple(digests)).to(model.device)
+    return Posterior(model, spec=spec, learn=found, **vars(whole)).checked()
 
 
 def in_order_once(rows: Iterator[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
@@ -156,26 +157,23 @@ class _Encoder:
 
         self.model: Model = ray.get(kept[0])
 
-    def __call__(self, batch: dict[str, Any], *, skip_bad: bool, alone: bool) -> dict[str, Any]:
+    def __call__(self, batch: dict[str, Any], *, skip_bad: bool, alone: bool, keep: bool) -> dict[str, Any]:
         number, block = int(batch["number"][0]), pickle.loads(batch["files"][0])
         bad: list[str] = []
-        digests: list[str] = []
-        total, error = Evidence.none(self.model.dim), ""
-        variance = torch.zeros(self.model.dim, dtype=torch.float64)
+        total, error = Gathered.none(self.model.dim, keep=keep), ""
         try:
             read = batched(decode_files(block, self.model.shape), BATCH, bad.append if skip_bad else None)
             for part, rows in filled(read, BATCH, alone=alone):
-                encoded = encode_batch(self.model, part, rows)
-                digests += encoded.digests
-                total += Evidence.of(encoded.latents.cpu())
-                if encoded.variance is not None:
-                    variance += encoded.variance.double().sum(0).cpu()
+                total += Gathered.of(encode_batch(self.model, part, rows), keep=keep).to("cpu")
         except (ValueError, OSError) as wrong:
             error = str(wrong)
-        texts = {"digests": json.dumps(digests), "bad": json.dumps(bad), "error": error}
-        sums = {"total": total.total, "scatter": total.scatter, "variance": variance}
-        vectors = {name: vector.numpy()[None] for name, vector in sums.items()}
-        return {"number": np.array([number]), **vectors, **{name: np.array([text]) for name, text in texts.items()}}
+        sums = np.array([pickle.dumps(total)], dtype=object)
+        texts = {"bad": json.dumps(bad), "error": error}
+        return {
+            "number": np.array([number]),
+            "gathered": sums,
+            **{name: np.array([text]) for name, text in texts.items()},
+        }
 
 
 @contextmanager

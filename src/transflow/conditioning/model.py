@@ -19,10 +19,11 @@ from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.conditioning.completion import NOISE, TEMPERATURE, Completion, HasGaussian, complete
+from transflow.conditioning.gathered import Gathered
 from transflow.conditioning.posterior import DEFAULT_NOISE, Posterior
 from transflow.devices import fresh_seed
-from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
+from transflow.gaussians.learn import parse_learn, what_to_learn
 from transflow.gaussians.noise import NoiseSpec, parse_noise
 from transflow.latents import folder as latents_folder
 from transflow.latents.encoded import Encoded
@@ -31,6 +32,7 @@ from transflow.latents.stream import PicturesLike, stream
 from transflow.metrics import bits_per_dim
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.preprocess import BATCH
+from transflow.plain_values import scalar
 from transflow.store.files import PathLike
 
 
@@ -140,36 +142,69 @@ class Model(BaseModel):
         """Return n pictures, floats in [0, 1], (n, C, H, W), decoded from samples of a Gaussian over latents."""
         return self.decode(gaussian.sample(n, generator, temperature, seed=seed))
 
-    def condition(self, pictures: PicturesLike, noise: NoiseSpec = DEFAULT_NOISE) -> Posterior:
+    def condition(
+        self,
+        pictures: PicturesLike,
+        noise: NoiseSpec | None = None,
+        *,
+        learn: str | None = None,
+        novelty: float | None = None,
+        long: bool = False,
+    ) -> Posterior:
         """Return the new model: this one, conditioned on pictures.
 
         Args:
             pictures: the evidence, m of them; as `encode` takes them.
-            noise: lambda, given as "0.5m", a number, "typical" or "evidence" (see `gaussians.noise`).
+            noise: lambda, given as "0.5m", a number, "typical" or "evidence" (see `gaussians.noise`), of the paper's
+                way, which it means where it is given alone.
+            learn: what is learned: "parents" (the default), "parents:N", "covariance", "mixture", or "mean", the
+                paper's way (see `gaussians.learn`).
+            novelty: how new samples are: 0 the evidence itself, 1 its Gaussian.
+            long: draw from pictures whose latents are far too long, too.
 
         Raises:
-            ValueError: there is no picture, or the noise is not one of those.
+            ValueError: there is no picture, or one of these has none of its forms.
         """
-        parse_noise(noise)
-        return Posterior(self, Evidence.none(self.dim, device=self.device), noise).add(pictures)
+        noise = scalar(noise)
+        found = what_to_learn(noise, learn, novelty, long=long)
+        gathered = Gathered.all_of(self, pictures, keep=found.keeps_latents)
+        spec = DEFAULT_NOISE if noise is None else noise
+        return Posterior(self, spec=spec, learn=found, **vars(gathered)).checked()
 
     def sweep(
         self,
         pictures: PicturesLike,
-        noise: Sequence[NoiseSpec],
+        noise: Sequence[NoiseSpec] = (),
         n: int = 8,
         *,
+        novelty: Sequence[float] = (),
+        learn: str | None = None,
         seed: int | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        """Return n pictures for each noise, of the same random draws: (len(noise), n, C, H, W)."""
-        if not len(noise):
-            raise ValueError("Expected at least one noise; got none.")
+        """Return n pictures for each noise, or for each novelty, of the same random draws: (rows, n, C, H, W).
+
+        Args:
+            pictures: the evidence.
+            noise: of each row, in the paper's way.
+            n: how many pictures a row has.
+            novelty: of each row, of parents or a mixture; instead of noises.
+            learn: "parents" or "mixture", with novelties.
+            seed: of the draws.
+            temperature: multiplies the standard deviation.
+        """
+        if bool(len(noise)) == bool(len(novelty)):
+            raise ValueError("Expected at least one noise or one novelty for each row, and not both; got both or none.")
         for spec in noise:
             parse_noise(spec)
+        ways = [parse_learn(learn, value) for value in novelty]
         seed = fresh_seed() if seed is None else seed
-        first = self.condition(pictures, noise[0])
-        posteriors = [replace(first, spec=spec) for spec in noise]
+        if noise:
+            first = self.condition(pictures, noise[0])
+            posteriors = [replace(first, spec=scalar(spec)) for spec in noise]
+        else:
+            first = self.condition(pictures, learn=learn)
+            posteriors = [replace(first, learn=way) for way in ways]
         return torch.stack([p.pictures(n, seed=seed, temperature=temperature) for p in posteriors])
 
     def complete(

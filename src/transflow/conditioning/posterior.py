@@ -1,7 +1,12 @@
 """The new model: a model conditioned on evidence.
 
-    posterior = model.prior.condition(evidence, noise)          N(mu_p, Sigma_p) over latents, (3)(4)
+    posterior = model.condition(pictures)
     new       = model.decode(posterior.sample(16))
+
+What is learned of the evidence decides what is drawn from (see `gaussians.learn`): combinations of a few pictures each,
+the Gaussian of their covariance, variations of single pictures, or the paper's posterior of the mean,
+
+    model.prior.condition(evidence, noise) = N(mu_p, Sigma_p)          (3)(4).
 
 Evidence goes in and out exactly: added one by one equals all at once, and a picture taken away was never seen. Where an
 encoder is not sure of a picture's latent and says so (an autoencoder), the mean of its variances is added to lambda I.
@@ -11,34 +16,39 @@ Reference: Gambardella, Baydin and Torr 2019, *Transflow Learning*, arXiv 1911.1
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from transflow.base_model import BaseModel
+from transflow.conditioning import posterior_file
+from transflow.conditioning.gathered import Gathered
 from transflow.devices import fresh_seed
 from transflow.gaussians import interpolation
+from transflow.gaussians.draws import Drawn, LatentDistribution
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
+from transflow.gaussians.kept import Kept
+from transflow.gaussians.learn import (
+    MEAN,
+    Chosen,
+    Learn,
+    choose,
+    learned,
+    parse_learn,
+    varying,
+)
+from transflow.gaussians.mixture import Mixture
 from transflow.gaussians.noise import Fixed, Noise, NoiseSpec, choose_noise, parse_noise
-from transflow.latents.stream import PicturesLike, stream
-from transflow.store import container
+from transflow.gaussians.parents import Parents
+from transflow.latents.stream import PicturesLike
 from transflow.store.files import PathLike
-from transflow.store.identity import digest
 
 DEFAULT_NOISE = "typical"
 LONGEST = 0.95  # tau of "typical" at most: at 1 nothing of the evidence is left
-POSTERIOR = container.Schema(
-    "posterior",
-    {"model": str, "fingerprint": str, "precision": str, "noise": (str, float, int), "count": int},
-    frozenset({"total", "scatter", "digests"}),
-)
 
 
 @dataclass(frozen=True)
@@ -48,9 +58,11 @@ class Posterior:
     Attributes:
         model: the old model.
         evidence: statistics of the evidence's latents.
-        spec: the noise, as it was given.
+        spec: the noise, as it was given; what the paper's way is drawn with.
         digests: a hash of each evidence picture's pixels, so that only what went in is taken out.
         variance: the encoder's own variances of these latents, summed, shape (D,), double; None without.
+        kept: latents of pictures of the evidence, to draw from; None where their sums alone are kept.
+        learn: what is learned, and how new its samples are.
     """
 
     model: BaseModel
@@ -58,6 +70,8 @@ class Posterior:
     spec: NoiseSpec = DEFAULT_NOISE
     digests: tuple[str, ...] = field(default=(), repr=False)
     variance: Tensor | None = field(default=None, repr=False)
+    kept: Kept | None = field(default=None, repr=False)
+    learn: Learn = MEAN
 
     @property
     def said(self) -> NoiseSpec:
@@ -74,28 +88,68 @@ class Posterior:
         return choose_noise(spec, self.evidence, self.model.prior)
 
     @cached_property
+    def chosen(self) -> Chosen:
+        """What is drawn from, with a note on it; of no evidence, and in the paper's way, the `gaussian`."""
+        if self.kept is None or not self.evidence.count:
+            return Chosen()
+        return choose(self.learn, self.kept, self.model.level_sizes, self.model.shape)
+
+    @cached_property
     def gaussian(self) -> Gaussian:
-        """N(mu_p, Sigma_p) over latents; the prior where there is no evidence."""
-        prior = self.model.prior
-        return prior.condition(self.evidence, self._noise_covariance) if self.evidence.count else prior
+        """The Gaussian over latents: of the learned covariance, or in the paper's way N(mu_p, Sigma_p).
+
+        It is what the posterior knows, beside how it draws: for densities and the ways between posteriors. The prior
+        where there is no evidence.
+        """
+        if not self.evidence.count:
+            return self.model.prior
+        if self.kept is not None and self.chosen.drawn is not None:
+            rows = self.kept.rows[self.kept.usable(self.learn.long)]
+            return learned(self.learn, rows, self.model.level_sizes).gaussian
+        return self.model.prior.condition(self.evidence, self._noise_covariance)
 
     @property
     def predictive(self) -> Gaussian:
-        """N(mu_p, Sigma_p + lambda I): the distribution of one more picture's latent.
+        """The distribution of one more picture's latent: in the paper's way N(mu_p, Sigma_p + lambda I).
 
         Without evidence nothing is known of how pictures differ: it is the prior, or N(mu_0, Sigma_0 + lambda I) where
-        lambda was given as a number.
+        lambda was given as a number. A learned Gaussian is its own predictive.
         """
+        if self.chosen.drawn is not None:
+            return self.gaussian
         if self.evidence.count:
             return self.gaussian.predictive(self._noise_covariance)
         rule = parse_noise(self.spec)
         return self.gaussian.predictive(rule.lam) if isinstance(rule, Fixed) else self.gaussian
 
     @property
-    def _noise_covariance(self) -> float | Tensor:
-        if self.variance is None:
-            return self.noise.value
-        return self.noise.value + self.variance / self.evidence.count
+    def drawn(self) -> LatentDistribution | Gaussian:
+        """The distribution that samples come from."""
+        return self.gaussian if self.chosen.drawn is None else self.chosen.drawn
+
+    @property
+    def made_of_pictures(self) -> bool:
+        """Whether each sample is made of single pictures of the evidence: by parents, or a mixture."""
+        return isinstance(self.chosen.drawn, (Parents, Mixture))
+
+    def with_learn(self, learn: str | None = None, novelty: float | None = None, *, long: bool = False) -> Posterior:
+        """Return the posterior of the same evidence, drawn from in another way.
+
+        Args:
+            learn: "parents", "parents:N", "covariance", "mixture" or "mean" (see `gaussians.learn`).
+            novelty: of parents or a mixture: 0 the evidence itself, 1 its Gaussian.
+            long: draw from pictures whose latents are far too long, too.
+
+        Raises:
+            ValueError: the posterior holds no latents to draw from.
+        """
+        other = parse_learn(learn, novelty, long=long)
+        if other.keeps_latents and self.kept is None:
+            raise ValueError(
+                f'Expected a posterior that holds latents of pictures, for "{other}"; got one that holds their sums '
+                "alone, as those of earlier versions and of a noise do. Condition on the pictures anew, without noise."
+            )
+        return replace(self, learn=other)
 
     def sample(
         self,
@@ -106,7 +160,7 @@ class Posterior:
         seed: int | None = None,
     ) -> Tensor:
         """Return n latents, shape (n, D), for ``model.decode``; `pictures` does both."""
-        return self.gaussian.sample(n, generator, temperature, seed=seed)
+        return self.drawn.sample(n, generator, temperature, seed=seed)
 
     def pictures(
         self,
@@ -119,11 +173,55 @@ class Posterior:
         """Return n new pictures, floats in [0, 1], shape (n, C, H, W)."""
         return self.model.decode(self.sample(n, generator, temperature, seed=seed))
 
+    def draw(
+        self,
+        n: int = 16,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        *,
+        seed: int | None = None,
+    ) -> Drawn:
+        """Return n latents as `sample` does, with the numbers of the evidence pictures each is made of, from 0.
+
+        Raises:
+            ValueError: its samples are made of all of the evidence.
+        """
+        drawn = self.chosen.drawn
+        if not isinstance(drawn, (Parents, Mixture)):
+            raise ValueError(
+                f'Expected a posterior whose samples are made of single pictures, by "parents" or a "mixture"; got '
+                f'"{self.learn}", of all of the evidence.'
+            )
+        return self.gathered.numbered(drawn.draw(n, generator, temperature, seed=seed))
+
+    def vary(
+        self,
+        picture: int,
+        n: int = 16,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        *,
+        seed: int | None = None,
+    ) -> Drawn:
+        """Return n latents of variations of one evidence picture: its coarsest level, finer ones of it and others.
+
+        Args:
+            picture: its number in the evidence, as it came, from 0.
+            n, generator, temperature, seed: as `sample` takes them.
+
+        Raises:
+            ValueError: there is no such picture, its latent is not kept, or there are too few others.
+        """
+        row = self.gathered.row_of(picture)
+        assert self.kept is not None
+        parents = self.chosen.drawn
+        if not isinstance(parents, Parents) or self.learn.parents is None:
+            parents = varying(self.kept, self.model.level_sizes, self.model.shape, long=self.learn.long)
+        return self.gathered.numbered(parents.vary(row, n, generator, temperature, seed=seed))
+
     def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:
         """Return the Gaussians on the way to another posterior of the same model (see `gaussians.interpolation`)."""
-        known = bool(self.model.fingerprint) or self.model.source is other.model.source
-        if self.model.fingerprint != other.model.fingerprint or not known:
-            raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")
+        self.check_same_model(other)
         return interpolation.interpolate(self.gaussian, other.gaussian, steps)
 
     def strip(
@@ -144,96 +242,56 @@ class Posterior:
             n: how many samples are followed; each keeps its random draws all the way.
             seed: of the draws.
             temperature: multiplies the standard deviation.
-            direct: go on straight lines between samples of both ends, instead of through the
-                Gaussians' parameters.
+            direct: go on straight lines between samples of both ends, instead of through the distributions'
+                parameters (see `gaussians.interpolation`).
         """
         seed = fresh_seed() if seed is None else seed
-        stops = self.interpolate(other, steps)
-        latents = torch.stack([stop.sample(n, seed=seed, temperature=temperature) for stop in stops])
-        if direct:
-            end = stops[-1].sample(n, seed=seed + 1, temperature=temperature)
-            latents = interpolation.straight_lines(latents[0], end, steps)
+        self.check_same_model(other)
+        if direct or self.made_of_pictures or other.made_of_pictures:
+            latents = interpolation.samples_between(self.drawn, other.drawn, steps, n, seed, temperature, direct)
+        else:
+            latents = interpolation.follow(self.gaussian, other.gaussian, steps, n, temperature, seed=seed)
         return self.model.decode(latents.flatten(0, 1)).unflatten(0, (steps, n))
 
     def add(self, pictures: PicturesLike) -> Posterior:
         """Return the posterior with more evidence: the same as if all had come at once."""
-        more = self._of(pictures)
-        variance = more.variance if self.variance is None else self.variance + more._variance
-        return self._with(self.evidence + more.evidence, self.digests + more.digests, variance)
+        return self._with(self.gathered + Gathered.all_of(self.model, pictures, keep=self.kept is not None))
 
     def remove(self, pictures: PicturesLike) -> Posterior:
         """Return the posterior without these pictures: the same as if they had never been seen.
 
+        Of more pictures than latents are kept, the kept ones that stay are drawn from.
+
         Raises:
-            ValueError: one of them is not part of the evidence, or was with another latent.
+            ValueError: one of them is not part of the evidence, or was with another latent; or no kept one would stay.
         """
-        less = self._of(pictures)
-        left = Counter(self.digests)
-        unknown = []
-        for number, key in enumerate(less.digests, 1):
-            left[key] -= 1
-            unknown += [number] if left[key] < 0 else []
-        if unknown:
-            which = ", ".join(map(str, unknown[:5]))
-            raise ValueError(
-                f"Expected pictures that are in the evidence; {len(unknown)} of {len(less.digests)} are not "
-                f"(numbers {which}). Nothing was changed."
-            )
-        try:
-            rest = self.evidence - less.evidence
-        except ValueError:
-            raise ValueError(
-                "Expected the latents that these pictures had as evidence; got others, such as another precision's "
-                f"(this model's is {self.model.precision or 'not known'}). Nothing was changed."
-            ) from None
-        variance = None if self.variance is None else (self.variance - less._variance).clamp(min=0)
-        return self._with(rest, tuple(left.elements()), variance)
+        return self._with(self.gathered - Gathered.all_of(self.model, pictures, keep=False))
 
     def save(self, path: PathLike) -> None:
-        """Write the posterior as one safetensors file; `load_posterior` reads it back.
-
-        The file of a model without a fingerprint is marked as such: it opens with any model without one, and nothing
-        can tell whether that is the same.
-        """
-        digests = torch.from_numpy(np.array(bytearray.fromhex("".join(self.digests)), dtype=np.uint8))
-        tensors = {"total": self.evidence.total, "scatter": self.evidence.scatter, "digests": digests}
-        if self.variance is not None:
-            tensors["variance"] = self.variance
-        header = {
-            "model": self.model.name,
-            "fingerprint": self.model.fingerprint,
-            "precision": self.model.precision,
-            "noise": self.spec if isinstance(self.spec, str) else float(self.spec),
-            "count": self.evidence.count,
-        }
-        container.write(path, POSTERIOR.kind, tensors, header)
+        """Write the posterior as one safetensors file; `load_posterior` reads it back (see `posterior_file`)."""
+        posterior_file.write(path, self.model, self.gathered, self.spec, self.learn)
 
     @property
-    def _variance(self) -> Tensor:
-        return torch.zeros_like(self.evidence.total) if self.variance is None else self.variance
+    def gathered(self) -> Gathered:
+        """The evidence with what belongs to each picture."""
+        return Gathered(self.evidence, self.digests, self.variance, self.kept)
 
-    def _with(self, evidence: Evidence, digests: tuple[str, ...], variance: Tensor | None) -> Posterior:
-        changed = replace(self, evidence=evidence, digests=digests, variance=variance)
-        if evidence.count:
-            _ = changed.noise  # raise now, not at the first sample, if no noise fits this evidence
-        return changed
+    @property
+    def _noise_covariance(self) -> float | Tensor:
+        if self.variance is None:
+            return self.noise.value
+        return self.noise.value + self.variance / self.evidence.count
 
-    def _of(self, pictures: PicturesLike) -> Posterior:
-        """These pictures alone as evidence; no noise is chosen."""
-        digests: list[str] = []
-        evidence = Evidence.none(self.model.dim, device=self.model.device)
-        variance: Tensor | None = None
-        for part in stream(self.model, pictures):
-            digests += map(_digest, part.digests)
-            evidence += Evidence.of(part.latents)
-            if part.variance is not None:
-                more = part.variance.double().sum(0)
-                variance = more if variance is None else variance + more
-        if not digests:
-            raise ValueError("Expected at least one picture; got none.")
-        return replace(self, evidence=evidence, digests=tuple(digests), variance=variance)
+    def _with(self, gathered: Gathered) -> Posterior:
+        return replace(self, **vars(gathered)).checked()
 
+    def checked(self) -> Posterior:
+        """Return this, if its noise and number of parents fit the evidence: raise now, not at the first sample."""
+        if self.evidence.count and (self.learn.parents is not None or self.chosen.drawn is None):
+            _ = self.chosen.drawn or self.noise
+        return self
 
-def _digest(key: str) -> str:
-    """A picture's hash as a posterior keeps it, 32 hexadecimal digits, of a hash of any other form."""
-    return key if re.fullmatch("[0-9a-f]{32}", key) else digest(key.encode())
+    def check_same_model(self, other: Posterior) -> None:
+        """Raise `ValueError` if another posterior is of another model."""
+        if not self.model.is_same_model(other.model):
+            raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")

@@ -24,6 +24,8 @@ from torch import Tensor
 
 from transflow.fewshot.examples import Examples
 from transflow.gaussians.gaussian import shrinkage
+from transflow.gaussians.inverse_wishart import shrinkage_and_pull
+from transflow.gaussians.student import log_density
 
 
 class Likelihood(Protocol):
@@ -133,7 +135,8 @@ class Student:
     """lambda_c unknown: normal and inverse gamma, so the predictive is a Student t.
 
     ``lambda_c ~ IG(D/2, D lambda/2)`` (the pooled lambda, worth one example) and
-    ``z | lambda_c ~ N(0, lambda_c / k I)``, k = lambda: a prior of variance near 1.
+    ``z | lambda_c ~ N(0, lambda_c / k I)``, k = lambda: a prior of variance near 1. It is the family of
+    `gaussians.inverse_wishart` with Sigma held to multiples of I: of Psi, the trace is what is updated.
 
     Attributes:
         means: m zeta_c / (m + k), shape (C, D).
@@ -151,20 +154,19 @@ class Student:
     def of(cls, counts: Tensor, means: Tensor, scatter: Tensor, lam: float) -> Student:
         """Return the predictive for m_c, zeta_c, the scatter (C, D) of the class, and the pooled lambda."""
         dim = means.shape[1]
-        k = lam
+        k = counts.new_tensor(lam)
+        share, pull = shrinkage_and_pull(k, counts)
         freedom = dim + dim * counts
-        b = dim * lam + scatter.sum(1) + k * counts / (k + counts) * means.square().sum(1)
-        scale = b / freedom * (1 + 1 / (counts + k))
-        return cls(means * (counts / (counts + k))[:, None], freedom, scale, lam)
+        trace = dim * lam + scatter.sum(1) + pull * means.square().sum(1)
+        scale = trace / freedom * (1 + 1 / (counts + k))
+        return cls(means * share[:, None], freedom, scale, lam)
 
     def log_density(self, latents: Tensor) -> Tensor:
         """Return log densities (B, C)."""
         dim = self.means.shape[1]
         z = latents
         square = (z.square().sum(1)[:, None] - 2 * z @ self.means.T + self.means.square().sum(1)).clamp(min=0)
-        half = self.freedom / 2
-        norm = torch.lgamma(half + dim / 2) - torch.lgamma(half) - dim / 2 * (self.freedom * self.scale).log()
-        return norm - (half + dim / 2) * torch.log1p(square / (self.freedom * self.scale))
+        return log_density(square, self.freedom, self.scale, dim)
 
     def linear(self) -> None:
         """Return None: the boundaries between classes are not linear."""

@@ -7,6 +7,9 @@ With the rows X_i = (K, D) of one example about its class mean, d_i their mean,
 so that the inverse changes by rank K + 1 (Woodbury): examples are left out by formula. rho and N stay as they are, and
 so does what the other classes' examples add to S. Where there are fewer rows than dimensions, S = X^T X is of low rank.
 
+It is the expected covariance of `gaussians.inverse_wishart`, tied: every class adds its scatter to one Psi = rho I + S,
+and its mean is its own, with kappa to 0.
+
 Reference: Hoffbeck and Landgrebe 1996 (leave-one-out covariance).
 """
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank, as_covariance
+from transflow.gaussians.draws import generator_of, normal
 from transflow.gaussians.evidence import Evidence
 
 
@@ -141,21 +142,11 @@ class Gaussian:
         Raises:
             ValueError: n or temperature is negative.
         """
-        if n < 0 or int(n) != n:
-            raise ValueError(f"Expected a number of samples of 0 or more; got {n}.")
-        if not 0 <= temperature < math.inf:
-            raise ValueError(f"Expected a temperature of 0 or more; got {temperature}.")
-        if generator is None:
-            generator = torch.Generator()
-            generator.manual_seed(seed) if seed is not None else generator.seed()
-
-        def draw(count: int) -> Tensor:
-            drawn = torch.randn(n, count, dtype=torch.float64, device=generator.device, generator=generator)
-            return drawn.to(self.mean.device)
-
-        normal = draw(self.dim)
-        low = draw(rank) if (rank := self.covariance.rank) else None
-        return (self.mean + temperature * self.covariance.colour(normal, low)).float()
+        generator = generator_of(n, temperature, generator, seed)
+        device, rank = self.mean.device, self.covariance.rank
+        whole = normal(generator, n, self.dim, device=device)
+        low = normal(generator, n, rank, device=device) if rank else None
+        return (self.mean + temperature * self.covariance.colour(whole, low)).float()
 
     def kl(self, other: Gaussian) -> float:
         """Return the divergence KL(self || other) in nats."""

@@ -21,9 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transflow.generative.details import DetailFlow
+from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
 from transflow.generative.glow import Glow, GlowConfig
 from transflow.generative.glow_fused import fuse
 from transflow.generative.glow_reversible import reversible
+from transflow.generative.pyramid import BASES, Pyramid, PyramidConfig
 
 
 def convolutions(name: str, weight: Tensor) -> bool:
@@ -31,9 +34,19 @@ def convolutions(name: str, weight: Tensor) -> bool:
     return weight.ndim == 4
 
 
+def matrices(name: str, weight: Tensor) -> bool:
+    """Return whether a weight is a convolution's or a linear map's."""
+    return weight.ndim >= 2
+
+
 def none(name: str, weight: Tensor) -> bool:
     """Return False: every weight is kept in full."""
     return False
+
+
+def no_bound(config: Any) -> int:
+    """Return 0: nothing is known of the number of weights before the module is built."""
+    return 0
 
 
 def pictures_alone(module: nn.Module, x: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -57,6 +70,8 @@ class Family:
             tensors that the loss needs, B rows each, such as crops, times and noise.
         loss: called with the module and what ``prepare`` returned; returns each row's loss, (B,). None: the negative
             log-likelihood of the pictures in nats per dimension.
+        fewest: called with a config; returns a number of weights that its module has at least, found without building
+            it: a file with fewer is damaged, whatever its config says.
         likelihood: whether the loss is a negative log-likelihood in nats per dimension.
     """
 
@@ -69,11 +84,30 @@ class Family:
     prepare: Callable[[Any, Tensor, torch.Generator], tuple[Tensor, ...]] = pictures_alone
     loss: Callable[..., Tensor] | None = None
     likelihood: bool = True
+    fewest: Callable[[Any], int] = no_bound
 
 
 FAMILIES: dict[str, Family] = {
-    "glow": Family(GlowConfig, Glow, convolutions, fuse, reversible, Glow.initialise),
+    "glow": Family(
+        GlowConfig, Glow, convolutions, fuse, reversible, Glow.initialise, fewest=lambda config: config.fewest_weights
+    ),
+    "flow-matching": Family(FlowMatchingConfig, FlowMatching, matrices, likelihood=False),
 }
+BASES.update({name: family.config for name, family in FAMILIES.items()})
+
+
+def build_pyramid(config: PyramidConfig) -> Pyramid:
+    """Return a pyramid on a base of any family."""
+    base: Any = FAMILIES[config.family].build(config.base)
+    return Pyramid(base, [DetailFlow(level) for level in config.levels], config)
+
+
+def halvable_in_pyramid(name: str, weight: Tensor) -> bool:
+    """Return whether a weight of a pyramid may be kept in half precision: a convolution's, or a matrix of the base."""
+    return weight.ndim == 4 or (name.startswith("base.velocity.") and weight.ndim >= 2)
+
+
+FAMILIES["pyramid"] = Family(PyramidConfig, build_pyramid, halvable_in_pyramid, likelihood=False)
 
 
 def name_of(config: Any) -> str:
