@@ -195,6 +195,26 @@ def test_what_it_has_is_of_the_right_kind(model, pixels):
         close(model.decode_unclamped(z).clamp(0, 1), model.decode(z), 1e-6)
 
 
+def test_decode_has_true_gradients_for_latents_that_have_them_or_none(model, pixels):
+    z = model.encode_pixels(pixels[:1])
+    assert not model.decode_unclamped(z).requires_grad
+    z = z.detach().requires_grad_()
+    try:
+        decoded = model.decode_unclamped(z)
+    except ValueError:  # a library's layer that writes over what its gradient needs: FrEIA's Haar
+        return
+    weights = torch.randn(decoded.shape, generator=torch.Generator().manual_seed(0)).to(decoded)
+    total = (decoded * weights).sum()
+    found = torch.autograd.grad(total, z, allow_unused=True)[0] if total.requires_grad else None
+    if found is None:
+        return
+    way = found / found.norm()
+    step = min(1e-2, 0.3 / found.norm().item())  # far enough for single precision, and not too far for a steep model
+    ahead, behind = (model.decode_unclamped(z.detach() + sign * step * way).double() for sign in (1, -1))
+    slope = ((ahead - behind) * weights).sum().item() / (2 * step)
+    assert slope == pytest.approx(found.norm().item(), rel=0.1)
+
+
 def test_bad_latents_are_refused(model):
     for bad in (torch.zeros(2, model.dim + 1), torch.zeros(model.dim), torch.full((1, model.dim), torch.nan)):
         with pytest.raises(ValueError, match="Expected") as caught:
