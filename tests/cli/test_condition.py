@@ -16,7 +16,7 @@ def test_condition_is_its_twin_in_python(red, model, pixels):
 def test_condition_says_what_it_chose(run, folder, model_file, tmp_path):
     status, out, _ = run("condition", folder, "-m", model_file, "-o", tmp_path / "t.safetensors")
     assert status == 0
-    assert "12 pictures, 3 parents a picture, novelty 0.58" in out
+    assert "12 pictures, 4 parents a picture, novelty 0.63" in out
     _, out, _ = run("condition", folder, "-m", model_file, "--learn", "mean", "-o", tmp_path / "t.safetensors")
     assert "12 pictures, noise typical: lambda = " in out
     words = ["--learn", "mixture", "--novelty", "0.4"]

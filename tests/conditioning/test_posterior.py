@@ -34,7 +34,7 @@ def test_a_posterior_draws_by_parents_unless_a_noise_is_given(model, pixels):
     posterior = model.condition(pixels)
     assert isinstance(posterior.drawn, Parents)
     z = model.encode(pixels)
-    expected = Parents.of(replace(posterior.kept, rows=z[[posterior.digests.index(k) for k in posterior.kept.keys]]), 3)
+    expected = Parents.of(replace(posterior.kept, rows=z[[posterior.digests.index(k) for k in posterior.kept.keys]]), 4)
     assert posterior.kept.keys == expected.kept.keys
     assert torch.equal(posterior.kept.rows, expected.kept.rows)
     paper = model.condition(pixels, "typical")

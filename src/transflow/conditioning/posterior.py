@@ -39,7 +39,7 @@ from transflow.gaussians.learn import (
     choose,
     learned,
     parse_learn,
-    usual_parents,
+    varying,
 )
 from transflow.gaussians.mixture import Mixture
 from transflow.gaussians.noise import Fixed, Noise, NoiseSpec, choose_noise, parse_noise
@@ -215,8 +215,8 @@ class Posterior:
         row = self.gathered.row_of(picture)
         assert self.kept is not None
         parents = self.chosen.drawn
-        if not isinstance(parents, Parents) or parents.weights.count < 2:
-            parents = usual_parents(self.kept, self.model.level_sizes, self.model.shape, long=self.learn.long)
+        if not isinstance(parents, Parents) or self.learn.parents is None:
+            parents = varying(self.kept, self.model.level_sizes, self.model.shape, long=self.learn.long)
         return self.gathered.numbered(parents.vary(row, n, generator, temperature, seed=seed))
 
     def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:

@@ -31,7 +31,8 @@ from transflow.gaussians.novelty import Weights, bandwidth_of, check_novelty, we
 from transflow.gaussians.parents import Parents
 
 DEFAULT_LEARN = "parents"
-PARENTS = 3  # of a sample, where neither their number nor a novelty is given
+PARENTS = 4  # of a sample, where neither their number nor a novelty is given; chosen on hats, eyeglasses and drawings
+VARIATION = 3  # parents of the finer levels of a variation of one picture
 MIXTURE_NOVELTY = 0.5
 FEWEST = 4  # different pictures from which on there are two parents
 WAYS = ("parents", "covariance", "mixture", "mean")
@@ -188,8 +189,8 @@ def varied(rows: Tensor) -> bool:
     return len(rows) > 1 and bool((z - z.mean(0)).square().sum() > 1e-10 * z.square().sum())
 
 
-def usual_parents(kept: Kept, level_sizes: Sequence[int], shape: Sequence[int], *, long: bool = False) -> Parents:
-    """Return parents of the usual number, of latents of 4 different pictures or more.
+def varying(kept: Kept, level_sizes: Sequence[int], shape: Sequence[int], *, long: bool = False) -> Parents:
+    """Return the parents that vary one picture, of latents of 4 different pictures or more.
 
     Raises:
         ValueError: there are fewer.
@@ -197,7 +198,7 @@ def usual_parents(kept: Kept, level_sizes: Sequence[int], shape: Sequence[int], 
     m = len(kept.usable(long))
     if m < FEWEST:
         raise ValueError(f"Expected {FEWEST} different pictures or more, of which two are parents; got {m}.")
-    return Parents(kept, Weights(min(PARENTS, m // 2)), levels_of(level_sizes, shape), long=long)
+    return Parents(kept, Weights(min(VARIATION, m // 2)), levels_of(level_sizes, shape), long=long)
 
 
 def _distribution(

@@ -18,6 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+AT_ONCE = 32  # deviations whose Fourier transform is held
 COARSEST = 2.0  # cycles in a picture up to which a frequency belongs to the coarsest band
 
 
@@ -140,7 +141,8 @@ class Cut:
     @classmethod
     def of(cls, levels: Levels, deviations: Tensor) -> Cut:
         """Return the cut at the medians of the evidence's deviations, (m, D)."""
-        return cls(levels, levels.norms(deviations).median(0).values)
+        norms = torch.cat([levels.norms(part) for part in deviations.split(AT_ONCE)])
+        return cls(levels, norms.median(0).values)
 
     def __call__(self, deviations: Tensor) -> Tensor:
         """Return deviations (n, D), cut."""

@@ -21,14 +21,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transflow.generative.details import DetailFlow
+from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
 from transflow.generative.glow import Glow, GlowConfig
 from transflow.generative.glow_fused import fuse
 from transflow.generative.glow_reversible import reversible
+from transflow.generative.pyramid import BASES, Pyramid, PyramidConfig
 
 
 def convolutions(name: str, weight: Tensor) -> bool:
     """Return whether a weight is a convolution's, the bulk of a convolutional model."""
     return weight.ndim == 4
+
+
+def matrices(name: str, weight: Tensor) -> bool:
+    """Return whether a weight is a convolution's or a linear map's."""
+    return weight.ndim >= 2
 
 
 def none(name: str, weight: Tensor) -> bool:
@@ -73,7 +81,23 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "glow": Family(GlowConfig, Glow, convolutions, fuse, reversible, Glow.initialise),
+    "flow-matching": Family(FlowMatchingConfig, FlowMatching, matrices, likelihood=False),
 }
+BASES.update({name: family.config for name, family in FAMILIES.items()})
+
+
+def build_pyramid(config: PyramidConfig) -> Pyramid:
+    """Return a pyramid on a base of any family."""
+    base: Any = FAMILIES[config.family].build(config.base)
+    return Pyramid(base, [DetailFlow(level) for level in config.levels], config)
+
+
+def halvable_in_pyramid(name: str, weight: Tensor) -> bool:
+    """Return whether a weight of a pyramid may be kept in half precision: a convolution's, or a matrix of the base."""
+    return weight.ndim == 4 or (name.startswith("base.velocity.") and weight.ndim >= 2)
+
+
+FAMILIES["pyramid"] = Family(PyramidConfig, build_pyramid, halvable_in_pyramid, likelihood=False)
 
 
 def name_of(config: Any) -> str:

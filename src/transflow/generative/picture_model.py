@@ -119,7 +119,10 @@ class PictureModel:
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Return latents, shape (B, D), of uint8 pictures (B, C, H, W), any number in bounded memory."""
-        return self._encode(pictures)[0]
+        if not has(self.flow, "latents"):
+            return self._encode(pictures)[0]
+        (z,) = self._batched(pictures, lambda pixels: (self._fused.latents(self._centred(pixels)),))
+        return z
 
     def features(self, pictures: Tensor) -> Tensor:
         """Return what the flow's finest level sees in pictures (see `Glow.features`), shape (B, F)."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
+from transflow.gaussians.learn import PARENTS
 from transflow.library.load import load
 from transflow.library.names import DEFAULT
 from transflow.pictures.drawn import KINDS, synthetic_pictures
@@ -27,6 +28,7 @@ from transflow.store.files import PathLike, check_folder, write_bytes
 EVIDENCE = 24  # pictures of each kind
 SHOWN = 8
 PAPER_RANGE = ("0.2m", "0.4m", "0.6m", "0.8m", "1m")
+NOVELTIES = (0.0, 0.2, 0.4, 0.6, 0.7, 1.0)
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,14 @@ TEXTS = {
         "Without colour",
         "The evidence is grey, so the new faces have little colour left. They are other people.",
     ),
-    "tinted": Text(
-        "Tinted red", "A tint is a direction in pixel space, and one that the posterior mean follows at once."
-    ),
+    "tinted": Text("Tinted red", "A tint is a direction in pixel space, and one that all of the evidence shares."),
     "covered": Text(
         "With a bar over the eyes",
         "A dark bar where the model never saw one. It comes back with every new face.",
     ),
     "drawn": Text(
         "Drawn by code",
-        "Flat ellipses and lines, far from any photograph: the new faces take on their flatness.",
+        "Flat ellipses and lines, far from any photograph: the new faces are drawn like them.",
     ),
 }
 
@@ -95,6 +95,8 @@ def demo(folder: PathLike = "transflow-demo", *, seed: int = 0, report: Callable
         rows = ("evidence", "new", "new")
         target.write(f"{kind}.png", _png(torch.cat([evidence[kind][:SHOWN], new]), SHOWN, rows))
         posterior.save(target.path / f"{kind}.safetensors")
+    rows_of = model.sweep(evidence["drawn"], n=SHOWN, novelty=NOVELTIES, seed=seed + 3)
+    target.write("novelty.png", _png(rows_of.flatten(0, 1), SHOWN, tuple(f"{novelty:g}" for novelty in NOVELTIES)))
     sweep = model.sweep(evidence["tinted"], PAPER_RANGE, SHOWN, seed=seed + 3)
     target.write("sweep.png", _png(sweep.flatten(0, 1), SHOWN, PAPER_RANGE))
     frames = posteriors["tinted"].strip(posteriors["grey"], 24, SHOWN, seed=seed + 2)
@@ -110,6 +112,8 @@ def demo(folder: PathLike = "transflow-demo", *, seed: int = 0, report: Callable
         dim=f"{model.dim:,}",
         sections="\n".join(_section(kind, posterior) for kind, posterior in posteriors.items()),
         noises=", ".join(PAPER_RANGE),
+        novelties=", ".join(f"{novelty:g}" for novelty in NOVELTIES),
+        parents=PARENTS,
         error=f"{result.errors.max():.0e}",
         scores=_score_rows(model, cases),
         seed=seed,
@@ -125,7 +129,7 @@ def _section(kind: str, posterior: Posterior) -> str:
     title = html.escape(TEXTS[kind].title)
     return (
         f"<h3>{title}</h3>\n<p>{html.escape(TEXTS[kind].words)} "
-        f"<small>&lambda; = {posterior.noise.per_count:.2f}m</small></p>\n"
+        f"<small>{posterior.evidence.count} pictures</small></p>\n"
         f'<img src="{kind}.png" alt="{title}: evidence above, new pictures below">'
     )
 
