@@ -20,6 +20,7 @@ from transflow.cli.commands import (
     reconstruct,
     sample,
     score,
+    stack,
     sweep,
     train,
 )
@@ -59,6 +60,7 @@ COMMANDS: dict[str, Command] = {
     "classify": classify,
     "reconstruct": reconstruct,
     "train": train,
+    "stack": stack,
 }
 
 
