@@ -155,3 +155,9 @@ def loss(level: DetailLevel, x: Tensor) -> Tensor:
     average, details = haar_split(x)
     z, log_det = level.details(details, average)
     return z.square().mean((1, 2, 3)) / 2 + 0.5 * math.log(2 * math.pi) - log_det / z[0].numel()
+
+
+def on_top(level: DetailLevel, drawn: Tensor, real: Tensor) -> Tensor:
+    """Return latents of drawn details on top of pictures' own averages; all (B, D)."""
+    details = level.level_sizes[0]
+    return torch.cat([drawn[:, :details], real[:, details:]], 1)

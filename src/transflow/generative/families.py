@@ -69,6 +69,8 @@ class Family:
             log-likelihood of the pictures in nats per dimension.
         likelihood: whether the loss is a negative log-likelihood in nats per dimension.
         settings: of `training.config.TrainConfig` that a run has unless others are given.
+        on_top: called with the module, drawn latents and those of as many pictures; returns the latents of samples on
+            top of these pictures, for a model that is a part and is nothing to look at by itself.
         tried: held-out pictures whose round trip is measured at the end of a run.
         trained: whether it is trained as a whole.
         lenient: whether a run may have fewer pictures than a batch, or grey ones for a model of colours.
@@ -84,6 +86,7 @@ class Family:
     loss: Callable[..., Tensor] | None = None
     likelihood: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
+    on_top: Callable[[Any, Tensor, Tensor], Tensor] | None = None
     tried: int = 256
     trained: bool = True
     lenient: bool = False
@@ -123,6 +126,7 @@ FAMILIES["details"] = Family(
     initialise=DetailLevel.initialise,
     prepare=detail_level.prepare,
     loss=detail_level.loss,
+    on_top=detail_level.on_top,
     settings={"bits": 8, "ema": 0.9995},
 )
 FAMILIES["pyramid"] = Family(PyramidConfig, build_pyramid, halvable_in_pyramid, likelihood=False, trained=False)

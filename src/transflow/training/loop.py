@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -136,6 +137,7 @@ def train(
             state.initialise(training[epoch_order(state.count, 0, config.seed)[:INITIALISED_ON]])
         if begin_from is not None:
             state.begin_from(weights_for(begin_from, config), begin_from)
+            state.card["begun_from"] = Path(begin_from).name
         state.config = replace(config, precision=choose_precision(state, ranks))
         state.card |= {key: value for key, value in (card or {}).items() if value}
         state.card |= facts(state, training, held_out)

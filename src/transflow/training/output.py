@@ -74,7 +74,7 @@ class RunFiles:
         state.save(self.state)
         save_model(self.output, state.model)
         write_bytes(self.metrics, ("\n".join(self.lines) + "\n").encode())
-        write_bytes(self.samples, sample_sheet(state.model))
+        write_bytes(self.samples, sample_sheet(state.model, held_out))
 
     def write_final(self, state: TrainingState, held_out: Tensor) -> None:
         """Write the model as it is read back, with what it measures on all held-out pictures in its card."""
@@ -144,7 +144,19 @@ def round_trip(model: PictureModel, pixels: Tensor) -> float:
     return (model.decode(model.encode(pixels)) - model.pixels.unit(model.pixels.centre(pixels))).abs().max().item()
 
 
-def sample_sheet(model: PictureModel) -> bytes:
-    """Return a PNG of samples at two temperatures, of the same draws each time."""
-    rows = [model.decode(model.prior.sample(8, seed=0, temperature=t)) for t in (0.7, 1.0)]
-    return grids.encode_image(grids.grid(torch.cat(rows), 8, rows=("T = 0.7", "T = 1")), ".png")
+def sample_sheet(model: PictureModel, held_out: Tensor) -> bytes:
+    """Return a PNG of samples at two temperatures, of the same draws each time.
+
+    Args:
+        model: what is trained.
+        held_out: uint8 pixels (B, C, H, W), for a family whose samples are made on top of pictures.
+    """
+    on_top = FAMILIES[model.family].on_top
+    count = 8 if on_top is None else min(8, len(held_out))
+    rows = []
+    for temperature in (0.7, 1.0):
+        latents = model.prior.sample(count, seed=0, temperature=temperature)
+        if on_top is not None:
+            latents = on_top(model.flow, latents, model.encode(held_out[:count]))
+        rows.append(model.decode(latents))
+    return grids.encode_image(grids.grid(torch.cat(rows), count, rows=("T = 0.7", "T = 1")), ".png")

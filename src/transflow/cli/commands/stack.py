@@ -16,12 +16,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("base", metavar="BASE", help="model file of the base, such as one of the family flow-matching, or a name")
     add("levels", nargs="+", metavar="LEVEL", help="model files of the family details, the coarsest first")
     add_output(parser, "model file to write, .safetensors")
-    add(
-        "--data",
-        dest="data_note",
-        default="",
-        help="for the model's card, in place of what the parts say of their data",
-    )
+    words = "for the model's card, in place of what the parts say of their data"
+    add("--data", dest="data_note", default="", help=words)
     add("--licence", default="", help="for the model's card, in place of the parts' licences")
 
 
