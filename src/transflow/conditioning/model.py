@@ -31,6 +31,7 @@ from transflow.latents.stream import PicturesLike, stream
 from transflow.metrics import bits_per_dim
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.preprocess import BATCH
+from transflow.plain_values import scalar
 from transflow.store.files import PathLike
 
 
@@ -163,6 +164,7 @@ class Model(BaseModel):
         Raises:
             ValueError: there is no picture, or one of these has none of its forms.
         """
+        noise = scalar(noise)
         found = what_to_learn(noise, learn, novelty, long=long)
         gathered = Gathered.all_of(self, pictures, keep=found.keeps_latents)
         spec = DEFAULT_NOISE if noise is None else noise
@@ -198,7 +200,7 @@ class Model(BaseModel):
         seed = fresh_seed() if seed is None else seed
         if noise:
             first = self.condition(pictures, noise[0])
-            posteriors = [replace(first, spec=spec) for spec in noise]
+            posteriors = [replace(first, spec=scalar(spec)) for spec in noise]
         else:
             first = self.condition(pictures, learn=learn)
             posteriors = [replace(first, learn=way) for way in ways]

@@ -188,7 +188,10 @@ class Checker:
         self.true(all(count % rows.shape[1] == 0 for count in counts), f"counts of {name}")
         for part in (rows, total, scatter):
             self.true(part.is_floating_point() and bool(torch.isfinite(part).all()), f"numbers of {name}")
-        evidence = tuple(Evidence(*part) for part in zip(counts, total.double(), scatter.double(), strict=True))
+        try:
+            evidence = tuple(Evidence(*part) for part in zip(counts, total.double(), scatter.double(), strict=True))
+        except ValueError as error:
+            self.true(False, f"{name}: {error}")
         return LabelledFeatures(rows, evidence, FeatureKind(tuple(levels) if standard else None, hidden))
 
 

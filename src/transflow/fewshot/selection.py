@@ -26,6 +26,7 @@ from transflow.fewshot.ensemble import Candidate, Ensemble, Member, Selection
 from transflow.fewshot.examples import Examples, LabelledFeatures
 from transflow.fewshot.shared_covariance import shared
 from transflow.gaussians.noise import Fixed, NoiseSpec, PerCount, parse_noise
+from transflow.plain_values import scalar
 
 LEFT_OUT = 100  # at most so many examples are left out in turn
 RIDGES = (0.3, 3.0)  # times the mean eigenvalue of the scatter
@@ -49,7 +50,8 @@ class Fold:
 
 def check_noise(noise: NoiseSpec) -> None:
     """Raise `ValueError` if a classifier does not know this noise."""
-    if noise in LIKELIHOODS:
+    noise = scalar(noise)
+    if isinstance(noise, str) and noise in LIKELIHOODS:
         return
     try:
         known = isinstance(parse_noise(noise), (PerCount, Fixed))

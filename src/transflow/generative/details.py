@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.generative.bijections import ChannelAffine, soft_bound, unsqueeze
+from transflow.plain_values import make_plain
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class DetailConfig:
     coarser: tuple[int, int] = (96, 128)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "coarser", tuple(self.coarser))
+        make_plain(self)
         numbers = (self.channels, self.steps, self.width, self.seen, *self.coarser)
         if len(self.coarser) != 2 or min(numbers) < 1:
             raise ValueError(f"Expected channels, steps and widths of 1 or more, and two coarser widths; got {self}.")

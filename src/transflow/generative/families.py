@@ -46,6 +46,11 @@ def none(name: str, weight: Tensor) -> bool:
     return False
 
 
+def no_bound(config: Any) -> int:
+    """Return 0: nothing is known of the number of weights before the module is built."""
+    return 0
+
+
 def pictures_alone(module: nn.Module, x: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Return the pictures: all that a likelihood needs."""
     return (x,)
@@ -67,6 +72,8 @@ class Family:
             tensors that the loss needs, B rows each, such as crops, times and noise.
         loss: called with the module and what ``prepare`` returned; returns each row's loss, (B,). None: the negative
             log-likelihood of the pictures in nats per dimension.
+        fewest: called with a config; returns a number of weights that its module has at least, found without building
+            it: a file with fewer is damaged, whatever its config says.
         likelihood: whether the loss is a negative log-likelihood in nats per dimension.
         settings: of `training.config.TrainConfig` that a run has unless others are given.
         on_top: called with the module, drawn latents and those of as many pictures; returns the latents of samples on
@@ -85,6 +92,7 @@ class Family:
     prepare: Callable[[Any, Tensor, torch.Generator], tuple[Tensor, ...]] = pictures_alone
     loss: Callable[..., Tensor] | None = None
     likelihood: bool = True
+    fewest: Callable[[Any], int] = no_bound
     settings: Mapping[str, Any] = field(default_factory=dict)
     on_top: Callable[[Any, Tensor, Tensor], Tensor] | None = None
     tried: int = 256
@@ -93,7 +101,16 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
-    "glow": Family(GlowConfig, Glow, convolutions, fuse, reversible, Glow.initialise, lenient=True),
+    "glow": Family(
+        GlowConfig,
+        Glow,
+        convolutions,
+        fuse,
+        reversible,
+        Glow.initialise,
+        fewest=lambda config: config.fewest_weights,
+        lenient=True,
+    ),
     "flow-matching": Family(
         FlowMatchingConfig,
         FlowMatching,

@@ -11,11 +11,13 @@ from transflow.generative.families import FAMILIES
 from transflow.generative.picture_model import PictureModel
 from transflow.generative.pyramid import PyramidConfig
 from transflow.pictures.pixels import PixelFormat
+from transflow.plain_values import quoted
 from transflow.store import container
 from transflow.store.files import PathLike
 from transflow.store.identity import newer, options, read_options
 
-SCHEMA = container.Schema("model", {"config": dict, "card": dict})
+NUMBERS = ("temperature", "round_trip")  # of a card, which are used
+SCHEMA = container.Schema("model", {"config": dict, "card": dict}, optional={"pixels": dict, "family": str})
 
 
 def save_model(path: PathLike, model: PictureModel, *, half: bool = True) -> None:
@@ -79,6 +81,11 @@ def load_model(
     if networks and family.fuse is None:
         raise ValueError(f"Expected float32 or float64 for a model of this family; got bfloat16: {path}")
     damaged = f"Expected a whole model file; got one whose weights do not fit its architecture: {path}"
+    if family.fewest(config) > sum(t.numel() for t in tensors.values()):
+        raise ValueError(damaged)
+    for name in NUMBERS:
+        if (value := found["card"].get(name)) is not None and type(value) not in (int, float):
+            raise ValueError(f"Expected a whole model file; got a damaged one, whose {name} is {quoted(value)}: {path}")
     try:
         with torch.random.fork_rng(devices=[]):  # on "meta" it would load torch's compiler, a second or more
             flow = family.build(config)
@@ -87,7 +94,7 @@ def load_model(
         card = dict(found["card"])
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise ValueError(damaged) from None
-    if not all(torch.isfinite(t).all() for t in weights.values()):
+    if not all(torch.isfinite(t).all() for t in weights.values()):  # float64 may go beyond float32
         raise ValueError(f"Expected finite weights; got NaN or infinity: {path}")
     flow.requires_grad_(False).eval()
     flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

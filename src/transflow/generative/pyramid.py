@@ -172,7 +172,8 @@ class Pyramid(nn.Module):
     def latents(self, x: Tensor) -> Tensor:
         """Return latents ``z``, (B, D), alone: cheaper where the base's log-determinant is not."""
         parts, average, _ = self._details(x)
-        z = self.base.latents(average) if has(self.base, "latents") else self.base(average)[0]
+        base: Any = self.base
+        z = base.latents(average) if has(base, "latents") else base(average)[0]
         return torch.cat([*parts, z], 1)
 
     def _details(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:

@@ -11,7 +11,7 @@ arXiv 2105.05233, from which the blocks are.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -104,6 +104,13 @@ class Block(nn.Module):
         return self.attention(x + self.second(self.dropout(hidden)))
 
 
+def _through(blocks: Any, x: Tensor, time: Tensor) -> Tensor:
+    """What the blocks of a grid make of x."""
+    for block in blocks:
+        x = block(x, time)
+    return x
+
+
 class UNet(nn.Module):
     """Velocities (B, C, H, W) of pictures on their way (B, C, H, W) at times in [0, 1], () or (B,)."""
 
@@ -148,11 +155,9 @@ class UNet(nn.Module):
             if i:
                 kept.append(x)
                 x = self.coarser[i - 1](F.pixel_unshuffle(x, 2))
-            for block in blocks:  # type: ignore[union-attr]
-                x = block(x, time)
+            x = _through(blocks, x, time)
         for i, blocks in reversed(list(enumerate(self.up))):
             if i < len(kept):
                 x = self.join[i](torch.cat([kept[i], F.pixel_shuffle(self.finer[i](x), 2)], 1))
-            for block in blocks:  # type: ignore[union-attr]
-                x = block(x, time)
+            x = _through(blocks, x, time)
         return F.pixel_shuffle(self.last(F.silu(self.last_norm(x))), self.patch)

@@ -19,6 +19,7 @@ from transflow.gaussians.learn import MEAN
 from transflow.generative import model_file
 from transflow.library.names import SMALLER, bundled, find_file, import_object, is_code, registered, split_prefix
 from transflow.library.wrap import check_exact
+from transflow.plain_values import quoted
 from transflow.protocols import MUST, has
 from transflow.store import container
 from transflow.store.files import PathLike
@@ -100,24 +101,26 @@ def load_model_of(
         FileNotFoundError: the model is not where it was.
     """
     name = header["model"]
+    shown = quoted(name)
     if is_code(name) and not Path(name).is_file():
         raise ValueError(
-            f"Expected the model of {path}, which is Python code to run: {name}. Give it with -m, if you trust it."
+            f"Expected the model of {path}, which is Python code to run: {shown}. Give it with -m, if you trust it."
         )
     precision = header.get("precision") or "float32"
     if dtype is None and precision not in PRECISIONS:
-        raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {precision}: {path}")
+        raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {quoted(precision)}: {path}")
     if (found := split_prefix(name)) is not None:
         if not Path(found[1]).exists():
             raise FileNotFoundError(
-                f"Expected the model of {path} on this machine, at {found[1]}; it is not there. Give the model with -m."
+                f"Expected the model of {path} on this machine, at {quoted(found[1])}; it is not there. "
+                "Give the model with -m."
             )
         return load(name, dtype=dtype or dtype_of(precision), device=device)
     try:
         return load(name, dtype=dtype or dtype_of(precision), device=device)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"Expected the model of {path} at {name}; the file is missing. Give the model with -m."
+            f"Expected the model of {path} at {shown}; the file is missing. Give the model with -m."
         ) from None
 
 

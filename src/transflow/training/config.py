@@ -10,6 +10,7 @@ from transflow.devices import TRAINING_PRECISIONS
 from transflow.generative.families import FAMILIES, Family, name_of
 from transflow.generative.glow import GlowConfig
 from transflow.pictures.pixels import PixelFormat
+from transflow.plain_values import make_plain
 from transflow.store.files import PathLike
 from transflow.store.identity import newer, options, plain, read_options
 
@@ -72,6 +73,7 @@ class TrainConfig:
         if strange is not None:
             warnings.warn("TrainConfig.strange is called outliers now.", DeprecationWarning, stacklevel=3)
             object.__setattr__(self, "outliers", strange)
+        make_plain(self)
         PixelFormat(self.bits)
         for name in ("minutes", "epochs", "batch", "learning_rate", "clip", "interval"):
             value = getattr(self, name)
@@ -81,8 +83,6 @@ class TrainConfig:
             raise ValueError(f"Expected a weight of outliers of 0 or more; got {self.outliers}.")
         if not 0 <= self.weight_decay < float("inf"):
             raise ValueError(f"Expected a weight decay of 0 or more; got {self.weight_decay}.")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"Expected an ema of 0 to below 1; got {self.ema}.")
         if not self.family.trained:
             raise ValueError(f"Expected a family that is trained as a whole; got {self.family_name}: train its parts.")
         if self.outliers and self.batch < PICTURES_PER_OUTLIER:
@@ -91,6 +91,8 @@ class TrainConfig:
             raise ValueError(f"Expected no outliers for {self.family_name}, which is not trained by its likelihood.")
         if self.reversible and not self.family.reversible:
             raise ValueError(f"Expected a family that can compute its activations back; got {self.family_name}.")
+        if self.warmup < 0 or not 0 <= self.ema < 1:
+            raise ValueError(f"Expected warmup of 0 or more, and ema from 0 to below 1; got {self.warmup}, {self.ema}.")
         if not 0 < self.held_out < 1:
             raise ValueError(f"Expected a held-out share between 0 and 1; got {self.held_out}.")
         if self.precision not in TRAINING_PRECISIONS:

@@ -26,6 +26,7 @@ from transflow.metrics import bits_per_dim
 from transflow.pictures import decode
 from transflow.pictures.files import Source, as_list
 from transflow.store.files import PathLike
+from transflow.store.locks import locked
 from transflow.training.begin import config_from, weights_for
 from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
 from transflow.training.data import check_pictures, draw_inputs, epoch_order, read_groups, split
@@ -33,7 +34,7 @@ from transflow.training.losses import BatchLoss
 from transflow.training.output import RunFiles, facts
 from transflow.training.output import read_config as read_config
 from transflow.training.ranks import Ranks, process_group
-from transflow.training.state import TrainingState, read_device
+from transflow.training.state import LOWER, TrainingState, read_device
 
 INITIALISED_ON = 256  # pictures
 RECENT = 100  # steps whose mean loss is reported
@@ -122,7 +123,7 @@ def train(
     config = config_from(begin_from) if begin_from is not None and config is None else config
     table = read_groups(groups) if groups is not None else None
     device = device or (read_device(files.state) if resume else None)
-    with process_group(find_device(device)) as (ranks, where):
+    with process_group(find_device(device)) as (ranks, where), locked(files.output, *files.all):
         state = open_run(files, config, resume, where)
         config = state.config
         ranks.check_divisible(config.batch)
@@ -186,7 +187,8 @@ def run_steps(
     first, over = True, False
     while state.progress < 1 and not over:
         begin = time.monotonic()
-        recent.append(take_step(state, training, loss_of, ranks))
+        step_loss = take_step(state, training, loss_of, ranks)
+        recent += [step_loss] if math.isfinite(step_loss) else []
         now = time.monotonic()
         seconds, past = ranks.broadcast(now - begin, now > until)
         over = bool(past)
@@ -194,10 +196,15 @@ def run_steps(
         first = False
         if not ranks.first:
             continue
-        loss = sum(recent) / len(recent)
+        loss = sum(recent) / len(recent) if recent else math.nan
         bits = float(bits_per_dim(-loss, 1, config.bits)) if config.family.likelihood else math.nan
-        if time.monotonic() - saved > config.interval * 60 or state.progress >= 1 or over:
-            files.write_checkpoint(state, held_out, bits if config.family.likelihood else loss)
+        last, due = state.progress >= 1 or over, time.monotonic() - saved > config.interval * 60
+        if last or (due and not state.skipped_in_a_row):
+            written = files.write_checkpoint(state, held_out, bits if config.family.likelihood else loss)
+            if last and not written:
+                raise FloatingPointError(
+                    f"Expected a finite loss at the end; got {state.skipped} skipped steps. {LOWER}"
+                )
             saved = time.monotonic()
         if report:
             rate = config.batch / seconds

@@ -14,6 +14,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -26,8 +27,19 @@ from transflow.store.files import PathLike
 from transflow.store.identity import digest
 from transflow.training.config import TrainConfig, check_resumable, from_header, to_header
 
-SCHEMA = container.Schema("training", {"config": dict})
+Number = (int, float)
+SCHEMA = container.Schema(
+    "training",
+    {"config": dict},
+    optional={
+        **dict.fromkeys(("step", "seen", "skipped", "count"), int),
+        **{"family": str, "architecture": dict, "seconds": Number, "held_out": (*Number, NoneType)},
+        **{"pictures": str, "card": dict},
+    },
+)
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # of the optimiser, for each weight
 PATIENCE = 50  # steps skipped in a row before a run is given up
+LOWER = "The last good checkpoint, if there was one, is kept: resume from it with a lower learning rate."
 COUNTERS = ("step", "seen", "skipped", "seconds", "held_out", "count", "pictures", "card")
 
 
@@ -148,10 +160,7 @@ class TrainingState:
             self.skipped += 1
             self.skipped_in_a_row += 1
             if self.skipped_in_a_row >= PATIENCE:
-                raise FloatingPointError(
-                    f"Expected a finite loss; got {PATIENCE} steps in a row without one. "
-                    "Resume from the last checkpoint with a lower learning rate."
-                )
+                raise FloatingPointError(f"Expected a finite loss; got {PATIENCE} steps in a row without one. {LOWER}")
             return False
         self.skipped_in_a_row = 0
         for group in self.optimiser.param_groups:
@@ -201,8 +210,23 @@ class TrainingState:
         config = config or was
         check_resumable(was, config)
         tensors, header = container.read(path, SCHEMA)
+        damaged = f"Expected a whole training file; got a damaged one ({{}}): {path}"
+        if any(header.get(name, 0) < 0 for name in ("step", "seen", "skipped", "seconds", "count")):
+            raise ValueError(damaged.format("a negative count"))
+        if 2 * config.family.fewest(config.architecture) > sum(tensor.numel() for tensor in tensors.values()):
+            raise ValueError(damaged.format("its weights do not fit its architecture"))
         state = cls(config, device)
-        for name, module in (("flow", state.flow), ("average", state.average)):
+        try:
+            state._take(tensors)
+        except (KeyError, IndexError, ValueError, RuntimeError) as error:
+            raise ValueError(damaged.format(" ".join(str(error).split())[:100])) from None
+        for name in COUNTERS:
+            setattr(state, name, header.get(name, getattr(state, name)))
+        return state
+
+    def _take(self, tensors: dict[str, Tensor]) -> None:
+        """Take weights, average and moments from a file's tensors."""
+        for name, module in (("flow", self.flow), ("average", self.average)):
             module.load_state_dict(
                 {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             )
@@ -210,13 +234,14 @@ class TrainingState:
         for key, value in tensors.items():
             if key.startswith("optimiser."):
                 _, i, name = key.split(".")
-                like = state.weights[int(i)]  # in memory, too: the fused Adam goes by places
+                like = self.weights[int(i)]  # in memory, too: the fused Adam goes by places
+                if name not in MOMENTS or value.shape != (() if name == "step" else like.shape) or int(i) < 0:
+                    raise ValueError(f"{key} fits no weight")
                 moments.setdefault(int(i), {})[name] = torch.empty_like(like).copy_(value) if value.ndim else value
-        groups = state.optimiser.state_dict()["param_groups"]
-        state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        for name in COUNTERS:
-            setattr(state, name, header.get(name, getattr(state, name)))
-        return state
+        if any(found.keys() != MOMENTS for found in moments.values()):
+            raise ValueError("moments of the optimiser are missing")
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def read_config(path: Path) -> TrainConfig:

@@ -37,8 +37,8 @@ def run(options: argparse.Namespace) -> None:
     from transflow.pictures import grids
 
     reads = [options.support, options.query, *files_of(options.model)]
-    output = Output.file(options.output, reads, suffix=".csv")
-    confusion = Output.picture(options.confusion, reads) if options.confusion else None
+    output = Output.file(options.output, reads, suffix=".csv", kind="table", overwrite=options.overwrite)
+    confusion = Output.picture(options.confusion, reads, overwrite=options.overwrite) if options.confusion else None
     check_rejection_rate(options.reject)
     model = load_model(options, options.model)
     found = classify(

@@ -32,7 +32,9 @@ def run(options: argparse.Namespace) -> None:
     from transflow.library.names import find_file
 
     parts = [options.base, *options.levels]
-    output = Output.file(options.output, files_of(*parts), suffix=".safetensors")
+    output = Output.file(
+        options.output, files_of(*parts), suffix=".safetensors", kind="model", overwrite=options.overwrite
+    )
     base, *levels = (load_model(find_file(part)) for part in parts)
     model = stack(base, levels)
     given = {"name": Path(output.path).stem, "data": options.data_note, "licence": options.licence}

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transflow.cli.arguments import add_output, add_pictures, positive_integer, positive_integers, seed_number, switches
+from transflow.cli.arguments import add_pictures, positive_integer, positive_integers, seed_number, switches
 from transflow.cli.messages import say
 from transflow.cli.training import OPTIONS, config_of
 from transflow.devices import DEFAULT_DEVICE, TRAINING_PRECISIONS, is_first_process
@@ -24,7 +24,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments; None stands for the default of `TrainConfig`, or of the run that is resumed."""
     add = parser.add_argument
     add_pictures(parser)
-    add_output(parser, "model file to write, .safetensors")
+    words = "model file to write, .safetensors; a new one"
+    add("-o", "--output", required=True, metavar="FILE", help=words)
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=float, help="time budget (default: 60)")
     budget.add_argument("--epochs", type=float, metavar="N", help="show each picture N times, instead of minutes")
@@ -85,7 +86,8 @@ def run(options: argparse.Namespace) -> None:
     if options.resume and options.begin_from:
         raise ValueError("Expected --resume, to go on with a run, or --from, to begin from a model; got both.")
     reads = [*options.pictures, *([options.groups] if options.groups else []), *files_of(options.begin_from)]
-    output = Output.file(options.output, reads, suffix=".safetensors")
+    known = options.output if options.resume else None
+    output = Output.file(options.output, reads, suffix=".safetensors", kind="model", known=known)
     bar = Bar()
     try:
         model = loop.train(
