@@ -47,7 +47,7 @@ def change(x: Tensor, generator: torch.Generator, share: float = SHARE) -> tuple
     sin, cos = angle.sin(), angle.cos()
     numbers = torch.stack([sin, cos - 1, scale, stretch, across, down], 1) * x.new_tensor(WEIGHTS)
     wide, high, ratio = (-scale - stretch).exp(), (-scale + stretch).exp(), x.shape[3] / x.shape[2]
-    rows = [wide * cos, -wide * sin / ratio, across, high * sin * ratio, high * cos, down]
+    rows = [wide * cos, -wide * sin / ratio, across / ratio, high * sin * ratio, high * cos, down]
     grid = F.affine_grid(torch.stack(rows, 1).unflatten(1, (2, 3)), list(x.shape), align_corners=False)
     moved = F.grid_sample(x, grid, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(-0.5, 0.5)
     return torch.where(numbers.any(1)[:, None, None, None], moved, x), numbers
