@@ -107,6 +107,14 @@ def positive_integers(text: str) -> tuple[int, ...]:
     return tuple(positive_integer(part) for part in text.split(","))
 
 
+def switches(text: str) -> tuple[bool, ...]:
+    """Return yes or no, separated by commas, as booleans."""
+    words = {"yes": True, "no": False}
+    if not all(part in words for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"Expected yes or no, separated by commas; got {text}")
+    return tuple(words[part] for part in text.split(","))
+
+
 def seed_number(text: str) -> int:
     """Return a seed, as torch takes it."""
     return _whole_number(text, 0, 2**63 - 1)

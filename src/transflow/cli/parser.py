@@ -22,6 +22,7 @@ from transflow.cli.commands import (
     reconstruct,
     sample,
     score,
+    stack,
     sweep,
     train,
 )
@@ -63,6 +64,7 @@ COMMANDS: dict[str, Command] = {
     "classify": classify,
     "reconstruct": reconstruct,
     "train": train,
+    "stack": stack,
 }
 
 

@@ -59,6 +59,19 @@ def draw_inputs(pixels: Tensor, state: TrainingState) -> tuple[Tensor, ...]:
     return state.config.family.prepare(state.flow, x, generator)
 
 
+def check_pictures(pixels: Tensor, config: TrainConfig) -> None:
+    """Raise `ValueError` if these pictures, uint8 (B, C, H, W), cannot train a model as they are."""
+    if config.family.lenient:
+        return
+    if len(pixels) < config.batch:
+        raise ValueError(
+            f"Expected at least as many pictures to train on as a batch has, {config.batch}; got {len(pixels)}. "
+            "Give more pictures, or a smaller batch."
+        )
+    if pixels.shape[1] == 3 and bool((pixels == pixels[:, :1]).all()):
+        raise ValueError("Expected pictures in colour, for a model of 3 channels; got grey ones alone. Make it grey.")
+
+
 def read_groups(path: PathLike) -> dict[str, str]:
     """Return the group of each file name, of a CSV whose first two columns they are.
 

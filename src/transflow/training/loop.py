@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +27,9 @@ from transflow.pictures import decode
 from transflow.pictures.files import Source, as_list
 from transflow.store.files import PathLike
 from transflow.store.locks import locked
+from transflow.training.begin import config_from, weights_for
 from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
-from transflow.training.data import draw_inputs, epoch_order, read_groups, split
+from transflow.training.data import check_pictures, draw_inputs, epoch_order, read_groups, split
 from transflow.training.losses import BatchLoss
 from transflow.training.output import RunFiles, facts
 from transflow.training.output import read_config as read_config
@@ -75,6 +77,7 @@ def train(
     config: TrainConfig | None = None,
     *,
     resume: bool = False,
+    begin_from: PathLike | None = None,
     stop_after: float | None = None,
     groups: PathLike | None = None,
     card: dict[str, Any] | None = None,
@@ -94,6 +97,9 @@ def train(
         config: how; the defaults train a small 32x32 Glow for an hour, or go on as the run was begun.
         resume: go on from the last checkpoint. A config then has the budget of the whole run, not what is to be
             added, and is otherwise the one that the run was begun with (see `TrainingState.resume`).
+        begin_from: a model's file or name, whose weights the run begins with, the optimiser's moments lost and the
+            learning rate warmed up anew. Without a config, its architecture is trained. Of a pyramid's file, the
+            part of the config's family and size is taken.
         stop_after: minutes by the clock after which this call stops, for ``resume`` to go on; the learning rate
             falls towards the end of the budget all the same.
         groups: a CSV whose first two columns are file name and group; groups are held out whole.
@@ -110,8 +116,11 @@ def train(
     begun = time.monotonic()
     if stop_after is not None and not stop_after > 0:
         raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
+    if resume and begin_from is not None:
+        raise ValueError("Expected a run to resume or a model to begin from; got both.")
     pictures, files = as_list(pictures), RunFiles(output)
     files.check(pictures)
+    config = config_from(begin_from) if begin_from is not None and config is None else config
     table = read_groups(groups) if groups is not None else None
     device = device or (read_device(files.state) if resume else None)
     with process_group(find_device(device)) as (ranks, where), locked(files.output, *files.all):
@@ -125,7 +134,11 @@ def train(
         training, held_out = split(read, config, table)
         state.bind(training)
         if not resume:
+            check_pictures(training, config)
             state.initialise(training[epoch_order(state.count, 0, config.seed)[:INITIALISED_ON]])
+        if begin_from is not None:
+            state.begin_from(weights_for(begin_from, config), begin_from)
+            state.card["begun_from"] = Path(begin_from).name
         state.config = replace(config, precision=choose_precision(state, ranks))
         state.card |= {key: value for key, value in (card or {}).items() if value}
         state.card |= facts(state, training, held_out)
@@ -211,7 +224,9 @@ def take_step(state: TrainingState, pixels: Tensor, loss_of: BatchLoss, ranks: R
             rows = torch.cat([ranks.share(rows[:batch]), ranks.share(rows[batch:])])
         return rows.contiguous(memory_format=torch.channels_last) if rows.ndim == 4 else rows
 
-    loss, mean = map(ranks.mean, loss_of(*map(share, draw_inputs(pixels, state))))
+    inputs = map(share, draw_inputs(pixels, state))
+    with state.randomness(ranks.rank):
+        loss, mean = map(ranks.mean, loss_of(*inputs))
     state.update(loss)
     state.seen += batch
     return mean.item()

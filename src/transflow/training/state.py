@@ -11,6 +11,8 @@ of running statistics (of a batch norm, say) as of weights; what cannot be avera
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import container
+from transflow.store.files import PathLike
 from transflow.store.identity import digest
 from transflow.training.config import TrainConfig, check_resumable, from_header, to_header
 
@@ -64,7 +67,9 @@ class TrainingState:
         self.flow: nn.Module = flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.flow).requires_grad_(False).eval()
         self.weights = [p for p in self.flow.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(self.weights, config.learning_rate, betas=(0.9, 0.99), fused=True)
+        adam = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
+        decay = config.weight_decay
+        self.optimiser = adam(self.weights, config.learning_rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
         both = list(zip(_tensors(self.average), _tensors(self.flow), strict=True))
         self.averaged = [pair for pair in both if pair[0].is_floating_point()]
         self.copied = [pair for pair in both if not pair[0].is_floating_point()]
@@ -88,6 +93,15 @@ class TrainingState:
         """The seed of what is random in the next step."""
         return (self.config.seed * 1_000_003 + self.step + 1) % 2**63
 
+    @contextmanager
+    def randomness(self, rank: int = 0) -> Iterator[None]:
+        """Draw what modules themselves draw in the next step, such as dropout, from a seed of the step and the rank."""
+        cuda = self.device.type == "cuda"
+        with torch.random.fork_rng(devices=[self.device] if cuda else []):
+            seed = (self.step_seed + 7_368_787 * rank) % 2**63
+            (torch.manual_seed if cuda else torch.default_generator.manual_seed)(seed)
+            yield
+
     def bind(self, pixels: Tensor) -> None:
         """Bind the run to its training pictures, uint8 (B, C, H, W).
 
@@ -110,6 +124,23 @@ class TrainingState:
         generator = torch.Generator(self.device).manual_seed(self.config.seed)
         family.initialise(self.flow, *family.prepare(self.flow, x, generator))
         self.average.load_state_dict(self.flow.state_dict())
+
+    def begin_from(self, weights: Mapping[str, Tensor], path: PathLike) -> None:
+        """Take the weights of a model in place of those drawn; the optimiser begins anew.
+
+        Args:
+            weights: by name; those that the model does not have stay as they are.
+            path: of the model.
+
+        Raises:
+            ValueError: they are of another architecture.
+        """
+        own = self.flow.state_dict()
+        known = all(name in own and own[name].shape == value.shape for name, value in weights.items())
+        if not known or {name for name, _ in self.flow.named_parameters()} - weights.keys():
+            raise ValueError(f"Expected a model of the architecture that is to be trained; got another: {path}")
+        for module in (self.flow, self.average):
+            module.load_state_dict({**own, **weights})
 
     def learning_rate(self) -> float:
         """Rising through warm-up, level, and falling from the middle of the budget on."""
