@@ -119,7 +119,7 @@ def test_what_ships_keeps_its_names_and_defaults():
         ({"dropout": 1.0}, "dropout of 0 to below 1"),
         ({"steps": 0}, "1 step or more"),
         ({"power": 0.5}, "a power of 1 to 4"),
-        ({"widths": (16, 48)}, "multiples of 32 where there is attention"),
+        ({"widths": (16, 176)}, "heads of about 32 channels divide; got 176"),
     ],
 )
 def test_an_impossible_architecture_is_refused(wrong, words):

@@ -27,7 +27,7 @@ class Solver:
     """How far a step is solved, and when that is given up.
 
     Attributes:
-        tolerance: stop at this ``max |F(x) - y|``; None is 6e-7 in float32, as far as float32 goes, and 1e-13 in float64.
+        tolerance: stop at this ``max |F(x) - y|``; None is 6e-7 in float32 and 1e-13 in float64.
         bound: the largest residual of a picture that counts as solved where it could not be made smaller.
         limit: evaluations of F, at most.
         memory: how many differences Anderson's step is made of.

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from transflow.generative import ode_density
 from transflow.generative.ode import Sampler, euler, time_grid
-from transflow.generative.unet import HEAD, UNet
+from transflow.generative.unet import HEAD, UNet, heads_of
 from transflow.plain_values import make_plain
 
 MOST_STEPS = 1000
@@ -34,8 +34,8 @@ class FlowMatchingConfig:
     Attributes:
         shape: of a picture, (C, H, W).
         patch: height and width of a patch in pixels.
-        widths: channels of each grid, finest first, each half as fine as the one before; multiples of 16, of 32 where
-            there is attention.
+        widths: channels of each grid, finest first, each half as fine as the one before; multiples of 16, such
+            as multiples of 32 where there is attention.
         depth: blocks of a grid, on the way down and on the way up.
         attention: whether the blocks of each grid have attention, finest first.
         embedding: numbers that stand for a time.
@@ -64,10 +64,9 @@ class FlowMatchingConfig:
                 "Expected widths that are multiples of 16, and as many of attention; "
                 f"got {self.widths} and {self.attention}."
             )
-        if any(w % HEAD for w, there in zip(self.widths, self.attention, strict=True) if there):
-            raise ValueError(
-                f"Expected widths that are multiples of {HEAD} where there is attention; got {self.widths}."
-            )
+        odd = [w for w, there in zip(self.widths, self.attention, strict=True) if there and w % heads_of(w)]
+        if odd:
+            raise ValueError(f"Expected widths that heads of about {HEAD} channels divide; got {odd[0]}.")
         if min(self.patch, self.depth, self.embedding) < 1 or not 0 <= self.dropout < 1:
             raise ValueError(
                 "Expected patch, depth and embedding of 1 or more, and a dropout of 0 to below 1; "

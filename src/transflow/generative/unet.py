@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 FREQUENCIES = 32  # of the sines and cosines that stand for a time
 GROUP = 16  # channels of a group that is normalised together
-HEAD = 32  # channels of an attention head
+HEAD = 32  # channels of an attention head, about
 
 
 class UNetConfig(Protocol):
@@ -66,12 +66,17 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, channels // GROUP), channels)
 
 
+def heads_of(channels: int) -> int:
+    """Return the number of attention heads of about 32 channels."""
+    return max(1, channels // HEAD)
+
+
 class Attention(nn.Module):
     """Attention between all places of a grid, added to what comes, (B, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = max(1, channels // HEAD)
+        self.heads = heads_of(channels)
         self.norm = _norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = _zeros(nn.Conv2d(channels, channels, 1))
