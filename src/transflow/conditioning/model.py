@@ -164,7 +164,7 @@ class Model(BaseModel):
             ValueError: there is no picture, or one of these has none of its forms.
         """
         found = what_to_learn(noise, learn, novelty, long=long)
-        gathered = Gathered.all_of(self, pictures, keep=found.keeps_latents)
+        gathered = Gathered.all_of(self, pictures, **found.gathers)
         spec = DEFAULT_NOISE if noise is None else noise
         return Posterior(self, spec=spec, learn=found, **vars(gathered)).checked()
 
