@@ -222,7 +222,7 @@ class Posterior:
 
     def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:
         """Return the Gaussians on the way to another posterior of the same model (see `gaussians.interpolation`)."""
-        self._check_same_model(other)
+        self.check_same_model(other)
         return interpolation.interpolate(self.gaussian, other.gaussian, steps)
 
     def strip(
@@ -247,7 +247,7 @@ class Posterior:
                 parameters (see `gaussians.interpolation`).
         """
         seed = fresh_seed() if seed is None else seed
-        self._check_same_model(other)
+        self.check_same_model(other)
         if direct or self.made_of_pictures or other.made_of_pictures:
             latents = interpolation.samples_between(self.drawn, other.drawn, steps, n, seed, temperature, direct)
         else:
@@ -292,7 +292,7 @@ class Posterior:
             _ = self.chosen.drawn or self.noise
         return self
 
-    def _check_same_model(self, other: Posterior) -> None:
-        known = bool(self.model.fingerprint) or self.model.source is other.model.source
-        if self.model.fingerprint != other.model.fingerprint or not known:
+    def check_same_model(self, other: Posterior) -> None:
+        """Raise `ValueError` if another posterior is of another model."""
+        if not self.model.is_same_model(other.model):
             raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")

@@ -21,8 +21,9 @@ from transflow.conditioning.gathered import Gathered
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.kept import LIMIT, Kept
 from transflow.gaussians.learn import MEAN, Learn, parse_learn
-from transflow.gaussians.noise import NoiseSpec
+from transflow.gaussians.noise import NoiseSpec, parse_noise
 from transflow.gaussians.sketch import Sketch
+from transflow.plain_values import quoted
 from transflow.store import container
 from transflow.store.files import PathLike
 
@@ -75,14 +76,18 @@ def gathered_of(path: PathLike, tensors: dict[str, Tensor], header: dict[str, An
     Raises:
         ValueError: a tensor is damaged, or of another size than the model's latents.
     """
-    evidence = Evidence(int(header["count"]), tensors["total"].to(model.device), tensors["scatter"].to(model.device))
-    if evidence.dim != model.dim:
-        raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
+    if tensors["total"].shape != (model.dim,):
+        raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {tensors['total'].numel()}: {path}")
     for name in ("total", "scatter", "variance"):
         tensor = tensors.get(name, tensors["total"])
-        if tuple(tensor.shape) != (model.dim,) or not torch.isfinite(tensor).all():
+        if tensor.shape != (model.dim,) or tensor.dtype != torch.float64:
             raise ValueError(f"Expected a whole posterior file; got one with a damaged {name}: {path}")
-    digests = _strings_of(tensors["digests"])
+    try:
+        evidence = Evidence(header["count"], tensors["total"].to(model.device), tensors["scatter"].to(model.device))
+        parse_noise(header["noise"])
+    except ValueError as error:
+        raise ValueError(f"Expected a whole posterior file; got a damaged one ({quoted(str(error))}): {path}") from None
+    digests = _strings_of(tensors["digests"]) if tensors["digests"].dtype == torch.uint8 else ()
     if len(digests) != evidence.count:
         raise ValueError(f"Expected {evidence.count} digests of pictures; got {len(digests)}: {path}")
     variance = tensors["variance"].to(model.device) if "variance" in tensors else None
