@@ -97,7 +97,7 @@ def test_draws_are_those_of_the_seed(model, pixels):
 
 def test_evidence_pulls_what_is_unknown(model, pixels):
     dark = (pixels // 4)[:8]
-    evidence = model.condition(dark)
+    evidence = model.condition(dark, "0.5m")
     half = Known.without_half("top", 16, 16)
     plain, pulled = (model.complete(pixels[8:9], half, n=8, seed=0, prior=p) for p in (None, evidence))
     towards = evidence.gaussian.mean.float()

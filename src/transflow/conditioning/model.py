@@ -167,7 +167,7 @@ class Model(BaseModel):
         """
         noise = scalar(noise)
         found = what_to_learn(noise, learn, novelty, long=long)
-        gathered = Gathered.all_of(self, pictures, keep=found.keeps_latents)
+        gathered = Gathered.all_of(self, pictures, **found.gathers)
         spec = DEFAULT_NOISE if noise is None else noise
         return Posterior(self, spec=spec, learn=found, **vars(gathered)).checked()
 
