@@ -61,7 +61,7 @@ def mean_and_spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.1f}{spread}"
 
 
-def parted(model: transflow.Model, photos: str, groups: str) -> tuple[data.Pictures, data.Pictures]:
+def parted(model: transflow.Model, photos: str, groups: str) -> tuple[data.PictureBatch, data.PictureBatch]:
     """The photographs a model was trained on, and those of the people it never saw, as its card says.
 
     `groups` is a CSV whose first two columns are file and identity.
@@ -71,7 +71,7 @@ def parted(model: transflow.Model, photos: str, groups: str) -> tuple[data.Pictu
     config = TrainConfig(held_out=float(model.card["held_out_share"]), seed=int(model.card["seed"]))
     numbered = replace(read, pixels=torch.arange(len(read.names)))
     training, held_out = (
-        data.Pictures(tuple(read.names[i] for i in part.tolist()), read.pixels[part])
+        data.PictureBatch(tuple(read.names[i] for i in part.tolist()), read.pixels[part])
         for part in split(numbered, config, read_groups(groups))
     )
     return training, held_out

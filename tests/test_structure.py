@@ -12,14 +12,18 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "transflow"
 ROOMS = (  # each may import from those before it
-    "_version", "devices", "metrics", "gaussians", "fewshot", "store", "pictures", "protocols", "generative",
-    "adapters", "checks", "base_model", "latents", "conditioning", "library", "training", "estimators", "showcase",
-    "app", "cli",
+    "_version", "plain_values", "devices", "metrics", "gaussians", "fewshot", "store", "pictures", "protocols",
+    "checks", "generative", "adapters", "base_model", "latents", "conditioning", "library", "training", "estimators",
+    "showcase", "app", "cli",
 )  # fmt: skip
 DOORS = {"__init__", "__main__", "cluster"}  # public names by their old paths; nothing imports them
-APART = {"gaussians": set(), "fewshot": {"gaussians"}}  # these know no pictures and no models
+APART = {
+    "gaussians": {"plain_values"},
+    "fewshot": {"gaussians", "plain_values"},
+}  # these know no pictures and no models
 WORLDS = {
     "PIL": ["pictures"], "safetensors": ["store"], "argparse": ["cli"], "tqdm": ["cli"], "sklearn": ["estimators"],
+    "filelock": ["store"],
     "torch.optim": ["training", "adapters/latent_search"], "torch.distributed": ["training"],
     "ray": ["conditioning/cluster"],
 }  # fmt: skip

@@ -20,6 +20,7 @@ from transflow.devices import OUT_OF_MEMORY
 from transflow.gaussians.gaussian import Gaussian
 from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.preprocess import PictureLike, Shape, preprocess
+from transflow.plain_values import quoted
 from transflow.protocols import CAPABILITIES, MUST, has
 from transflow.store.files import PathLike
 
@@ -173,15 +174,18 @@ class BaseModel:
             return True
         return self.can("former fingerprints") and fingerprint in self.source.former_fingerprints
 
+    def is_same_model(self, other: BaseModel) -> bool:
+        """Return whether another model is this one: by its fingerprint, or the very source of a model without one."""
+        return self.source is other.source or bool(self.fingerprint and self.fingerprint == other.fingerprint)
+
     def check_same_model(self, path: PathLike, header: Mapping[str, Any]) -> None:
         """Raise `ValueError` if the file of this header was made with other weights; any precision will do."""
         if not self.made(header["fingerprint"]):
             theirs, ours = (
-                f"weights {f[:8]}" if f else "no fingerprint" for f in (header["fingerprint"], self.fingerprint)
+                f"weights {quoted(f[:8])}" if f else "no fingerprint" for f in (header["fingerprint"], self.fingerprint)
             )
-            raise ValueError(
-                f"Expected the model that {path} was made with ({header['model']}, {theirs}); got {self.name}, {ours}."
-            )
+            made = f"{quoted(header['model'])}, {theirs}"
+            raise ValueError(f"Expected the model that {path} was made with ({made}); got {self.name}, {ours}.")
 
     def preprocess(self, pictures: PictureLike) -> Tensor:
         """Return pixels as uint8 pictures of the model's shape (B, C, H, W) (see `pictures.preprocess`)."""

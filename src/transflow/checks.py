@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,6 +22,27 @@ def check_latents(latents: Any, dim: int) -> Tensor:
     if not torch.isfinite(latents).all():
         raise ValueError("Expected finite latents; got NaN or infinity.")
     return latents
+
+
+def check_finite(values: Tensor, what: str, which: str, hint: str, names: Sequence[str] = ()) -> Tensor:
+    """Return values (B, ...) if all are finite.
+
+    Args:
+        values: what a model gave.
+        what: they are, in words.
+        which: one row of them is, in words, with {} for its number or name.
+        hint: a sentence on the way out.
+        names: of the rows, or none.
+
+    Raises:
+        ValueError: one is NaN or infinite; the first bad row is named.
+    """
+    bad = ~values.flatten(1).isfinite().all(1)
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        row = which.format(names[first] if names else first)
+        raise ValueError(f"Expected finite {what}; got NaN or infinity from the model for {row}. {hint}")
+    return values
 
 
 def for_each(

@@ -106,7 +106,7 @@ def test_nan_is_named_and_never_accepted():
             z, log_det = super().forward(x)
             return torch.where(x.flatten(1) < -0.99, torch.nan, z), log_det
 
-    with pytest.raises(ValueError, match=r"finite latents; got NaN or infinity for the black test picture"):
+    with pytest.raises(ValueError, match=r"finite latents; got NaN.* for the black test picture"):
         measure.checked(Nan(), inexact=True)
 
 

@@ -40,7 +40,7 @@ BAD = {
     "impossible architecture": (["train", "GOOD", "-o", "x.safetensors", "--size", "33"], "squeezes"),
     "nothing to resume": (["train", "GOOD", "-o", "x.safetensors", "--resume"], "not there"),
     "nine bits": (["train", "GOOD", "-o", "x.safetensors", "--bits", "9"], "1 to 8 bits"),
-    "no time": (["train", "GOOD", "-o", "x.safetensors", "--minutes", "nan"], "minutes above 0"),
+    "no time": (["train", "GOOD", "-o", "x.safetensors", "--minutes", "nan"], "Expected minutes"),
     "time and epochs": (["train", "GOOD", "-o", "x.safetensors", "--minutes", "1", "--epochs", "1"], "not allowed"),
     "a negative weight": (["train", "GOOD", "-o", "x.safetensors", "--strange", "-1"], "outliers of 0 or more"),
     "no epoch": (["train", "GOOD", "-o", "x.safetensors", "--epochs", "0"], "epochs above 0"),

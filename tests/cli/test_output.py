@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from transflow.cli.output import Output
+from transflow.store.locks import release_all
 
 OVER = {
     "sample": (["sample", "POSTERIOR", "-o", "POSTERIOR"], "one that is read"),
@@ -72,15 +73,17 @@ def test_a_folder_of_samples_may_hold_the_posterior(run, red):
 
 def test_outputs_are_checked_before_the_work(tmp_path):
     with pytest.raises(ValueError, match=r"ends in \.csv"):
-        Output.file(str(tmp_path / "x.txt"), [], suffix=".csv")
+        Output.file(str(tmp_path / "x.txt"), [], suffix=".csv", kind="table")
     with pytest.raises(ValueError, match="picture file"):
         Output.picture(str(tmp_path / "x.csv"), [])
     with pytest.raises(OSError, match="folder"):
         Output.picture(str(tmp_path / "no" / "x.png"), [])
-    output = Output.file(str(tmp_path / "x.csv"), [], suffix=".csv")
-    assert not list(tmp_path.iterdir())
+    output = Output.file(str(tmp_path / "x.csv"), [], suffix=".csv", kind="table")
+    assert [path.name for path in tmp_path.iterdir()] == [".x.csv.lock"]
     output.write(b"a,b\n")
     assert (tmp_path / "x.csv").read_bytes() == b"a,b\n"
+    release_all()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
 
 def test_a_pipeline_folder_is_read_too(run, tmp_path):

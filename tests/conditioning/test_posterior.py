@@ -108,7 +108,7 @@ def test_a_posterior_of_an_earlier_version_opens_and_says_why_it_has_no_parents(
     ("tensors", "found", "words"),
     [
         ({"latents": torch.zeros(12, 767)}, {}, "damaged latents"),
-        ({"latents": torch.full((12, 768), torch.nan)}, {}, "damaged latents"),
+        ({"latents": torch.full((12, 768), torch.nan)}, {}, "NaN or infinity in latents"),
         ({"latents": torch.zeros(11, 768)}, {}, "damaged latents"),
         ({"kept": torch.zeros(12 * 16, dtype=torch.uint8)}, {}, "damaged latents"),
         ({}, {"learn": "dreams"}, "damaged or newer"),
@@ -198,6 +198,27 @@ def test_of_more_pictures_than_are_kept_a_choice_is_drawn_from(model, pixels, tm
         loaded.remove(pixels[held])
     with pytest.raises(ValueError, match=f"got number {dropped[0]}, which is not: 6 of 12 are"):
         loaded.vary(dropped[0])
+
+
+def test_the_covariance_of_more_pictures_than_are_kept_is_that_of_all_but_for_the_sketch(model, pixels, tmp_path):
+    few = model.condition(pixels, learn="covariance")
+    gathered = Gathered.all_of(model, pixels, keep=True, sketched=True, limit=9)
+    small = replace(few, **vars(gathered))
+    assert (len(small.kept), len(small.sketch.factor)) == (9, 9)
+    assert "12 pictures' variety is known by 9 directions" in small.chosen.note
+    torch.testing.assert_close(small.gaussian.mean, few.gaussian.mean)
+    torch.testing.assert_close(small.sketch.evidence.scatter, few.evidence.scatter)
+    assert 0 < small.sketch.missing < 0.5
+    small.save(tmp_path / "p.safetensors")
+    loaded = load_posterior(tmp_path / "p.safetensors", model)
+    assert torch.equal(loaded.sample(3, seed=0), small.sample(3, seed=0))
+    assert loaded.sketch.lost == small.sketch.lost > 0
+    with pytest.raises(ValueError, match="Start anew without them"):
+        loaded.remove(pixels[:1])
+    few.save(tmp_path / "q.safetensors")
+    again = load_posterior(tmp_path / "q.safetensors", model).remove(pixels[:4])
+    same(again, model.condition(pixels[4:], learn="covariance"))
+    assert again.sketch.evidence.count == 8
 
 
 def test_streamed_evidence_keeps_what_all_at_once_keeps(model, pixels, monkeypatch):

@@ -8,6 +8,7 @@ from transflow.conditioning.notes import notes
 from transflow.conditioning.quality import Quality, broken_ones, decode, near_copies
 from transflow.gaussians.kept import Kept
 from transflow.gaussians.kinds import two_kinds
+from transflow.gaussians.levels import LevelSizes
 
 
 class Plain:
@@ -46,7 +47,7 @@ def test_a_picture_is_broken_where_enough_of_it_is_far_beyond_the_range():
 
 
 def test_pictures_come_with_what_they_are_like():
-    model, z = Model(Plain()), torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    model, z = Model(Plain()), 5 + torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
     kept = Kept.of(torch.randn(6, 64, generator=torch.Generator().manual_seed(1)))
     latents = torch.cat([z, kept.rows[:3]])
     pictures, quality = decode(model, latents, kept)
@@ -63,6 +64,15 @@ def test_near_copies_are_those_nearer_than_evidence_is_to_itself():
     assert not near_copies(others, evidence).any()
     assert near_copies(evidence + 0.3 * others[:20], evidence).all()
     assert not near_copies(evidence + 0.7 * others[:20], evidence).any()
+
+
+def test_what_has_the_coarsest_level_of_a_picture_is_a_near_copy():
+    evidence = torch.randn(20, 500, generator=torch.Generator().manual_seed(0))
+    others, levels = torch.randn(20, 500, generator=torch.Generator().manual_seed(1)), LevelSizes((400, 100))
+    varied = torch.cat([others[:, :400], evidence[:, 400:]], 1)
+    assert near_copies(varied, evidence, levels).all()
+    assert not near_copies(varied, evidence).any()
+    assert not near_copies(others, evidence, levels).any()
 
 
 def test_two_kinds_are_told_from_one():

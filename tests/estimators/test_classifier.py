@@ -258,3 +258,45 @@ def test_the_decision_of_two_classes_is_positive_for_the_second(model, task):
     x, y = task
     classifier = FewShotClassifier(model).fit(x, y)
     assert ((classifier.decision_function(x) > 0) == (classifier.predict(x) == classifier.classes_[1])).all()
+
+
+WRONG = {
+    "text beside numbers": lambda c, x: c.partial_fit(x[:1], ["a"]),
+    "another length": lambda c, x: c.partial_fit(x[:1, :2], [1]),
+    "fractions": lambda c, x: c.partial_fit(x[:1], [0.5]),
+    "fit with fewer labels": lambda c, x: c.fit(x[:, :2], [1]),
+    "fit with NaN": lambda c, x: c.fit(x[:, :2] * np.nan, [0] * 8),
+    "fit with another noise": lambda c, x: c.set_params(noise="loud").fit(x, [0] * 8),
+    "forget all": lambda c, x: c.forget(x, [0, 1] * 4),
+    "forget what was never there": lambda c, x: c.forget(x + 1, [0, 1] * 4),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_method_that_fails_leaves_the_estimator_as_it_was(case):
+    x = np.random.default_rng(0).normal(size=(8, 3))
+    classifier = FewShotClassifier().fit(x, [0, 1] * 4)
+    before = classifier.predict_proba(x)
+    with pytest.raises(ValueError, match=r"Expected|expecting|NaN|[Uu]nknown"):
+        WRONG[case](classifier, x)
+    classifier.set_params(noise="auto")
+    assert (classifier.predict_proba(x) == before).all()
+    assert classifier.n_features_in_ == 3
+    assert classifier.partial_fit(x[:1], [2]).classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["2026-01-01", "2026-01-02"], dtype="M8[D]"),
+        np.array([1, 2], dtype="m8[s]"),
+        np.array([b"a", b"b"]),
+        np.array([1, "a"], dtype=object),
+        np.array([1.0, np.nan]),
+        np.array([None, "a"], dtype=object),
+        np.array([(1,), (2,)], dtype="i4,")[:, None][:, 0],
+    ],
+)
+def test_labels_of_a_kind_that_cannot_be_kept_are_refused_in_fit(labels):
+    with pytest.raises(ValueError, match="Expected"):
+        FewShotClassifier().fit(np.eye(2), labels)

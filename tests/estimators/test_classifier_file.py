@@ -58,6 +58,7 @@ def saved(model, task, tmp_path):
 def changed(path, change, tensors=lambda found: found):
     with safe_open(path, "pt") as file:
         header = json.loads(file.metadata()["transflow"])
+    header.pop("checksum", None)  # or the damage would be found before it is looked at
     change(header)
     save_file(tensors(load_file(path)), path, {"transflow": json.dumps(header)})
     return path

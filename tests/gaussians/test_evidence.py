@@ -1,5 +1,6 @@
 """Evidence adds, subtracts and streams."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -117,3 +118,33 @@ def test_the_trace_with_an_inverse_covariance(full):
     else:
         with pytest.raises(ValueError, match="full scatter"):
             scatter.solved_trace(low_rank)
+
+
+VECTOR, NAN = torch.ones(3, dtype=torch.float64), torch.tensor([1.0, torch.nan, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "scatter"),
+    [
+        (24.9, VECTOR, VECTOR),
+        (-1, VECTOR, VECTOR),
+        (True, VECTOR, VECTOR),
+        (2, NAN, VECTOR),
+        (2, VECTOR, NAN),
+        (2, VECTOR, -VECTOR),
+        (2, VECTOR * torch.inf, VECTOR),
+        (2, VECTOR.long(), VECTOR),
+        (2, VECTOR.tolist(), VECTOR),
+        (2, VECTOR, VECTOR[:2]),
+        (2, VECTOR[None], VECTOR),
+        (2, VECTOR, -torch.eye(3)),
+    ],
+)
+def test_what_is_no_evidence_is_refused(count, total, scatter):
+    with pytest.raises(ValueError, match="Expected"):
+        Evidence(count, total, scatter)
+
+
+def test_sums_are_kept_in_double():
+    evidence = Evidence(np.int64(2), VECTOR.float(), VECTOR.float())
+    assert (type(evidence.count), evidence.total.dtype, evidence.scatter.dtype) == (int, torch.float64, torch.float64)

@@ -9,6 +9,7 @@ from transflow.gaussians.learned import Learned
 from transflow.gaussians.levels import FrequencyBands, LevelSizes
 from transflow.gaussians.mixture import Mixture
 from transflow.gaussians.parents import Parents
+from transflow.gaussians.sketch import Sketch
 
 D = 192
 
@@ -65,7 +66,7 @@ def test_each_form_has_its_distribution():
 
 def test_at_novelty_1_the_learned_gaussian_is_drawn():
     novel = chosen(24, novelty=1)
-    expected = learned(parse_learn(), kept(24).rows, (D,))
+    expected = learned(parse_learn(), kept(24), (D,))
     assert isinstance(novel.drawn, Learned)
     assert novel.note == ""
     assert torch.equal(novel.drawn.sample(3, seed=0), expected.sample(3, seed=0))
@@ -110,6 +111,17 @@ def test_of_more_than_are_held_those_held_are_drawn_from():
     found = choose(parse_learn(), kept(50, limit=20), (D,), (3, 8, 8))
     assert "20 of 50 pictures are drawn from" in found.note
     assert found.drawn.m == 20
+
+
+def test_of_more_than_are_held_the_covariance_is_that_of_all_by_their_sketch():
+    rows = kept(50).rows
+    sketch = Sketch.of(rows, 60)
+    found = choose(parse_learn("covariance"), kept(50, limit=20), (D,), (3, 8, 8), sketch)
+    whole = chosen(50, "covariance").drawn
+    torch.testing.assert_close(found.drawn.mean, whole.mean)
+    torch.testing.assert_close(found.drawn.covariance.dense().matrix, whole.covariance.dense().matrix)
+    assert "50 pictures' variety is known by 5" in found.note
+    assert "which miss 0.0%" in found.note
 
 
 def test_latents_far_too_long_are_left_out_unless_asked_for():

@@ -71,7 +71,7 @@ def test_typical_gives_samples_the_squared_radius_it_promises(r, tau):
 def test_typical_without_a_solution_is_the_shortest_there_is_with_a_note(r):
     evidence, prior = evidence_of(r), Gaussian.standard(400)
     noise = noises.choose_noise("typical", evidence, prior)
-    assert "alike" in noise.note
+    assert "samples as short as tau" in noise.note
     assert noise.per_count >= 0.3 - 1e-12
     chosen = prior.condition(evidence, noise.value).squared_radius()
     for other in torch.linspace(0.3, 5, 50):

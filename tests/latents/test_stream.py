@@ -284,16 +284,16 @@ def test_bad_files_are_told_each_time(model, many, tmp_path, small_shards):
 
 CHILD = """
 import signal, sys, time
-from transflow.latents import folder as folder_of
+from transflow.latents import folder as folder_of, shard
 from transflow.cli import main
 folder_of.SHARD_BYTES = 1
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born without
-whole, waits = folder_of.encode_batch, iter([0, 60])  # the second batch lasts until the signal comes
+whole, waits = shard.encode_batch, iter([0, 60])  # the second batch lasts until the signal comes
 def slowly(*a, **more):
     print("batch", flush=True)
     time.sleep(next(waits))
     return whole(*a, **more)
-folder_of.encode_batch = slowly
+shard.encode_batch = slowly
 sys.exit(main(["encode", *sys.argv[1:]]))
 """
 

@@ -1,6 +1,7 @@
 """One file is a whole model; what is not one of ours is told in one line; nothing is half-written."""
 
 import json
+import os
 import pickle
 
 import pytest
@@ -9,7 +10,8 @@ from safetensors.torch import save_file
 
 from transflow import load, load_posterior
 from transflow.generative.model_file import SCHEMA, save_model
-from transflow.store import container, files
+from transflow.store import container, files, tensors
+from transflow.store.foreign import read_tensors
 
 
 def test_a_model_is_one_file(model_file, pixels, tmp_path):
@@ -61,10 +63,9 @@ def damaged(kind, good, path):
             path, "model", {"w": torch.zeros(3)}, {k: v for k, v in header.items() if k not in ("format", "kind")}
         )
     elif kind == "nan":
-        tensors, header = container.read(good, SCHEMA)
-        next(iter(tensors.values())).fill_(float("nan"))
-        tensors = {k: (v * float("nan") if v.is_floating_point() else v) for k, v in tensors.items()}
-        container.write(path, "model", tensors, {k: v for k, v in header.items() if k not in ("format", "kind")})
+        weights, header = container.read(good, SCHEMA)
+        weights = {k: (v * float("nan") if v.is_floating_point() else v) for k, v in weights.items()}
+        container.write(path, "model", weights, {k: v for k, v in header.items() if k not in ("format", "kind")})
     else:
         container.write(path, "posterior", {"total": torch.zeros(3)}, {})
     return path
@@ -145,3 +146,64 @@ def test_a_link_is_followed(tmp_path):
     files.write_bytes(tmp_path / "link.bin", b"new")
     assert (tmp_path / "real.bin").read_bytes() == b"new"
     assert (tmp_path / "link.bin").is_symlink()
+
+
+def test_what_was_read_no_longer_hangs_on_its_file(model, model_file, pixels, tmp_path):
+    """Another file's bytes written over it, or the file cut, change nothing: of every kind of file."""
+    path, other = tmp_path / "p.safetensors", tmp_path / "q.safetensors"
+    model.condition(pixels[:6]).save(path)
+    model.condition(pixels[6:]).save(other)
+    posterior = load_posterior(path, model)
+    before = posterior.evidence.total.clone()
+    with path.open("r+b") as file:
+        file.write(other.read_bytes())
+    assert torch.equal(posterior.evidence.total, before)
+    copy = tmp_path / "m.safetensors"
+    copy.write_bytes(model_file.read_bytes())
+    loaded = load(copy)
+    with copy.open("r+b") as file:
+        file.truncate(100)
+    assert torch.equal(loaded.encode(pixels), model.encode(pixels))
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"w": torch.ones(9)}, foreign)
+    weights = read_tensors(foreign)
+    with foreign.open("r+b") as file:
+        file.truncate(0)
+    assert weights["w"].sum() == 9
+
+
+def test_a_file_cut_while_it_is_read_is_one_line(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    container.write(path, "encoding", {"encoded": torch.ones(1000)}, {})
+    size = path.stat().st_size
+    read_head = tensors.read_head
+
+    def cut_meanwhile(file):
+        found = read_head(file)
+        os.truncate(path, size - 8)
+        return found
+
+    monkeypatch.setattr("transflow.store.container.read_head", cut_meanwhile)
+    with pytest.raises(ValueError, match="cut"):
+        container.read(path, container.Schema("encoding"))
+
+
+def test_numbers_of_every_dtype_come_back(tmp_path):
+    whole = {str(dtype): torch.arange(6).reshape(2, 3).to(dtype) for dtype in tensors.DTYPES.values()}
+    whole |= {"none": torch.zeros(0, 3), "one": torch.tensor(2.5)}
+    container.write(tmp_path / "x.safetensors", "encoding", whole, {})
+    found, _ = container.read(tmp_path / "x.safetensors", container.Schema("encoding"))
+    assert found.keys() == whole.keys()
+    for name, tensor in whole.items():
+        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
+        assert torch.equal(found[name], tensor)
+
+
+def test_infinity_is_taken_where_it_may_be_and_nan_nowhere(tmp_path):
+    path, schema = tmp_path / "x.safetensors", container.Schema("encoding", infinite=frozenset({"far"}))
+    container.write(path, "encoding", {"far": torch.tensor([torch.inf])}, {})
+    assert container.read(path, schema)[0]["far"].item() == torch.inf
+    for name, value in (("far", torch.nan), ("near", torch.inf)):
+        container.write(path, "encoding", {name: torch.tensor([value])}, {})
+        with pytest.raises(ValueError, match=f"NaN or infinity in {name}"):
+            container.read(path, schema)

@@ -45,7 +45,7 @@ def test_settings_that_make_no_sense_are_refused(other):
         replace(CONFIG, outliers=0.01, model=OtherConfig())
     with pytest.raises(ValueError, match="compute its activations back; got other"):
         replace(CONFIG, reversible=True, model=OtherConfig())
-    with pytest.raises(TypeError, match=r"configuration of a family \(GlowConfig, OtherConfig\); got int"):
+    with pytest.raises(TypeError, match=r"configuration of a family \(GlowConfig, .*OtherConfig\); got int"):
         _ = replace(CONFIG, model=3).family_name
 
 

@@ -108,7 +108,7 @@ def test_held_out_pictures_are_judged_by_the_same_loss(run, pixels, tmp_path, mo
     steps(run, pixels, 20)
     assert validate(run.model, pixels) < 0.5 * before
     monkeypatch.setattr("transflow.training.output.save_model", lambda path, model: None)
-    monkeypatch.setattr("transflow.training.output.sample_sheet", lambda model: b"")
+    monkeypatch.setattr("transflow.training.output.sample_sheet", lambda model, held_out: b"")
     files = RunFiles(tmp_path / "m.safetensors")
     files.write_checkpoint(run, pixels, 0.25)
     line = json.loads(files.metrics.read_text())

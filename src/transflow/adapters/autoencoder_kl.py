@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from transflow.adapters import measure
 from transflow.adapters.diffusers_steps import changed
+from transflow.checks import check_latents
 from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.ode import Solved
-from transflow.generative.ode_model import RANGE, TEMPERATURE, OdeModel, check_latents, checked, like
+from transflow.generative.ode_model import RANGE, TEMPERATURE, OdeModel, checked, like
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import identity
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from transflow.adapters.whiten import Base
+from transflow.checks import check_finite, check_latents
 from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
 from transflow.pictures.pixels import PixelFormat
@@ -30,6 +31,7 @@ UNIT = PixelFormat(bits=8, low=0.0, high=1.0)
 HIDDEN = "the adapter does not know which of its hidden activations are features"
 UNMEASURED = "it is too slow to be measured when wrapped"
 NO_DENSITY = "its log-determinant is estimated at random"
+PIXELS_HINT = "Check the pixels= it was trained on."
 SLOW = 1000  # passes of a network from which a direction is not tried at wrap time
 DEPRECATED = ("torch.lu is deprecated", "torch.triangular_solve is deprecated", "Using a non-tuple sequence for multi")
 Shape = tuple[int, int, int]
@@ -119,28 +121,22 @@ class FlowSource:
         """
         return self._encode(pictures)[1].to(self.like)
 
-    @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Return pictures in [0, 1], (B, C, H, W), of latents (B, D).
+        """Return pictures in [0, 1], (B, C, H, W), of latents (B, D); with gradients for those of them.
 
         Raises:
             ValueError: other latents, or a picture that is not finite; the latent is named.
         """
         return self.decode_unclamped(latents).clamp(0, 1)
 
-    @torch.no_grad()
     def decode_unclamped(self, latents: Tensor) -> Tensor:
         """Return what `decode` does, before it is cut to [0, 1]."""
-        if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != self.base.dim:
-            got = tuple(latents.shape) if isinstance(latents, Tensor) else type(latents).__name__
-            raise ValueError(f"Expected latents of shape (B, {self.base.dim}); got {got}.")
-        if not latents.isfinite().all():
-            raise ValueError("Expected finite latents; got NaN or infinity.")
+        check_latents(latents, self.base.dim)
         if not len(latents):
             return self.like.new_empty(0, *self.shape)
-        with full_float32(self.device):
+        with full_float32(self.device), torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad):
             pictures = self.pixels.unit_unclamped(self.inverse(latents))
-        return _finite(pictures, "pictures", "latent")
+        return check_finite(pictures, "pictures", "latent {} of the batch", PIXELS_HINT)
 
     def _encode(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Floats, latents in double, and log-determinants."""
@@ -154,7 +150,7 @@ class FlowSource:
             return x, self.like.new_empty(0, self.base.dim), self.like.new_empty(0)
         with full_float32(self.device):
             eps, log_det = self.forward(x)
-        return x, _finite(eps, "latents", "picture"), log_det
+        return x, check_finite(eps, "latents", "picture {} of the batch", PIXELS_HINT), log_det
 
 
 @dataclass(frozen=True)
@@ -196,16 +192,6 @@ def of_shape(shape: Any) -> Shape:
     if isinstance(shape, (tuple, list)) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape):
         return (shape[0], shape[1], shape[2])
     raise ValueError(f"Expected a shape of (channels, height, width); got {shape}.")
-
-
-def _finite(values: Tensor, what: str, which: str) -> Tensor:
-    bad = ~values.flatten(1).isfinite().all(1)
-    if bad.any():
-        raise ValueError(
-            f"Expected finite {what}; got NaN or infinity from the model for {which} {int(bad.nonzero()[0])} of the "
-            "batch. Check the pixels= it was trained on."
-        )
-    return values
 
 
 def slow(passes: int, direction: str, cure: str) -> str | None:

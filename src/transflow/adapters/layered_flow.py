@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transflow.generative.bijections import squeeze, unsqueeze
+from transflow.generative.bijections import BaseCoupling, squeeze, unsqueeze
 from transflow.pictures.preprocess import Shape
 
 ScaleMap = Literal["sigmoid", "sigmoid_inv", "exp"]
@@ -103,7 +103,7 @@ class Convolution(nn.Module):
         return F.conv2d(F.pad(x, (pad,) * 4, value=self.border), self.weight, self.bias)
 
 
-class Coupling(nn.Module):
+class Coupling(BaseCoupling):
     """Change the second half of the channels by a function of the first: ``z_b = exp(s) (x_b + t)``.
 
     ``(t, raw) = net(x_a)``, halves of the net's channels; ``s`` is a function of raw, or 0 where the net gives t alone.
@@ -116,9 +116,8 @@ class Coupling(nn.Module):
     """
 
     def __init__(self, net: nn.Module, channels: int, scale_map: ScaleMap | None) -> None:
-        super().__init__()
+        super().__init__((channels - channels // 2, channels // 2))
         self.net = net
-        self.halves = (channels - channels // 2, channels // 2)
         self.scale_map = scale_map
 
     def scale_and_shift(self, x_a: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,18 +127,6 @@ class Coupling(nn.Module):
             return torch.zeros_like(found), found
         t, raw = found.chunk(2, 1)
         return LOG_SCALES[self.scale_map](raw), t
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z and the log-determinant, (B,), in nats."""
-        x_a, x_b = x.split(self.halves, 1)
-        s, t = self.scale_and_shift(x_a)
-        return torch.cat([x_a, (x_b + t) * s.exp()], 1), s.sum((1, 2, 3))
-
-    def inverse(self, z: Tensor) -> Tensor:
-        """Return x."""
-        z_a, z_b = z.split(self.halves, 1)
-        s, t = self.scale_and_shift(z_a)
-        return torch.cat([z_a, z_b * (-s).exp() - t], 1)
 
 
 class Standardise(nn.Module):

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from transflow.checks import check_finite
 from transflow.pictures.pixels import PixelFormat
 
 BOUND = 1e-2  # of the pixel range
@@ -171,11 +172,5 @@ def _largest(difference: Tensor) -> float:
 
 
 def _finite(values: Tensor, what: str) -> Tensor:
-    bad = ~values.flatten(1).isfinite().all(1)
-    if bad.any():
-        name = PICTURES[int(bad.nonzero()[0])]
-        raise ValueError(
-            f"Expected finite {what}; got NaN or infinity for the {name} test picture. "
-            "Check that the model is trained, and give the pixels= it was trained on."
-        )
-    return values
+    hint = "Check that the model is trained, and give the pixels= it was trained on."
+    return check_finite(values, what, "the {} test picture", hint, PICTURES)

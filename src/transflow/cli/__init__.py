@@ -39,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in OUT_OF_MEMORY):
             raise  # a defect, to be seen whole
         return fail("Out of memory. Use fewer samples or steps at a time.")
+    finally:
+        from transflow.store.locks import release_all
+
+        release_all()
     return 0
 
 

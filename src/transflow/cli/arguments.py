@@ -81,8 +81,15 @@ def add_learn(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def add_output(parser: argparse.ArgumentParser, words: str, *, required: bool = True) -> None:
-    """Add --output, a file."""
+    """Add --output, a file, and --overwrite."""
     parser.add_argument("-o", "--output", required=required, metavar="FILE", help=words)
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add --overwrite."""
+    words = "write over what is there, whoever wrote it (default: over transflow's own of the same kind alone)"
+    parser.add_argument("--overwrite", action="store_true", help=words)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +105,14 @@ def positive_integer(text: str) -> int:
 def positive_integers(text: str) -> tuple[int, ...]:
     """Return whole numbers separated by commas."""
     return tuple(positive_integer(part) for part in text.split(","))
+
+
+def switches(text: str) -> tuple[bool, ...]:
+    """Return yes or no, separated by commas, as booleans."""
+    words = {"yes": True, "no": False}
+    if not all(part in words for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"Expected yes or no, separated by commas; got {text}")
+    return tuple(words[part] for part in text.split(","))
 
 
 def seed_number(text: str) -> int:

@@ -12,14 +12,17 @@ from transflow._version import __version__
 from transflow.cli.commands import (
     check,
     classify,
+    complete,
     condition,
     demo,
+    edit,
     encode,
     interpolate,
     models,
     reconstruct,
     sample,
     score,
+    stack,
     sweep,
     train,
 )
@@ -55,10 +58,13 @@ COMMANDS: dict[str, Command] = {
     "sample": sample,
     "sweep": sweep,
     "interpolate": interpolate,
+    "complete": complete,
+    "edit": edit,
     "score": score,
     "classify": classify,
     "reconstruct": reconstruct,
     "train": train,
+    "stack": stack,
 }
 
 

@@ -98,13 +98,13 @@ def condition(
             )
         items.append({"number": len(items), "files": pickle.dumps(part)})
     digests: list[str] = []
-    total = Gathered.none(model.dim, keep=found.keeps_latents)
+    total = Gathered.none(model.dim, "cpu", **found.gathers)
     with _cluster(workers), _settings(ray.data.DataContext):
         kept = ray.put(model)  # until all is done: a worker that is restarted asks for it
         dataset = ray.data.from_items(items, override_num_blocks=max(1, len(items))).map_batches(
             _Encoder,
             fn_constructor_args=([kept],),
-            fn_kwargs={"skip_bad": on_bad is not None, "alone": len(items) == 1, "keep": found.keeps_latents},
+            fn_kwargs={"skip_bad": on_bad is not None, "alone": len(items) == 1, "gathers": found.gathers},
             batch_size=1,
             num_cpus=1,
             compute=ray.data.ActorPoolStrategy(size=min(workers, max(1, len(items)))),
@@ -157,14 +157,16 @@ class _Encoder:
 
         self.model: Model = ray.get(kept[0])
 
-    def __call__(self, batch: dict[str, Any], *, skip_bad: bool, alone: bool, keep: bool) -> dict[str, Any]:
+    def __call__(
+        self, batch: dict[str, Any], *, skip_bad: bool, alone: bool, gathers: dict[str, bool]
+    ) -> dict[str, Any]:
         number, block = int(batch["number"][0]), pickle.loads(batch["files"][0])
         bad: list[str] = []
-        total, error = Gathered.none(self.model.dim, keep=keep), ""
+        total, error = Gathered.none(self.model.dim, "cpu", **gathers), ""
         try:
             read = batched(decode_files(block, self.model.shape), BATCH, bad.append if skip_bad else None)
             for part, rows in filled(read, BATCH, alone=alone):
-                total += Gathered.of(encode_batch(self.model, part, rows), keep=keep).to("cpu")
+                total += Gathered.of(encode_batch(self.model, part, rows), **gathers).to("cpu")
         except (ValueError, OSError) as wrong:
             error = str(wrong)
         sums = np.array([pickle.dumps(total)], dtype=object)

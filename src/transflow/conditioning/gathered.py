@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from transflow.base_model import BaseModel
 from transflow.gaussians.draws import Drawn
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.kept import LIMIT, Kept
+from transflow.gaussians.sketch import Sketch
 from transflow.latents.encoded import Encoded
 from transflow.latents.stream import PicturesLike, stream
 from transflow.store.identity import digest
@@ -33,48 +35,69 @@ class Gathered:
         digests: a hash of each picture's pixels, in their order, so that only what went in is taken out.
         variance: the encoder's own variances of these latents, summed, shape (D,), double; None without.
         kept: latents of at most a stated number of them; None where none are kept.
+        sketch: their scatter by a stated number of rows; None where it is not asked for.
     """
 
     evidence: Evidence
     digests: tuple[str, ...] = field(default=(), repr=False)
     variance: Tensor | None = field(default=None, repr=False)
     kept: Kept | None = field(default=None, repr=False)
+    sketch: Sketch | None = field(default=None, repr=False)
 
     @classmethod
-    def none(cls, dim: int, device: torch.device | str = "cpu", *, keep: bool, limit: int = LIMIT) -> Gathered:
-        """Return what is gathered of no picture, with or without latents to be kept."""
+    def none(
+        cls,
+        dim: int,
+        device: torch.device | str = "cpu",
+        *,
+        keep: bool,
+        sketched: bool = False,
+        limit: int = LIMIT,
+    ) -> Gathered:
+        """Return what is gathered of no picture.
+
+        Args:
+            dim: D.
+            device: where it is kept.
+            keep: whether latents are kept.
+            sketched: whether the scatter is.
+            limit: latents, and rows of the sketch, at most.
+        """
         kept = Kept.none(dim, limit=limit, device=device) if keep else None
-        return cls(Evidence.none(dim, device=device), (), None, kept)
+        sketch = Sketch.none(dim, limit, device) if sketched else None
+        return cls(Evidence.none(dim, device=device), (), None, kept, sketch)
 
     @classmethod
-    def of(cls, part: Encoded, *, keep: bool, limit: int = LIMIT) -> Gathered:
-        """Return what is gathered of a batch."""
+    def of(cls, part: Encoded, *, keep: bool, sketched: bool = False, limit: int = LIMIT) -> Gathered:
+        """Return what is gathered of a batch; the options are those of `none`."""
         digests = tuple(map(_digest, part.digests))
         variance = None if part.variance is None else part.variance.double().sum(0)
         kept = Kept.of(part.latents, digests, limit=limit) if keep else None
-        return cls(Evidence.of(part.latents), digests, variance, kept)
+        sketch = Sketch.of(part.latents, limit) if sketched else None
+        return cls(Evidence.of(part.latents), digests, variance, kept, sketch)
 
     @classmethod
-    def all_of(cls, model: BaseModel, pictures: PicturesLike, *, keep: bool, limit: int = LIMIT) -> Gathered:
-        """Return what is gathered of pictures, encoded batch by batch.
+    def all_of(cls, model: BaseModel, pictures: PicturesLike, **options: Any) -> Gathered:
+        """Return what is gathered of pictures, encoded batch by batch; the options are those of `none`.
 
         Raises:
             ValueError: there is none.
         """
-        total = cls.none(model.dim, model.device, keep=keep, limit=limit)
+        total = cls.none(model.dim, model.device, **options)
         digests: list[str] = []
         for part in stream(model, pictures):
-            more = cls.of(part, keep=keep, limit=limit)
+            more = cls.of(part, **options)
             digests += more.digests
-            total += cls(more.evidence, (), more.variance, more.kept)
+            total += replace(more, digests=())
         if not digests:
             raise ValueError("Expected at least one picture; got none.")
-        return cls(total.evidence, tuple(digests), total.variance, total.kept)
+        return replace(total, digests=tuple(digests))
 
     def __add__(self, other: Gathered) -> Gathered:
         variance = other.variance if self.variance is None else self.variance + other._variance
         kept = None if self.kept is None or other.kept is None else self.kept + other.kept
-        return Gathered(self.evidence + other.evidence, self.digests + other.digests, variance, kept)
+        sketch = None if self.sketch is None or other.sketch is None else self.sketch + other.sketch
+        return Gathered(self.evidence + other.evidence, self.digests + other.digests, variance, kept, sketch)
 
     def __sub__(self, other: Gathered) -> Gathered:
         """Take pictures out that were added before.
@@ -101,13 +124,14 @@ class Gathered:
                 "precision. Nothing was changed."
             ) from None
         kept = None if self.kept is None else self.kept.remove(other.digests)
+        sketch = None if self.sketch is None or other.sketch is None else self.sketch - other.sketch
         variance = None if self.variance is None else (self.variance - other._variance).clamp(min=0)
         gone = Counter(other.digests)
         rest = []
         for key in reversed(self.digests):  # of pictures that came several times, the last
             gone[key] -= 1
             rest += [key] if gone[key] < 0 else []
-        return Gathered(evidence, tuple(reversed(rest)), variance, kept)
+        return Gathered(evidence, tuple(reversed(rest)), variance, kept, sketch)
 
     def row_of(self, picture: int) -> int:
         """Return the row of the kept latents that a picture of this number, from 0, has."""
@@ -136,7 +160,10 @@ class Gathered:
         evidence = Evidence(self.evidence.count, self.evidence.total.to(device), self.evidence.scatter.to(device))
         variance = None if self.variance is None else self.variance.to(device)
         kept = None if self.kept is None else replace(self.kept, rows=self.kept.rows.to(device))
-        return Gathered(evidence, self.digests, variance, kept)
+        sketch = None
+        if self.sketch is not None:
+            sketch = replace(self.sketch, evidence=evidence, factor=self.sketch.factor.to(device))
+        return Gathered(evidence, self.digests, variance, kept, sketch)
 
     @property
     def _variance(self) -> Tensor:

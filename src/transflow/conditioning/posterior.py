@@ -44,6 +44,7 @@ from transflow.gaussians.learn import (
 from transflow.gaussians.mixture import Mixture
 from transflow.gaussians.noise import Fixed, Noise, NoiseSpec, choose_noise, parse_noise
 from transflow.gaussians.parents import Parents
+from transflow.gaussians.sketch import Sketch
 from transflow.latents.stream import PicturesLike
 from transflow.store.files import PathLike
 
@@ -63,6 +64,7 @@ class Posterior:
         variance: the encoder's own variances of these latents, summed, shape (D,), double; None without.
         kept: latents of pictures of the evidence, to draw from; None where their sums alone are kept.
         learn: what is learned, and how new its samples are.
+        sketch: how all latents vary, for "covariance" of more pictures than latents are kept of; None without.
     """
 
     model: BaseModel
@@ -72,6 +74,7 @@ class Posterior:
     variance: Tensor | None = field(default=None, repr=False)
     kept: Kept | None = field(default=None, repr=False)
     learn: Learn = MEAN
+    sketch: Sketch | None = field(default=None, repr=False)
 
     @property
     def said(self) -> NoiseSpec:
@@ -92,28 +95,26 @@ class Posterior:
         """What is drawn from, with a note on it; of no evidence, and in the paper's way, the `gaussian`."""
         if self.kept is None or not self.evidence.count:
             return Chosen()
-        return choose(self.learn, self.kept, self.model.level_sizes, self.model.shape)
+        return choose(self.learn, self.kept, self.model.level_sizes, self.model.shape, self.sketch)
 
     @cached_property
     def gaussian(self) -> Gaussian:
         """The Gaussian over latents: of the learned covariance, or in the paper's way N(mu_p, Sigma_p).
 
-        It is what the posterior knows, beside how it draws: for densities and the ways between posteriors. The prior
-        where there is no evidence.
+        It is what the posterior knows, for densities, beside how it draws; the prior where there is no evidence.
         """
         if not self.evidence.count:
             return self.model.prior
         if self.kept is not None and self.chosen.drawn is not None:
-            rows = self.kept.rows[self.kept.usable(self.learn.long)]
-            return learned(self.learn, rows, self.model.level_sizes).gaussian
+            return learned(self.learn, self.kept, self.model.level_sizes, self.sketch).gaussian
         return self.model.prior.condition(self.evidence, self._noise_covariance)
 
     @property
     def predictive(self) -> Gaussian:
         """The distribution of one more picture's latent: in the paper's way N(mu_p, Sigma_p + lambda I).
 
-        Without evidence nothing is known of how pictures differ: it is the prior, or N(mu_0, Sigma_0 + lambda I) where
-        lambda was given as a number. A learned Gaussian is its own predictive.
+        Without evidence it is the prior, or N(mu_0, Sigma_0 + lambda I) where lambda was given as a number. A learned
+        Gaussian is its own predictive.
         """
         if self.chosen.drawn is not None:
             return self.gaussian
@@ -221,7 +222,7 @@ class Posterior:
 
     def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:
         """Return the Gaussians on the way to another posterior of the same model (see `gaussians.interpolation`)."""
-        self._check_same_model(other)
+        self.check_same_model(other)
         return interpolation.interpolate(self.gaussian, other.gaussian, steps)
 
     def strip(
@@ -246,7 +247,7 @@ class Posterior:
                 parameters (see `gaussians.interpolation`).
         """
         seed = fresh_seed() if seed is None else seed
-        self._check_same_model(other)
+        self.check_same_model(other)
         if direct or self.made_of_pictures or other.made_of_pictures:
             latents = interpolation.samples_between(self.drawn, other.drawn, steps, n, seed, temperature, direct)
         else:
@@ -255,17 +256,17 @@ class Posterior:
 
     def add(self, pictures: PicturesLike) -> Posterior:
         """Return the posterior with more evidence: the same as if all had come at once."""
-        return self._with(self.gathered + Gathered.all_of(self.model, pictures, keep=self.kept is not None))
+        kinds = {"keep": self.kept is not None, "sketched": self.sketch is not None}
+        return self._with(self.gathered + Gathered.all_of(self.model, pictures, **kinds))
 
     def remove(self, pictures: PicturesLike) -> Posterior:
         """Return the posterior without these pictures: the same as if they had never been seen.
 
-        Of more pictures than latents are kept, the kept ones that stay are drawn from.
-
         Raises:
             ValueError: one of them is not part of the evidence, or was with another latent; or no kept one would stay.
         """
-        return self._with(self.gathered - Gathered.all_of(self.model, pictures, keep=False))
+        less = Gathered.all_of(self.model, pictures, keep=False, sketched=self.sketch is not None)
+        return self._with(self.gathered - less)
 
     def save(self, path: PathLike) -> None:
         """Write the posterior as one safetensors file; `load_posterior` reads it back (see `posterior_file`)."""
@@ -274,7 +275,7 @@ class Posterior:
     @property
     def gathered(self) -> Gathered:
         """The evidence with what belongs to each picture."""
-        return Gathered(self.evidence, self.digests, self.variance, self.kept)
+        return Gathered(self.evidence, self.digests, self.variance, self.kept, self.sketch)
 
     @property
     def _noise_covariance(self) -> float | Tensor:
@@ -291,7 +292,7 @@ class Posterior:
             _ = self.chosen.drawn or self.noise
         return self
 
-    def _check_same_model(self, other: Posterior) -> None:
-        known = bool(self.model.fingerprint) or self.model.source is other.model.source
-        if self.model.fingerprint != other.model.fingerprint or not known:
+    def check_same_model(self, other: Posterior) -> None:
+        """Raise `ValueError` if another posterior is of another model."""
+        if not self.model.is_same_model(other.model):
             raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")

@@ -21,7 +21,9 @@ from transflow.conditioning.gathered import Gathered
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.kept import LIMIT, Kept
 from transflow.gaussians.learn import MEAN, Learn, parse_learn
-from transflow.gaussians.noise import NoiseSpec
+from transflow.gaussians.noise import NoiseSpec, parse_noise
+from transflow.gaussians.sketch import Sketch
+from transflow.plain_values import quoted
 from transflow.store import container
 from transflow.store.files import PathLike
 
@@ -56,6 +58,9 @@ def write(path: PathLike, model: BaseModel, gathered: Gathered, noise: NoiseSpec
         tensors["variance"] = gathered.variance
     if kept is not None:
         tensors |= {"latents": kept.rows, "kept": _bytes_of(kept.keys)}
+        if gathered.sketch is not None and kept.left_out:  # of all that are kept, it is made again
+            tensors["sketch"] = gathered.sketch.factor
+            header["lost"] = gathered.sketch.lost
         header |= {"learn": learn.spec, "novelty": learn.novelty, "long": learn.long, "limit": kept.limit}
     container.write(path, POSTERIOR.kind, tensors, header)
 
@@ -71,18 +76,24 @@ def gathered_of(path: PathLike, tensors: dict[str, Tensor], header: dict[str, An
     Raises:
         ValueError: a tensor is damaged, or of another size than the model's latents.
     """
-    evidence = Evidence(int(header["count"]), tensors["total"].to(model.device), tensors["scatter"].to(model.device))
-    if evidence.dim != model.dim:
-        raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {evidence.dim}: {path}")
+    if tensors["total"].shape != (model.dim,):
+        raise ValueError(f"Expected a posterior of D = {model.dim}; got D = {tensors['total'].numel()}: {path}")
     for name in ("total", "scatter", "variance"):
         tensor = tensors.get(name, tensors["total"])
-        if tuple(tensor.shape) != (model.dim,) or not torch.isfinite(tensor).all():
+        if tensor.shape != (model.dim,) or tensor.dtype != torch.float64:
             raise ValueError(f"Expected a whole posterior file; got one with a damaged {name}: {path}")
-    digests = _strings_of(tensors["digests"])
+    try:
+        evidence = Evidence(header["count"], tensors["total"].to(model.device), tensors["scatter"].to(model.device))
+        parse_noise(header["noise"])
+    except ValueError as error:
+        raise ValueError(f"Expected a whole posterior file; got a damaged one ({quoted(str(error))}): {path}") from None
+    digests = _strings_of(tensors["digests"]) if tensors["digests"].dtype == torch.uint8 else ()
     if len(digests) != evidence.count:
         raise ValueError(f"Expected {evidence.count} digests of pictures; got {len(digests)}: {path}")
     variance = tensors["variance"].to(model.device) if "variance" in tensors else None
-    return Gathered(evidence, digests, variance, _kept_of(path, tensors, header, model, digests))
+    kept = _kept_of(path, tensors, header, model, digests)
+    sketch = None if kept is None else _sketch_of(path, tensors, header, evidence, kept)
+    return Gathered(evidence, digests, variance, kept, sketch)
 
 
 def learn_of(path: PathLike, header: dict[str, Any]) -> Learn:
@@ -109,6 +120,24 @@ def _kept_of(
     held = tuple(counts[key] for key in keys)
     beyond = min(counts.keys() - set(keys), default="")
     return Kept(keys, rows.to(model.device), held, len(digests) - sum(held), beyond, limit)
+
+
+def _sketch_of(
+    path: PathLike, tensors: dict[str, Tensor], header: dict[str, Any], evidence: Evidence, kept: Kept
+) -> Sketch | None:
+    """The sketch of a posterior of the covariance: of the file, or of all its latents."""
+    if learn_of(path, header).way != "covariance":
+        return None
+    if not kept.left_out:
+        repeats = torch.tensor(kept.counts, device=kept.rows.device)
+        return Sketch.of(kept.rows.repeat_interleave(repeats, 0), kept.limit)
+    if "sketch" not in tensors:
+        return None
+    factor, lost = tensors["sketch"].to(evidence.total), header.get("lost", 0.0)
+    whole = factor.ndim == 2 and factor.shape[1] == evidence.dim and bool(torch.isfinite(factor).all())
+    if not whole or len(factor) > kept.limit or not isinstance(lost, (int, float)):
+        raise ValueError(f"Expected a whole posterior file; got one with a damaged sketch: {path}")
+    return Sketch(evidence, factor, kept.limit, float(lost))
 
 
 def _bytes_of(keys: tuple[str, ...]) -> Tensor:

@@ -1,9 +1,9 @@
 """What new pictures are like: how many are broken, and how many are near-copies of an evidence picture.
 
 A broken picture has more than 2 % of its values further than 0.15 beyond the range of pixels, before they are cut to
-it: the decoder was asked for a latent that it never saw. A near-copy has a latent nearer to that of an evidence picture
-than `COPY` of the way that pictures of the evidence are from each other: its own novelty is below that (see
-`gaussians.novelty`). Other pictures of the kind are no such copies, nor are samples of three parents.
+it: the decoder was asked for a latent that it never saw. A near-copy has a latent, or a latent's coarsest level, nearer
+to that of an evidence picture than `COPY` of the way that pictures of the evidence are from each other: its own novelty
+is below that (see `gaussians.novelty`). Other pictures of the kind are no such copies, nor are samples of four parents.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.gaussians.kept import Kept
+from transflow.gaussians.levels import Levels, levels_of
 
 BEYOND = 0.15  # of the range of pixels by which a value of a broken sample lies beyond it
 SHARE = 0.02  # of its values at least
@@ -49,7 +50,9 @@ def decode(model: BaseModel, latents: Tensor, kept: Kept | None = None) -> tuple
     values = model.decode_unclamped(latents)
     broken = broken_ones(values).double().mean().item() if model.can("unclamped") and len(values) else None
     pictures = values.clamp(0, 1) if model.can("unclamped") else values
-    copies = None if kept is None or len(kept) < 2 or not len(latents) else near_copies(latents, kept.rows)
+    copies = None
+    if kept is not None and len(kept) > 1 and len(latents):
+        copies = near_copies(latents, kept.rows, levels_of(model.level_sizes, model.shape))
     return pictures, Quality(broken, None if copies is None else copies.double().mean().item())
 
 
@@ -59,12 +62,20 @@ def broken_ones(values: Tensor) -> Tensor:
     return ((flat < -BEYOND) | (flat > 1 + BEYOND)).double().mean(1) > SHARE
 
 
-def near_copies(latents: Tensor, evidence: Tensor) -> Tensor:
-    """Return which latents (n, D) are near-copies of one of m different latents of the evidence (m, D), shape (n,)."""
-    usual = distances(evidence, evidence)[~torch.eye(len(evidence), dtype=torch.bool, device=evidence.device)].median()
-    return distances(latents, evidence).amin(1) < COPY * usual
+def near_copies(latents: Tensor, evidence: Tensor, levels: Levels | None = None) -> Tensor:
+    """Return which latents are near-copies of evidence, shape (n,).
+
+    Args:
+        latents: shape (n, D).
+        evidence: m different latents, 2 or more, shape (m, D).
+        levels: of the latents, whose coarsest is compared, too; None for the whole alone.
+    """
+    found = _near(latents.double(), evidence.double())
+    if levels is None or levels.count < 2:
+        return found
+    return found | _near(levels.coarsest(latents.double()), levels.coarsest(evidence.double()))
 
 
-def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return the distances of latents (n, D) from others (m, D), shape (n, m), double."""
-    return torch.cdist(a.double(), b.double())
+def _near(latents: Tensor, evidence: Tensor) -> Tensor:
+    others = ~torch.eye(len(evidence), dtype=torch.bool, device=evidence.device)
+    return torch.cdist(latents, evidence).amin(1) < COPY * torch.cdist(evidence, evidence)[others].median()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -17,11 +18,15 @@ from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.conditioning.model import Model
-from transflow.estimators.features import Augment, encode_features
+from transflow.estimators.features import Augment, encode_features, plain_augment
+from transflow.fewshot.selection import check_noise
 from transflow.library.load import load
 from transflow.pictures.decode import read
+from transflow.plain_values import scalar, whole
 from transflow.store.files import PathLike
 from transflow.store.identity import digest
+
+KINDS = "biufUO"  # of dtypes that labels may have
 
 
 class PictureEstimator(BaseEstimator):  # type: ignore[misc]
@@ -34,6 +39,17 @@ class PictureEstimator(BaseEstimator):  # type: ignore[misc]
 
     model: Any
     cache: PathLike | None
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Leave the estimator as it was where a method fails."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _model(self) -> BaseModel | None:
         """The model that ``model`` stands for; loaded once."""
@@ -69,18 +85,80 @@ class PictureEstimator(BaseEstimator):  # type: ignore[misc]
             raise NotFittedError(f"Expected a fitted {type(self).__name__}; call fit first.")
 
 
-def check_labels(y: Any) -> NDArray[Any]:
-    """Return labels as an array (n,).
+def plain_parameters(estimator: Any) -> dict[str, Any]:
+    """Return noise, augment and query_copies of a classifier, perhaps of numpy's types, as plain values.
 
     Raises:
-        ValueError: one is NaN or None, or they are no classes.
+        ValueError: one is none of what it may be.
     """
-    flat = isinstance(y, (list, tuple, np.ndarray)) and np.ndim(y) == 1
-    if flat and any(label is None or label != label for label in y):  # NaN is not itself
+    check_noise(estimator.noise)
+    copies = whole(estimator.query_copies, "query_copies", 1)
+    return {"noise": scalar(estimator.noise), "augment": plain_augment(estimator.augment), "query_copies": copies}
+
+
+def check_labels(y: Any) -> NDArray[Any]:
+    """Return labels as an array (n,): of text, whole numbers or truth values, or of floats that are whole.
+
+    Raises:
+        ValueError: one is missing, they are of another kind, or of several that cannot be sorted together.
+    """
+    labels = np.asarray(column_or_1d(y, warn=True))
+    if any(_missing(label) for label in labels.tolist()):
         raise ValueError("Expected a label for each example; got NaN or None.")
-    labels = column_or_1d(y, warn=True)
+    if labels.dtype.kind not in KINDS or not all(isinstance(label, (str, int, float)) for label in labels.tolist()):
+        raise ValueError(f"Expected labels of text, numbers or truth values; got {labels.dtype} ({labels[0]!r:.40}).")
+    check_sortable(labels.tolist())
     check_classification_targets(labels)
-    return np.asarray(labels)
+    return labels
+
+
+def check_sortable(labels: Iterable[Any]) -> None:
+    """Raise `ValueError` if labels are partly text and partly numbers, and so have no order."""
+    kinds = {isinstance(label, str): label for label in labels}
+    if len(kinds) > 1:
+        raise ValueError(f"Expected labels of one kind; got text and numbers, {kinds[True]!r} and {kinds[False]!r}.")
+
+
+def check_rejection_rate(rate: float) -> None:
+    """Raise `ValueError` if a share of good inputs that may be rejected is not between 0 and 1."""
+    if not 0 < rate < 1:
+        raise ValueError(f"Expected a share to reject between 0 and 1; got {rate}.")
+
+
+def check_scores(scores: Tensor, first: int = 0) -> Tensor:
+    """Return log densities (n, C) if each input has a greatest one that is finite.
+
+    Args:
+        scores: log densities, up to a constant.
+        first: number of the first input.
+
+    Raises:
+        BadInput: one has not.
+    """
+    bad = ~scores.amax(1).isfinite()
+    if bad.any():
+        raise BadInput(first + int(bad.nonzero()[0]))
+    return scores
+
+
+class BadInput(ValueError):
+    """No class has a density of an input, which is too far from all.
+
+    Attributes:
+        number: of the input.
+    """
+
+    def __init__(self, number: int, name: str = "") -> None:
+        self.number = number
+        which = name or f"input {number}"
+        super().__init__(f"Expected finite densities of each input; got none of {which}. Give another noise.")
+
+
+def _missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)  # NaN is not itself
+    except TypeError:  # nor is pandas's NA anything else
+        return True
 
 
 def digests_of(inputs: Sequence[Any]) -> list[str]:

@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from torch import Tensor
 
-from transflow.estimators import classifier_file
-from transflow.estimators.base import PictureEstimator, check_labels, digests_of
-from transflow.estimators.features import FEATURES, LATENTS, NORMALISED, Augment, feature_kinds, read_labelled
+from transflow.estimators import base, classifier_file
+from transflow.estimators.base import PictureEstimator
+from transflow.estimators.features import (
+    FEATURES,
+    LATENTS,
+    NORMALISED,
+    Augment,
+    feature_kinds,
+    read_labelled,
+)
 from transflow.fewshot.classifier import FewShot
 from transflow.fewshot.ensemble import Candidate, Selection
-from transflow.fewshot.selection import check_noise
 from transflow.gaussians.noise import NoiseSpec
 from transflow.library.load import load_model_of
 from transflow.store.files import PathLike
@@ -82,8 +88,8 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         Raises:
             ValueError: lengths differ, a number is not finite, or a parameter is not one of those above.
         """
-        self.__dict__.pop("evidence_", None)
-        return self._add(X, y, reset=True)
+        with self._unchanged_on_error():
+            return self._add(X, y, reset=True)
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None) -> Self:  # noqa: N803
         """Take more evidence, of known or new classes: the same as if all had come at once.
@@ -93,7 +99,8 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
             y: as in `fit`.
             classes: ignored, part of scikit-learn's interface; a class without examples is never predicted.
         """
-        return self._add(X, y, reset="evidence_" not in self.__dict__)
+        with self._unchanged_on_error():
+            return self._add(X, y, reset="evidence_" not in self.__dict__)
 
     def forget(self, X: Any, y: Any = None) -> Self:  # noqa: N803
         """Remove evidence: the same as if it had never been added. A class without examples is removed, too.
@@ -103,7 +110,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         """
         self._check_fitted("evidence_")
         inputs, names = self._inputs(X, y, reset=False)
-        left = self.evidence_.remove(names, digests_of(inputs), lambda: self._evidence_features(inputs))
+        left = self.evidence_.remove(names, base.digests_of(inputs), lambda: self._evidence_features(inputs))
         if not left.classes:
             raise ValueError("Expected to keep at least one example; got all of them to forget.")
         self._keep(left)
@@ -146,7 +153,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
             rate: the share of good inputs that may be rejected, between 0 and 1; what lies further out than that
                 belongs to no class.
         """
-        check_rejection_rate(rate)
+        base.check_rejection_rate(rate)
         scores, p = self._scores(X, outlying=True)
         labels = self.classes_[scores.argmax(1)].astype(object)
         labels[p < rate] = None
@@ -158,7 +165,8 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return log probabilities (n, C)."""
-        return _log_softmax(self._scores(X)[0])
+        log_prob: NDArray[Any] = torch.from_numpy(self._scores(X)[0]).double().log_softmax(1).numpy()
+        return log_prob
 
     def decision_function(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return log densities over the temperature (n, C), up to a constant each; of two classes, their difference."""
@@ -174,7 +182,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         self._check_fitted("evidence_")
         known = self.evidence_.ensemble.has_p_values
         scores, p = self._scores(X, outlying=known)
-        return np.exp(_log_softmax(scores)), p if known else None
+        return np.exp(torch.from_numpy(scores).double().log_softmax(1).numpy()), p if known else None
 
     def probabilities_and_p_values(self, X: Any) -> tuple[Tensor, Tensor | None]:  # noqa: N803
         """Return `predict_proba_and_p_values` as tensors; deprecated."""
@@ -189,9 +197,8 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
     def save(self, path: PathLike) -> None:
         """Write the classifier as one safetensors file; `load` reads it back."""
         self._check_fitted("evidence_")
-        parameters = {name: getattr(self, name) for name in classifier_file.PARAMETERS}
         vector_size = getattr(self, "n_features_in_", None)
-        classifier_file.save(path, self.evidence_, parameters, self._model(), vector_size)
+        classifier_file.save(path, self.evidence_, base.plain_parameters(self), self._model(), vector_size)
 
     @classmethod
     def load(cls, path: PathLike, model: Any = None) -> FewShotClassifier:
@@ -218,16 +225,15 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         return classifier
 
     def _add(self, x: Any, y: Any, *, reset: bool) -> Self:
-        check_noise(self.noise)
-        if not isinstance(self.query_copies, (int, np.integer)) or self.query_copies < 1:
-            raise ValueError(f"Expected query_copies of 1 or more; got {self.query_copies!r}.")
+        plain = base.plain_parameters(self)
         inputs, names = self._inputs(x, y, reset=reset)
-        before = FewShot(self.noise) if reset else self.evidence_
+        before = FewShot(plain["noise"]) if reset else self.evidence_
         dtype = np.asarray(names).dtype
         if not reset:
+            base.check_sortable([*self.evidence_.classes, *names])
             dtype = np.result_type(dtype, self.classes_.dtype)
         after = before.add(
-            self._evidence_features(inputs), names, digests_of(inputs), feature_kinds(self._standard_levels())
+            self._evidence_features(inputs), names, base.digests_of(inputs), feature_kinds(self._standard_levels())
         )
         self._keep(after, dtype)
         if reset:
@@ -248,7 +254,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         inputs = self._pictures_or_vectors(x, reset=reset)
         if not len(inputs):
             raise ValueError("Expected at least one picture; got none.")
-        labels = check_labels(y)
+        labels = base.check_labels(y)
         if len(labels) != len(inputs):
             raise ValueError(f"Expected one label for each of {len(inputs)} examples; got {len(labels)} labels.")
         return inputs, labels.tolist()
@@ -259,7 +265,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         model, ensemble = self._model(), self.evidence_.ensemble
         inputs = self._pictures_or_vectors(x, reset=False)
         order = sorted(range(len(self.evidence_.classes)), key=self.evidence_.classes.__getitem__)
-        copies = self.query_copies if model is not None else 1
+        copies = base.plain_parameters(self)["query_copies"] if model is not None else 1
         scores, p = [], []
         size = PICTURES_AT_A_TIME if model is not None else max(1, len(inputs))
         for i in range(0, len(inputs), size):
@@ -268,7 +274,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
             found = ensemble.scores({name: r.flatten(0, 1) for name, r in rows.items()}).unflatten(0, (-1, copies))
             if copies > 1:
                 found = found.log_softmax(2)
-            scores.append(found.mean(1)[:, order])
+            scores.append(base.check_scores(found.mean(1)[:, order], i))
             if outlying:
                 p.append(ensemble.p_values({name: r[:, 0] for name, r in rows.items()}))
         if not scores:
@@ -277,24 +283,12 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
 
     def _evidence_features(self, inputs: Any) -> dict[str, Tensor]:
         """Sets of features of the evidence, (n, K, D); where the model has features, only these are augmented."""
-        model = self._model()
+        model, plain = self._model(), base.plain_parameters(self)
+        noise, augment = plain["noise"], plain["augment"]
         hidden = model is not None and model.can("features")
-        latents = NORMALISED if self.noise == "auto" and self._standard_levels() else LATENTS
-        if hidden and self.noise == "shared":
-            return self._encode({FEATURES: self.augment}, inputs)
-        if hidden and self.noise == "auto":
-            return self._encode({latents: False, FEATURES: self.augment}, inputs)
-        return self._encode({latents: self.augment}, inputs)
-
-
-def check_rejection_rate(rate: float) -> None:
-    """Raise `ValueError` if a share of good inputs that may be rejected is not between 0 and 1."""
-    if not 0 < rate < 1:
-        raise ValueError(f"Expected a share to reject between 0 and 1; got {rate}.")
-
-
-def _log_softmax(scores: NDArray[Any]) -> NDArray[np.float64]:
-    wide = scores.astype(np.float64)
-    centred = wide - wide.max(1, keepdims=True)
-    result: NDArray[np.float64] = centred - np.log(np.exp(centred).sum(1, keepdims=True))
-    return result
+        latents = NORMALISED if noise == "auto" and self._standard_levels() else LATENTS
+        if hidden and noise == "shared":
+            return self._encode({FEATURES: augment}, inputs)
+        if hidden and noise == "auto":
+            return self._encode({latents: False, FEATURES: augment}, inputs)
+        return self._encode({latents: augment}, inputs)

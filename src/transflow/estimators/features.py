@@ -20,6 +20,7 @@ from transflow.pictures import augment as maps
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.labels import labels_of
 from transflow.pictures.preprocess import BATCH
+from transflow.plain_values import scalar, whole
 from transflow.store import container
 from transflow.store.files import PathLike
 from transflow.store.identity import canonical, digest
@@ -65,6 +66,18 @@ def feature_kinds(levels: tuple[int, ...] | None) -> dict[str, FeatureKind]:
     return {LATENTS: FeatureKind(levels), NORMALISED: FeatureKind(levels), FEATURES: FeatureKind(hidden=True)}
 
 
+def plain_augment(augment: Any) -> Augment:
+    """Return what ``augment`` stands for, as plain values.
+
+    Raises:
+        ValueError: it is neither True, False, a number of copies nor a function.
+    """
+    found = scalar(augment)
+    if isinstance(found, bool) or callable(found):
+        return found
+    return whole(found, "augment, if not True, False or a function,", 1)
+
+
 def copies_of(augment: bool | int) -> int:
     """Return the number of copies, the picture itself included."""
     return (maps.COPIES if augment else 1) if isinstance(augment, bool) else int(augment)
@@ -88,11 +101,7 @@ def _encode(
 ) -> dict[str, Tensor]:
     """Latents or features or both, by kind, each (n, K, D); from the cache where it has them."""
     entries = {kind: _entry(cache, model, kind, pictures, augment, strength) for kind in kinds}
-    found = {
-        kind: container.read(entry, ENCODING)[0]["encoded"].clone()  # aligned, so that sums round as before
-        for kind, entry in entries.items()
-        if entry is not None and entry.exists()
-    }
+    found = {kind: known for kind, entry in entries.items() if (known := _kept(entry, len(pictures))) is not None}
     missing = [kind for kind in entries if kind not in found]
     parts: dict[str, list[Tensor]] = {kind: [] for kind in missing}
     for i in range(0, len(pictures) if missing else 0, BATCH):
@@ -129,6 +138,16 @@ def _entry(
     pixels = digest(pictures.contiguous().numpy().tobytes())
     key = [model.fingerprint, model.precision, kind, augment, float(strength), tuple(pictures.shape), pixels]
     return folder / f"{digest(canonical(key).encode())}.safetensors"
+
+
+def _kept(entry: Path | None, count: int) -> Tensor | None:
+    """The encoding of so many pictures that a file keeps; None where there is none."""
+    if entry is None or not entry.exists():
+        return None
+    encoded = container.read(entry, ENCODING)[0]["encoded"]
+    if encoded.ndim != 3 or len(encoded) != count:
+        raise ValueError(f"Expected encodings of {count} pictures; got {tuple(encoded.shape)}: {entry}. Remove it.")
+    return encoded
 
 
 def _copies(pictures: Tensor, augment: int | Callable[[Tensor], Tensor], strength: float) -> Tensor:

@@ -6,12 +6,13 @@ gives the same samples on every device.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from transflow.plain_values import real, seed_number, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +63,12 @@ def generator_of(
     Raises:
         ValueError: n or temperature is negative.
     """
-    if n < 0 or int(n) != n:
-        raise ValueError(f"Expected a number of samples of 0 or more; got {n}.")
-    if not 0 <= temperature < math.inf:
+    whole(n, "the number of samples")
+    if real(temperature, "a temperature") < 0:
         raise ValueError(f"Expected a temperature of 0 or more; got {temperature}.")
     if generator is None:
         generator = torch.Generator()
-        generator.manual_seed(seed) if seed is not None else generator.seed()
+        generator.manual_seed(seed_number(seed)) if seed is not None else generator.seed()
     return generator
 
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from transflow.gaussians.scatter import Scatter, as_scatter, structure
+from transflow.plain_values import whole
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,23 @@ class Evidence:
     count: int
     total: Tensor
     scatter: Tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "count", whole(self.count, "the count of latents"))
+        for name in ("total", "scatter"):
+            tensor = getattr(self, name)
+            if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim not in (1, 2):
+                got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+                raise ValueError(f"Expected {name} as a vector or matrix of floats; got {got}.")
+            object.__setattr__(self, name, tensor.double())
+        dim = len(self.total)
+        if self.total.ndim != 1 or self.scatter.shape not in ((dim,), (dim, dim)):
+            got = f"{tuple(self.total.shape)} and {tuple(self.scatter.shape)}"
+            raise ValueError(f"Expected a total (D,) and a scatter (D,) or (D, D); got {got}.")
+        spread = self.scatter if self.scatter.ndim == 1 else self.scatter.diagonal()
+        rounding = 1e-6 * (spread.abs().amax() + self.total.square().amax() + 1e-3) if dim else 0.0
+        if not (self.total.isfinite().all() and self.scatter.isfinite().all() and (spread >= -rounding).all()):
+            raise ValueError("Expected a finite total, and a finite scatter of 0 or more; got others.")
 
     @classmethod
     def none(cls, dim: int, *, full: bool = False, device: torch.device | str = "cpu") -> Evidence:

@@ -29,6 +29,7 @@ from transflow.gaussians.mixture import Mixture
 from transflow.gaussians.noise import NoiseSpec, parse_noise
 from transflow.gaussians.novelty import Weights, bandwidth_of, check_novelty, weights_for
 from transflow.gaussians.parents import Parents
+from transflow.gaussians.sketch import Sketch
 
 DEFAULT_LEARN = "parents"
 PARENTS = 4  # of a sample, where neither their number nor a novelty is given; chosen on hats, eyeglasses and drawings
@@ -63,6 +64,11 @@ class Learn:
     def keeps_latents(self) -> bool:
         """Whether it draws from latents of pictures; the mean needs none of them."""
         return self.way != "mean"
+
+    @property
+    def gathers(self) -> dict[str, bool]:
+        """What it needs of evidence beside sums."""
+        return {"keep": self.keeps_latents, "sketched": self.way == "covariance"}
 
     def __str__(self) -> str:
         return self.spec if self.novelty is None else f"{self.spec}, novelty {self.novelty:g}"
@@ -147,7 +153,9 @@ def what_to_learn(
     return found
 
 
-def choose(learn: Learn, kept: Kept, level_sizes: Sequence[int], shape: Sequence[int]) -> Chosen:
+def choose(
+    learn: Learn, kept: Kept, level_sizes: Sequence[int], shape: Sequence[int], sketch: Sketch | None = None
+) -> Chosen:
     """Return the distribution that evidence is drawn from.
 
     Args:
@@ -155,6 +163,7 @@ def choose(learn: Learn, kept: Kept, level_sizes: Sequence[int], shape: Sequence
         kept: latents of the evidence, of at least one picture.
         level_sizes: numbers of each level of the model's latents, finest first.
         shape: of its pictures: channels, height and width.
+        sketch: how all latents vary, for "covariance" of more pictures than latents are kept of.
 
     Raises:
         ValueError: more parents than half of the pictures, or none at all.
@@ -163,7 +172,10 @@ def choose(learn: Learn, kept: Kept, level_sizes: Sequence[int], shape: Sequence
         return Chosen()
     rows = kept.rows[kept.usable(learn.long)]
     m, notes = len(rows), []
-    if kept.left_out:
+    if kept.left_out and learn.way == "covariance" and sketch is not None:
+        missing = f"which miss {sketch.missing:.1%} of it, made good isotropically"
+        notes.append(f"{kept.count} pictures' variety is known by {len(sketch.factor)} directions, {missing}")
+    elif kept.left_out:
         notes.append(f"{len(kept)} of {kept.count} pictures are drawn from, chosen by their hash")
     repeated = sum(kept.counts) - len(kept)
     if repeated:
@@ -172,13 +184,16 @@ def choose(learn: Learn, kept: Kept, level_sizes: Sequence[int], shape: Sequence
         some = "one picture shows" if m < 2 else f"{m} pictures all alike show"
         notes.append(f"{some} no variety to learn, so samples are drawn in the paper's way")
         return Chosen(note="; ".join(notes))
-    drawn, note = _distribution(learn, kept, rows, level_sizes, shape)
+    drawn, note = _distribution(learn, kept, m, level_sizes, shape, sketch)
     notes += filter(None, [note, drawn.note if isinstance(drawn, Learned) else ""])
     return Chosen(drawn, "; ".join(notes))
 
 
-def learned(learn: Learn, rows: Tensor, level_sizes: Sequence[int]) -> Learned:
-    """Return the learned Gaussian of latents (m, D), of two different ones or more."""
+def learned(learn: Learn, kept: Kept, level_sizes: Sequence[int], sketch: Sketch | None = None) -> Learned:
+    """Return the learned Gaussian of two different latents or more; by the sketch, where not all are kept."""
+    if sketch is not None and kept.left_out and learn.way == "covariance":
+        return Learned.of(sketch.evidence, sketch.factor, learn.variety, level_sizes=level_sizes)
+    rows = kept.rows[kept.usable(learn.long)]
     evidence = Evidence.of(rows)
     return Learned.of(evidence, rows.double() - evidence.mean, learn.variety, level_sizes=level_sizes)
 
@@ -202,17 +217,17 @@ def varying(kept: Kept, level_sizes: Sequence[int], shape: Sequence[int], *, lon
 
 
 def _distribution(
-    learn: Learn, kept: Kept, rows: Tensor, level_sizes: Sequence[int], shape: Sequence[int]
+    learn: Learn, kept: Kept, m: int, level_sizes: Sequence[int], shape: Sequence[int], sketch: Sketch | None
 ) -> tuple[LatentDistribution, str]:
     """Samples' distribution, and a note on it."""
-    m, weights, note = len(rows), None, ""
+    weights, note = None, ""
     if learn.way == "mixture":
         bandwidth = bandwidth_of(MIXTURE_NOVELTY if learn.novelty is None else learn.novelty)
-        return Mixture(kept, bandwidth, learned(learn, rows, level_sizes).covariance, learn.long), note
+        return Mixture(kept, bandwidth, learned(learn, kept, level_sizes).covariance, learn.long), note
     if learn.way == "parents":
         weights, note = _weights(learn, m)
     if weights is None:
-        return learned(learn, rows, level_sizes), note
+        return learned(learn, kept, level_sizes, sketch), note
     return Parents(kept, weights, levels_of(level_sizes, shape), long=learn.long), note
 
 

@@ -40,9 +40,13 @@ class Levels(ABC):
 
     def spliced(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Return the coarsest level of one set of deviations and the finer ones of another, both (n, D)."""
-        last = torch.zeros(self.count, dtype=fine.dtype, device=fine.device)
+        return fine - self.coarsest(fine) + self.coarsest(coarse)
+
+    def coarsest(self, deviations: Tensor) -> Tensor:
+        """Return deviations (n, D) with their coarsest level alone."""
+        last = torch.zeros(self.count, dtype=deviations.dtype, device=deviations.device)
         last[-1] = 1
-        return self.scaled(fine, 1 - last) + self.scaled(coarse, last)
+        return self.scaled(deviations, last)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ import numpy as np
 
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
+from transflow.plain_values import scalar
 
 TYPICAL_TAU = 0.6  # chosen by eye: at 0.7 colour and style of the evidence begin to fade, at 0.5 samples are bland
 SMALLEST = 0.3  # lambda / m below which "typical" does not go: the low end of the paper's range
@@ -149,6 +150,7 @@ def choose_noise(noise: NoiseSpec, evidence: Evidence, prior: Gaussian) -> Noise
     if rule.needs_standard_prior and not prior.is_standard:
         raise ValueError(f'Expected a model whose prior is N(0, I) for the noise "{noise}"; give a number instead.')
     value, note = rule.value(evidence)
+    noise = scalar(noise)
     return Noise(noise if isinstance(noise, str) else f"{noise:g}", value, value / evidence.count, note)
 
 
@@ -162,7 +164,8 @@ def parse_noise(noise: NoiseSpec) -> NoiseRule:
     (PerCount(share=0.5), Typical(tau=0.6), Fixed(lam=3.0))
     """
     wrong = ValueError(f"Expected as noise {FORMS}; got {noise!r}.")
-    if isinstance(noise, bool) or not isinstance(noise, (str, int, float, np.floating, np.integer)):
+    noise = scalar(noise)
+    if isinstance(noise, bool) or not isinstance(noise, (str, int, float)):
         raise wrong
     text = str(noise).strip().lower()
     if text == "evidence":
@@ -204,7 +207,8 @@ def typical_share(r: float, tau: float = TYPICAL_TAU) -> tuple[float, str]:
         note = f"lambda = {SMALLEST}m is used, since samples as short as tau = {tau:g} would all be alike (r = {r:.2f})"
         return s, note
     if root < 0:
-        return s, f"no lambda gives samples as short as tau = {tau:g}, since the pictures are much alike (r = {r:.2f})"
+        words = f"no lambda gives samples as short as tau = {tau:g}: the mean of the latents is too long (r = {r:.2f})"
+        return s, f"{words}; more pictures, or more different ones, shorten it"
     return s, ""
 
 

@@ -143,39 +143,19 @@ class ConvNet(nn.Sequential):
 class BaseCoupling(nn.Module):
     """Change the second half of the channels by a function of the first: ``z_b = exp(s) (x_b + t)``.
 
-    ``(s, t) = net(x_a)``; for the additive kind ``s = 0``. Pictures that are nothing like the
-    training data, such as a checkerboard, would grow from step to step until they overflow. So the
-    log-scale is bounded softly and cut at ``+-STEEPEST``, and the network sees ``x_a`` clamped to
-    ``+-REACH``: hardly any number in a photograph reaches either. Both directions see the same
-    ``x_a``, so the inverse stays exact.
+    Both directions see the same ``x_a``, so the inverse is exact whatever the function is.
 
     Args:
         halves: channels of x_a and x_b.
-        affine: whether there is a scale beside the shift.
-        net: a module; from x_a to s and t, or to t alone.
     """
 
-    REACH = 2.0
-    STEEPEST = 1.5
-
-    net: CouplingNet
-
-    def __init__(self, halves: tuple[int, int], affine: bool, net: CouplingNet) -> None:
+    def __init__(self, halves: tuple[int, int]) -> None:
         super().__init__()
-        self.halves, self.affine = halves, affine
-        self.net = net
+        self.halves = halves
 
     def scale_and_shift(self, x_a: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log-scale s and the shift t for the second half, each of its shape."""
-        raw = self.net(x_a.clamp(-self.REACH, self.REACH)).to(x_a.dtype)
-        if not self.affine:
-            return torch.zeros_like(raw), raw
-        s, t = raw.chunk(2, 1)
-        return soft_bound(s).clamp(-self.STEEPEST, self.STEEPEST), t
-
-    def hidden(self, x: Tensor) -> Tensor:
-        """Return the hidden activations of the network's last layer: numbers of 0 or more, (B, width, H, W)."""
-        return self.net.hidden(x[:, : self.halves[0]].clamp(-self.REACH, self.REACH))
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, (B,), in nats."""
@@ -190,7 +170,44 @@ class BaseCoupling(nn.Module):
         return torch.cat([z_a, z_b * (-s).exp() - t], 1)
 
 
-class Coupling(BaseCoupling):
+class BoundedCoupling(BaseCoupling):
+    """A coupling whose network and log-scale are bounded.
+
+    ``(s, t) = net(x_a)``; for the additive kind ``s = 0``. Pictures that are nothing like the
+    training data, such as a checkerboard, would grow from step to step until they overflow. So the
+    log-scale is bounded softly and cut at ``+-STEEPEST``, and the network sees ``x_a`` clamped to
+    ``+-REACH``: hardly any number in a photograph reaches either.
+
+    Args:
+        halves: channels of x_a and x_b.
+        affine: whether there is a scale beside the shift.
+        net: a module; from x_a to s and t, or to t alone.
+    """
+
+    REACH = 2.0
+    STEEPEST = 1.5
+
+    net: CouplingNet
+
+    def __init__(self, halves: tuple[int, int], affine: bool, net: CouplingNet) -> None:
+        super().__init__(halves)
+        self.affine = affine
+        self.net = net
+
+    def scale_and_shift(self, x_a: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log-scale s and the shift t for the second half, each of its shape."""
+        raw = self.net(x_a.clamp(-self.REACH, self.REACH)).to(x_a.dtype)
+        if not self.affine:
+            return torch.zeros_like(raw), raw
+        s, t = raw.chunk(2, 1)
+        return soft_bound(s).clamp(-self.STEEPEST, self.STEEPEST), t
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return the hidden activations of the network's last layer: numbers of 0 or more, (B, width, H, W)."""
+        return self.net.hidden(x[:, : self.halves[0]].clamp(-self.REACH, self.REACH))
+
+
+class Coupling(BoundedCoupling):
     """A coupling in training: its network is a `ConvNet`.
 
     Args:

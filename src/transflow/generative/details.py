@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.generative.bijections import ChannelAffine, soft_bound, unsqueeze
+from transflow.plain_values import make_plain
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,16 @@ class DetailConfig:
     coarser: tuple[int, int] = (96, 128)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "coarser", tuple(self.coarser))
+        make_plain(self)
         numbers = (self.channels, self.steps, self.width, self.seen, *self.coarser)
         if len(self.coarser) != 2 or min(numbers) < 1:
             raise ValueError(f"Expected channels, steps and widths of 1 or more, and two coarser widths; got {self}.")
+
+    @property
+    def fewest_weights(self) -> int:
+        """A number of weights that its flow has at least: those of the couplings and of the first features."""
+        coupling = self.width * (self.width + self.seen + 27 * self.channels // 2)
+        return self.steps * coupling + 27 * self.seen * self.channels
 
 
 def _zeros(layer: nn.Conv2d) -> nn.Conv2d:

@@ -14,16 +14,21 @@ Adding a family:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from transflow.generative import detail_level, flow_matching_loss
+from transflow.generative.detail_level import DetailLevel, DetailLevelConfig
+from transflow.generative.details import DetailFlow
+from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
 from transflow.generative.glow import Glow, GlowConfig
 from transflow.generative.glow_fused import fuse
 from transflow.generative.glow_reversible import reversible
+from transflow.generative.pyramid import BASES, Pyramid, PyramidConfig
 
 
 def convolutions(name: str, weight: Tensor) -> bool:
@@ -31,9 +36,24 @@ def convolutions(name: str, weight: Tensor) -> bool:
     return weight.ndim == 4
 
 
+def matrices(name: str, weight: Tensor) -> bool:
+    """Return whether a weight is a convolution's or a linear map's."""
+    return weight.ndim >= 2
+
+
 def none(name: str, weight: Tensor) -> bool:
     """Return False: every weight is kept in full."""
     return False
+
+
+def no_bound(config: Any) -> int:
+    """Return 0: nothing is known of the number of weights before the module is built."""
+    return 0
+
+
+def fewest_weights(config: Any) -> int:
+    """Return what a configuration says itself."""
+    return int(config.fewest_weights)
 
 
 def pictures_alone(module: nn.Module, x: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -57,7 +77,15 @@ class Family:
             tensors that the loss needs, B rows each, such as crops, times and noise.
         loss: called with the module and what ``prepare`` returned; returns each row's loss, (B,). None: the negative
             log-likelihood of the pictures in nats per dimension.
+        fewest: called with a config; returns a number of weights that its module has at least, found without building
+            it: a file with fewer is damaged, whatever its config says.
         likelihood: whether the loss is a negative log-likelihood in nats per dimension.
+        settings: of `training.config.TrainConfig` that a run has unless others are given.
+        on_top: called with the module, drawn latents and those of as many pictures; returns the latents of samples on
+            top of these pictures, for a model that is a part and is nothing to look at by itself.
+        tried: held-out pictures whose round trip is measured at the end of a run.
+        trained: whether it is trained as a whole.
+        lenient: whether a run may have fewer pictures than a batch, or grey ones for a model of colours.
     """
 
     config: type[Any]
@@ -69,11 +97,65 @@ class Family:
     prepare: Callable[[Any, Tensor, torch.Generator], tuple[Tensor, ...]] = pictures_alone
     loss: Callable[..., Tensor] | None = None
     likelihood: bool = True
+    fewest: Callable[[Any], int] = no_bound
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    on_top: Callable[[Any, Tensor, Tensor], Tensor] | None = None
+    tried: int = 256
+    trained: bool = True
+    lenient: bool = False
 
 
 FAMILIES: dict[str, Family] = {
-    "glow": Family(GlowConfig, Glow, convolutions, fuse, reversible, Glow.initialise),
+    "glow": Family(
+        GlowConfig,
+        Glow,
+        convolutions,
+        fuse,
+        reversible,
+        Glow.initialise,
+        fewest=fewest_weights,
+        lenient=True,
+    ),
+    "flow-matching": Family(
+        FlowMatchingConfig,
+        FlowMatching,
+        matrices,
+        prepare=flow_matching_loss.prepare,
+        loss=flow_matching_loss.loss,
+        likelihood=False,
+        fewest=fewest_weights,
+        settings={"bits": 8, "ema": 0.9995, "weight_decay": 0.01},
+        tried=16,
+    ),
 }
+BASES.update({name: family.config for name, family in FAMILIES.items()})
+
+
+def build_pyramid(config: PyramidConfig) -> Pyramid:
+    """Return a pyramid on a base of any family."""
+    base: Any = FAMILIES[config.family].build(config.base)
+    return Pyramid(base, [DetailFlow(level) for level in config.levels], config)
+
+
+def halvable_in_pyramid(name: str, weight: Tensor) -> bool:
+    """Return whether a weight of a pyramid may be kept in half precision: a convolution's, or a matrix of the base."""
+    return weight.ndim == 4 or (name.startswith("base.velocity.") and weight.ndim >= 2)
+
+
+FAMILIES["details"] = Family(
+    DetailLevelConfig,
+    DetailLevel,
+    convolutions,
+    initialise=DetailLevel.initialise,
+    prepare=detail_level.prepare,
+    loss=detail_level.loss,
+    on_top=detail_level.on_top,
+    fewest=fewest_weights,
+    settings={"bits": 8, "ema": 0.9995},
+)
+FAMILIES["pyramid"] = Family(
+    PyramidConfig, build_pyramid, halvable_in_pyramid, fewest=fewest_weights, likelihood=False, trained=False
+)
 
 
 def name_of(config: Any) -> str:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.generative.bijections import (
-    BaseCoupling,
+    BoundedCoupling,
     ChannelAffine,
     Coupling,
     CouplingKind,
@@ -31,6 +31,7 @@ from transflow.generative.bijections import (
     squeeze,
     unsqueeze,
 )
+from transflow.plain_values import make_plain
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,18 @@ class GlowConfig:
     picture_width: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
-        object.__setattr__(self, "width", tuple(self.width))
+        make_plain(self)
         levels = len(self.steps)
         if levels < 1 or len(self.width) != levels:
             raise ValueError(f"Expected one width per level of steps; got steps={self.steps}, width={self.width}.")
         for pixels in self.shape[1:]:
             if pixels % 2**levels or pixels < 2**levels:
                 raise ValueError(f"Expected a size that {levels} squeezes can halve; got {pixels}.")
-        if self.channels < 1:
-            raise ValueError(f"Expected 1 channel or more; got {self.channels}.")
+        if self.channels < 1 or min(self.steps) < 0 or min(self.width) < 1:
+            raise ValueError(
+                f"Expected 1 channel and width or more, and steps of 0 or more; got {self.channels}, {self.width} and "
+                f"{self.steps}."
+            )
         for name, ways in (("coupling", get_args(CouplingKind)), ("permutation", get_args(PermutationKind))):
             if getattr(self, name) not in ways:
                 raise ValueError(f"Expected {name} {' or '.join(ways)}; got {getattr(self, name)}.")
@@ -74,6 +77,13 @@ class GlowConfig:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a picture."""
         return self.channels, self.size, self.size if self.picture_width is None else self.picture_width
+
+    @property
+    def fewest_weights(self) -> int:
+        """A number of weights that its model has at least: squares of channels and widths, and what the prior has."""
+        channels = [4 * self.channels * 2**i for i in range(len(self.steps))]
+        steps = sum(k * (c * c + w * w) for k, c, w in zip(self.steps, channels, self.width, strict=True))
+        return steps + sum(w * w for w in self.width[:-1]) + math.prod(self.shape) // 2 ** (len(self.steps) - 1)
 
 
 class TopPrior(nn.Module):
@@ -226,7 +236,7 @@ class Glow(nn.Module):
         layers = list(finest)
         seen, done = [], 0
         x, log_det = finest.begin(squeeze(x))
-        for i in [i for i, layer in enumerate(layers) if isinstance(layer, BaseCoupling)][-2:]:
+        for i in [i for i, layer in enumerate(layers) if isinstance(layer, BoundedCoupling)][-2:]:
             x, log_det = finest.run(layers[done:i], x, log_det)
             seen.append(_pooled(layers[i], x))
             done = i
@@ -245,5 +255,5 @@ class Glow(nn.Module):
 
 
 def _pooled(layer: nn.Module, x: Tensor) -> Tensor:
-    assert isinstance(layer, BaseCoupling)
+    assert isinstance(layer, BoundedCoupling)
     return F.adaptive_avg_pool2d(layer.hidden(x), 4).flatten(1).sqrt()

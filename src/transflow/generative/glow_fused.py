@@ -4,7 +4,7 @@ What no picture changes is computed once, in double: each step's channel affine 
 the sum of their log-determinants. Memory is channels-last throughout; a coupling changes its half in
 place, in memory that its level owns; its network sees slices of the batch whose activations stay in the
 processor's cache, in a precision of its own, while all that is added, multiplied and kept is in the flow's.
-Which scale and shift a coupling makes of the network's numbers stands in `BaseCoupling.scale_and_shift` alone.
+Which scale and shift a coupling makes of the network's numbers stands in `BoundedCoupling.scale_and_shift` alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transflow.generative.bijections import BaseCoupling, ChannelAffine, ConvNet, Coupling
+from transflow.generative.bijections import BoundedCoupling, ChannelAffine, ConvNet, Coupling
 from transflow.generative.glow import Cascade, Glow
 
 SLICE = 2**22  # bytes of a network's widest activations at a time
@@ -144,7 +144,7 @@ class FusedNet(nn.ModuleList):
         return x
 
 
-class FusedCoupling(BaseCoupling):
+class FusedCoupling(BoundedCoupling):
     """A coupling fused for inference: it writes its result into its input, and has no gradient.
 
     So its input must be memory of its caller's own that nobody else reads; `FusedLevel` sees to that.

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transflow.checks import check_latents
 from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative import ode_density
@@ -176,14 +177,6 @@ def checked(pictures: Tensor, shape: tuple[int, int, int]) -> Tensor:
     if not right or pictures.ndim != 4:
         raise ValueError(f"Expected uint8 pictures of shape (B, {', '.join(map(str, shape))}); got {_kind(pictures)}.")
     return pictures
-
-
-def check_latents(latents: Tensor, dim: int) -> None:
-    """Raise `ValueError` unless these are finite latents (B, D)."""
-    if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != dim:
-        raise ValueError(f"Expected latents of shape (B, {dim}); got {_kind(latents)}.")
-    if not torch.isfinite(latents).all():
-        raise ValueError("Expected finite latents; got NaN or infinity.")
 
 
 def like(network: nn.Module) -> Tensor:

@@ -13,14 +13,66 @@ Reference: Yu, Derpanis and Brubaker 2020, *Wavelet Flow*, arXiv 2010.13821.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transflow.generative.details import DetailFlow
+from transflow.generative.details import DetailConfig, DetailFlow
+from transflow.protocols import has
+
+BASES: dict[str, type[Any]] = {}  # configurations that a base may have, by family; filled by `families`
+
+
+@dataclass(frozen=True)
+class PyramidConfig:
+    """The architecture of a pyramid.
+
+    Attributes:
+        family: the base's family.
+        base: the base's configuration, of that family; or its options by name.
+        levels: the configuration of each level's flow, or its options by name, coarsest first.
+    """
+
+    family: str = "glow"
+    base: Any = None
+    levels: tuple[DetailConfig, ...] = (DetailConfig(),)
+
+    def __post_init__(self) -> None:
+        if self.family not in BASES:
+            raise ValueError(f"Expected a base of a family of {', '.join(BASES)}; got {self.family}.")
+        kind = BASES[self.family]
+        base = kind(**self.base) if isinstance(self.base, Mapping) else kind() if self.base is None else self.base
+        if not isinstance(base, kind):
+            raise ValueError(f"Expected {kind.__name__} as base; got {type(base).__name__}.")
+        levels = tuple(DetailConfig(**part) if isinstance(part, Mapping) else part for part in self.levels)
+        object.__setattr__(self, "base", base)
+        object.__setattr__(self, "levels", levels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        channels, height, width = self.base.shape
+        return channels, height << len(self.levels), width << len(self.levels)
+
+    @property
+    def fewest_weights(self) -> int:
+        """A number of weights that its model has at least."""
+        return int(self.base.fewest_weights) + sum(level.fewest_weights for level in self.levels)
+
+    def stopped(self, size: int) -> PyramidConfig:
+        """Return the architecture without the levels above pictures of a height.
+
+        Raises:
+            ValueError: no level has pictures of this height.
+        """
+        heights = [self.base.shape[1] << (i + 1) for i in range(len(self.levels))]
+        if size not in heights:
+            raise ValueError(f"Expected a size of {', '.join(map(str, heights))}; got {size}.")
+        return PyramidConfig(self.family, self.base, self.levels[: heights.index(size) + 1])
 
 
 def haar_split(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +122,7 @@ class Pyramid(nn.Module):
     """A base flow and levels of details on top: pictures (B, C, H, W) to flat standard-normal latents (B, D).
 
     The latent holds the details finest first and then the base's latent. A pyramid without its finest level is
-    one of pictures half as large: ``Pyramid(base, levels[1:])``.
+    one of pictures half as large: ``Pyramid(base, levels[:-1])``.
 
     >>> from transflow.generative.details import DetailConfig
     >>> from transflow.generative.glow import Glow, GlowConfig
@@ -82,14 +134,16 @@ class Pyramid(nn.Module):
 
     Args:
         base: a flow of pictures of H / 2^n x W / 2^n for n levels.
-        levels: flows of details, finest first.
+        levels: flows of details, coarsest first, in the order in which pictures grow.
+        config: of the whole, for one that is to be kept in a file.
 
     Raises:
         ValueError: a level is of another number of channels than the base.
     """
 
-    def __init__(self, base: BaseFlow, levels: Sequence[DetailFlow]) -> None:
+    def __init__(self, base: BaseFlow, levels: Sequence[DetailFlow], config: PyramidConfig | None = None) -> None:
         super().__init__()
+        self.config = config
         for level in levels:
             if level.config.channels != base.shape[0]:
                 got = f"{base.shape[0]} and {level.config.channels}"
@@ -116,21 +170,33 @@ class Pyramid(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return latents ``z``, (B, D), and ``log |det dz/dx|``, (B,), in nats."""
-        log_det = x.new_zeros(len(x))
-        parts = []
-        for level in self.levels:
+        parts, average, log_det = self._details(x)
+        z, change = self.base(average)
+        return torch.cat([*parts, z], 1), log_det + change
+
+    def latents(self, x: Tensor) -> Tensor:
+        """Return latents ``z``, (B, D), alone: cheaper where the base's log-determinant is not."""
+        parts, average, _ = self._details(x)
+        base: Any = self.base
+        z = base.latents(average) if has(base, "latents") else base(average)[0]
+        return torch.cat([*parts, z], 1)
+
+    def _details(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Latents of details, finest first, the average that is left, and the log-determinant so far."""
+        log_det, parts = x.new_zeros(len(x)), []
+        for level in reversed(self.levels):
             x, details = haar_split(x)
             z, change = level(details, x)
             parts.append(z.flatten(1))
             log_det = log_det + change - haar_log_det(x)
-        z, change = self.base(x)
-        return torch.cat([*parts, z], 1), log_det + change
+        return parts, x, log_det
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return pictures ``x``, (B, C, H, W), from latents ``z``, (B, D)."""
-        sizes = [math.prod(shape) for shape in self.detail_shapes]
+        shapes = self.detail_shapes
+        sizes = [math.prod(shape) for shape in shapes]
         *parts, rest = z.split([*sizes, z.shape[1] - sum(sizes)], 1)
         x = self.base.inverse(rest)
-        for level, part, shape in reversed(list(zip(self.levels, parts, self.detail_shapes, strict=True))):
-            x = haar_join(x, level.inverse(part.unflatten(1, shape), x))
+        for level, part, shape in zip(self.levels, reversed(parts), reversed(shapes), strict=True):
+            x = haar_join(x, level.inverse(part.unflatten(1, shape), x))  # type: ignore[operator]
         return x

@@ -24,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from transflow.plain_values import make_plain
+
 Shift = tuple[Tensor, Tensor]  # log-scale a and mean m, each (B, tokens, C p^2)
 
 
@@ -52,7 +54,7 @@ class TarFlowConfig:
     scaled: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
+        make_plain(self)
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"Expected a shape (C, H, W); got {self.shape}.")
         if self.patch < 1 or self.shape[1] % self.patch or self.shape[2] % self.patch:

@@ -6,35 +6,33 @@ have the same names and the same bytes, by a hash, so that an interrupted run is
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from transflow.base_model import BaseModel
-from transflow.latents.encoded import Encoded, encode_batch, filled
-from transflow.pictures.decode import DecodedFile, OnBad, batched, decode_files, digests, no_pictures_error, noting
-from transflow.pictures.files import BadPicture, File, as_list
+from transflow.latents.encoded import Encoded
+from transflow.latents.shard import SHARD, Report, encode_shard, good_files, read_shard, reusable, shard_path
+from transflow.pictures.decode import OnBad, no_pictures_error
+from transflow.pictures.files import BadPicture, File, Source, as_list, is_litter
 from transflow.pictures.preprocess import BATCH
 from transflow.pictures.sources import check_apart, chunks, files
+from transflow.plain_values import quoted
 from transflow.store import container
 from transflow.store.files import PathLike, check_folder
 from transflow.store.folders import INDEX
+from transflow.store.locks import locked
 
 SHARD_BYTES = 2**24  # of latents in a shard: a second or two of work
 SHARD_FILES = 2**28  # bytes of the files of a shard, where they are held in memory: those of a compressed tar
-SHARD = container.Schema("latents", {"fingerprint": str, "key": str, "files": list, "bad": list})  # may have no picture
 FOLDER = container.Schema(
     "latents index",
     {"model": str, "fingerprint": str, "dtype": str, "finished": bool, "count": int, "shards": list},
 )
-Report = Callable[[int, bool], None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,9 @@ class Latents(os.PathLike[str]):
         path = Path(folder) / INDEX
         if not path.is_file():
             raise ValueError(f"Expected a folder of latents, with {INDEX}; got one without: {folder}")
-        header = container.header(path, FOLDER)
+        header = container.read(path, FOLDER)[1]
+        if header["count"] < 0 or not all(isinstance(key, str) for key in header["shards"]):
+            raise ValueError(f"Expected a whole index of latents; got a damaged one: {path}. Encode them again.")
         if not header["finished"]:
             raise ValueError(
                 f"Expected latents that are all there; got a folder whose encoding was interrupted: {folder}. "
@@ -82,15 +82,15 @@ class Latents(os.PathLike[str]):
         if model is not None:
             model.check_same_model(self.folder, self.header)
             if model.precision not in ("", self.header["dtype"]):
-                got = f"{self.header['dtype']} latents, by a model in {model.precision}"
+                got = f"{quoted(self.header['dtype'])} latents, by a model in {model.precision}"
                 raise ValueError(f"Expected latents in the model's precision; got {got}: {self.folder}")
         device = "cpu" if model is None else model.device
         for number, key in enumerate(self.header["shards"]):
-            path = _shard(self.folder, number)
-            tensors, header = container.read(path, SHARD)
+            path = shard_path(self.folder, number)
+            tensors, header = read_shard(path)
             if header["key"] != key:
                 raise ValueError(f"Expected the latents that {INDEX} lists; got others: {path}. Encode them again.")
-            good = _good_files(header)
+            good = good_files(header)
             for i in range(0, len(good), BATCH):
                 rows = slice(i, i + BATCH)
                 names, keys = zip(*good[rows], strict=True)
@@ -134,6 +134,21 @@ def write(
     target = Path(folder)
     pictures = as_list(pictures)
     check_apart(target, pictures)
+    if not target.is_dir():
+        check_folder(target)
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with locked(target):
+        return _write(model, pictures, target, batch, on_bad, report)
+
+
+def _write(
+    model: BaseModel,
+    pictures: list[Source],
+    target: Path,
+    batch: int,
+    on_bad: OnBad | None,
+    report: Report | None,
+) -> Latents:
     example = model.encode_pixels(torch.zeros(1, *model.shape, dtype=torch.uint8))
     dtype = model.precision or str(example.dtype).removeprefix("torch.")
     identity = {"model": model.name, "fingerprint": model.fingerprint, "dtype": dtype}
@@ -149,24 +164,24 @@ def write(
         return index
 
     for number, (part, alone) in enumerate(_shards(chunks(files(pictures), size, SHARD_FILES))):
-        header = _reusable_shard(_shard(target, number), part, model)
+        header = reusable(shard_path(target, number), part, model)
         if header is None:
             if not marked:
                 check_folder(target)
-            tensors, header = _encode_shard(model, part, batch, on_bad, report, alone=alone)
+            tensors, header = encode_shard(model, part, batch, on_bad, report, alone=alone)
             if not marked:
                 write_index(False)
                 marked = True
-            container.write(_shard(target, number), SHARD.kind, tensors, header)
+            container.write(shard_path(target, number), SHARD.kind, tensors, header)
         else:
             for message in header["bad"]:
                 if on_bad is None:
                     raise BadPicture(message)
                 on_bad(message)
             if report:
-                report(len(_good_files(header)), False)
+                report(len(good_files(header)), False)
         keys.append(header["key"])
-        total += len(_good_files(header))
+        total += len(good_files(header))
     if not total:
         raise no_pictures_error(pictures, bool(keys))
     if marked or before != identity | {"finished": True, "count": total, "shards": keys}:
@@ -174,7 +189,7 @@ def write(
             write_index(False)
         for path in target.glob("[0-9]*.safetensors"):
             number = int(path.stem) if path.stem.isdecimal() else -1
-            if number >= len(keys) and path == _shard(target, number):  # of a larger set, before
+            if number >= len(keys) and path == shard_path(target, number):  # of a larger set, before
                 path.unlink()
         before = write_index(True)
     return Latents(target, before)
@@ -194,64 +209,12 @@ def _shards(parts: Iterator[list[File]]) -> Iterator[tuple[list[File], bool]]:
 
 def _existing_index(model: BaseModel, target: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """Return the index of an earlier run, without what the file's format adds; empty where there is none."""
-    if not target.is_dir():
-        check_folder(target)
-        return {}
-    if all(path.name.startswith(f".{INDEX}.") for path in target.iterdir()):
-        return {}  # nothing, or what a run left that was killed at once
+    if not target.is_dir() or all(is_litter((path.name,)) for path in target.iterdir()):
+        return {}  # nothing, or what a file manager left, or a run that was killed at once
     if not (target / INDEX).is_file():
         raise ValueError(f"Expected a new or empty folder for latents, or one of latents; got other files in {target}")
-    header = container.header(target / INDEX, FOLDER)
+    header = container.read(target / INDEX, FOLDER)[1]
     model.check_same_model(target, header)
     if header["dtype"] != identity["dtype"]:
-        raise ValueError(f"Expected a folder of latents in {identity['dtype']}; got one in {header['dtype']}: {target}")
+        raise ValueError(f"Expected latents in {identity['dtype']}; got {quoted(header['dtype'])}: {target}")
     return {key: header[key] for key in (*identity, "finished", "count", "shards")} | {"model": identity["model"]}
-
-
-def _shard(folder: Path, number: int) -> Path:
-    return folder / f"{number:06d}.safetensors"
-
-
-def _good_files(header: dict[str, Any]) -> list[tuple[str, str]]:
-    """Names and digests of a shard's pictures."""
-    return [(name, key) for name, _, key in header["files"] if key]
-
-
-def _reusable_shard(path: Path, part: list[File], model: BaseModel) -> dict[str, Any] | None:
-    """Return the header of a shard if it is of these files, their bytes and this model, else None."""
-    try:
-        header = container.header(path, SHARD)
-    except (ValueError, OSError):
-        return None
-    if not model.made(header["fingerprint"]) or [name for name, *_ in header["files"]] != [f.name for f in part]:
-        return None
-    return header if [key for _, key, _ in header["files"]] == list(digests(part)) else None
-
-
-def _encode_shard(
-    model: BaseModel, part: list[File], batch: int, on_bad: OnBad | None, report: Report | None, *, alone: bool
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of a new shard."""
-    decoded: list[tuple[str, str, bool]] = []
-    bad: list[str] = []
-
-    def decode() -> Iterator[DecodedFile]:
-        for file in decode_files(part, model.shape):
-            decoded.append((file.name, file.digest, file.pixels is not None))
-            yield file
-
-    likely = model.can("score") and not model.can("evaluations")  # a sampler's density costs several encodings
-    done: list[Encoded] = []
-    for pictures, rows in filled(batched(decode(), batch, noting(bad, on_bad)), batch, alone=alone):
-        done.append(encode_batch(model, pictures, rows, log_prob=likely))
-        if report:
-            report(len(done[-1]), True)
-    keys = iter([key for some in done for key in some.digests])
-    listed = [(name, of_bytes, next(keys) if good else "") for name, of_bytes, good in decoded]
-    key = hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:32]
-    tensors = {}
-    for name in ("latents", "log_prob", "variance"):
-        parts = [found for some in done if (found := getattr(some, name)) is not None]
-        if parts:
-            tensors[name] = torch.cat(parts)
-    return tensors, {"fingerprint": model.fingerprint, "key": key, "files": listed, "bad": bad}

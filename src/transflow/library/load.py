@@ -17,15 +17,21 @@ from transflow.conditioning.posterior import Posterior
 from transflow.devices import PRECISIONS, dtype_of, find_device
 from transflow.gaussians.learn import MEAN
 from transflow.generative import model_file
-from transflow.library.names import bundled, find_file, import_object, is_code, registered, split_prefix
+from transflow.library.names import SMALLER, bundled, find_file, import_object, is_code, registered, split_prefix
 from transflow.library.wrap import check_exact
+from transflow.plain_values import quoted
 from transflow.protocols import MUST, has
 from transflow.store import container
 from transflow.store.files import PathLike
 
 
 def load(
-    name_or_file: PathLike, *, dtype: torch.dtype | None = None, device: str | None = None, **options: Any
+    name_or_file: PathLike,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | None = None,
+    size: int | None = None,
+    **options: Any,
 ) -> Model:
     """Return a model: a bundled one by name, the one in a file, or somebody else's.
 
@@ -37,6 +43,7 @@ def load(
             docs/speed.md for what it costs).
         device: where it computes, such as "cuda", without one the processor; latents and posteriors are there, too.
             The same seed draws the same latents everywhere.
+        size: of a pyramid such as faces-128, the height of the pictures at which it stops: 64 is faces-64.
         options: of the adapter, for diffusers pipelines and checkpoints (see docs/models.md).
 
     Raises:
@@ -46,6 +53,8 @@ def load(
         TypeError: what a module has is no model.
     """
     name = str(name_or_file)
+    if size is not None:
+        options["size"] = size  # of a file of ours; adapters say that they do not know it
     if (found := split_prefix(name)) is not None:
         adapter, rest = found
         return Model(import_module(adapter).load(rest, **_place(adapter, dtype, device), **options), name)
@@ -59,9 +68,11 @@ def load(
             )
         return Model(model.source, name) if isinstance(model, BaseModel) else check_exact(Model(model, name))
     path = find_file(name_or_file)
-    if options:
-        raise ValueError(f"Expected no options for a model file; got {', '.join(options)}: {path}")
-    return Model(model_file.load_model(path, dtype or torch.float32, find_device(device)), name, path)
+    if name in SMALLER and name in bundled():
+        options.setdefault("size", SMALLER[name][1])
+    if unknown := options.keys() - {"size"}:
+        raise ValueError(f"Expected no options for a model file; got {', '.join(sorted(unknown))}: {path}")
+    return Model(model_file.load_model(path, dtype or torch.float32, find_device(device), **options), name, path)
 
 
 def _place(adapter: str, dtype: torch.dtype | None, device: str | None) -> dict[str, Any]:
@@ -90,24 +101,26 @@ def load_model_of(
         FileNotFoundError: the model is not where it was.
     """
     name = header["model"]
+    shown = quoted(name)
     if is_code(name) and not Path(name).is_file():
         raise ValueError(
-            f"Expected the model of {path}, which is Python code to run: {name}. Give it with -m, if you trust it."
+            f"Expected the model of {path}, which is Python code to run: {shown}. Give it with -m, if you trust it."
         )
     precision = header.get("precision") or "float32"
     if dtype is None and precision not in PRECISIONS:
-        raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {precision}: {path}")
+        raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {quoted(precision)}: {path}")
     if (found := split_prefix(name)) is not None:
         if not Path(found[1]).exists():
             raise FileNotFoundError(
-                f"Expected the model of {path} on this machine, at {found[1]}; it is not there. Give the model with -m."
+                f"Expected the model of {path} on this machine, at {quoted(found[1])}; it is not there. "
+                "Give the model with -m."
             )
         return load(name, dtype=dtype or dtype_of(precision), device=device)
     try:
         return load(name, dtype=dtype or dtype_of(precision), device=device)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"Expected the model of {path} at {name}; the file is missing. Give the model with -m."
+            f"Expected the model of {path} at {shown}; the file is missing. Give the model with -m."
         ) from None
 
 
@@ -138,11 +151,13 @@ def load_posterior(
 def models() -> dict[str, dict[str, Any]]:
     """Return the card of each model that has a name: bundled ones, and those that other packages register."""
     theirs = {name: {"registered_as": point.value} for name, point in registered().items()}
-    return theirs | {name: _card(path) for name, path in bundled().items()}
+    return theirs | {name: _card(path, SMALLER.get(name, (name, None))[1]) for name, path in bundled().items()}
 
 
-def _card(path: Path) -> dict[str, Any]:
+def _card(path: Path, size: int | None) -> dict[str, Any]:
     header = container.header(path, model_file.SCHEMA)
     config, pixels = model_file.read_config(path, header)
-    size = f"{' x '.join(map(str, config.shape))}, {pixels.bits} bits"
-    return {"pictures": size, "file_megabytes": path.stat().st_size / 1e6, **header["card"]}
+    if size is not None:
+        config, _, header = model_file.stopped(path, size, config, {}, header)
+    pictures = f"{' x '.join(map(str, config.shape))}, {pixels.bits} bits"
+    return {"pictures": pictures, "file_megabytes": path.stat().st_size / 1e6, **header["card"]}

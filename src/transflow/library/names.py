@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 
 DEFAULT = "faces-32"  # the model of commands and the demo where none is given
 FOLDER = Path(__file__).parent.parent / "bundled"
+SMALLER = {"faces-64": ("faces-128", 64)}  # the same file, stopped at a lower level
 GROUP = "transflow.models"  # of entry points
 PREFIXES = {"diffusers": "transflow.adapters.diffusers", "checkpoint": "transflow.adapters.checkpoints"}
 CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 def bundled() -> dict[str, Path]:
-    """Return the models that come with the package, by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
+    """Return the files of the models that come with the package, by name."""
+    found = {path.stem: path for path in FOLDER.glob("*.safetensors")}
+    found |= {name: found[whole] for name, (whole, _) in SMALLER.items() if whole in found}
+    return dict(sorted(found.items(), key=lambda item: (len(item[0]), item[0])))
 
 
 def registered() -> dict[str, EntryPoint]:

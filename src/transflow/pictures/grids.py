@@ -11,6 +11,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from transflow.pictures.written import marks
+
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 
 
@@ -110,8 +112,8 @@ def confusion(counts: Tensor, names: Sequence[str], cell: int = 44) -> Image.Ima
 
 def encode_image(picture: Image.Image, suffix: str) -> bytes:
     """Return the bytes of a picture file of this suffix, such as ".png"."""
-    buffer = io.BytesIO()
-    picture.save(buffer, Image.registered_extensions()[suffix.lower()])
+    buffer, picture_format = io.BytesIO(), Image.registered_extensions()[suffix.lower()]
+    picture.save(buffer, picture_format, **marks(picture_format))
     return buffer.getvalue()
 
 
@@ -131,5 +133,6 @@ def animation(frames: Sequence[Image.Image], milliseconds: int = 90) -> bytes:
     there_and_back = [*frames, *reversed(frames[1:-1])]
     first, *rest = [frame.quantize(128, dither=Image.Dither.NONE) for frame in there_and_back]
     buffer = io.BytesIO()
-    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0, optimize=False)
+    how = {"save_all": True, "append_images": rest, "duration": milliseconds, "loop": 0, "optimize": False}
+    first.save(buffer, "GIF", **how, **marks("GIF"))
     return buffer.getvalue()

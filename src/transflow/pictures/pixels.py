@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from transflow.plain_values import make_plain
+
 
 @dataclass(frozen=True)
 class PixelFormat:
@@ -43,6 +45,7 @@ class PixelFormat:
     logit: float = 0.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if not 1 <= self.bits <= 8:
             raise ValueError(f"Expected 1 to 8 bits a pixel; got {self.bits}.")
         if not -math.inf < self.low < self.high < math.inf:

@@ -23,6 +23,7 @@ from transflow.library.load import load
 from transflow.library.names import DEFAULT
 from transflow.pictures.drawn import KINDS, synthetic_pictures
 from transflow.pictures.grids import animation, encode_image, grid, pairs, to_uint8
+from transflow.pictures.written import check_folder_of_ours
 from transflow.store.files import PathLike, check_folder, write_bytes
 
 EVIDENCE = 24  # pictures of each kind
@@ -59,9 +60,11 @@ TEXTS = {
 class Folder:
     """The folder of the page: files are written one by one, each reported."""
 
-    def __init__(self, path: PathLike, report: Callable[[str], None] | None) -> None:
+    def __init__(self, path: PathLike, report: Callable[[str], None] | None, overwrite: bool) -> None:
         self.path, self.report = Path(path), report
         check_folder(self.path)
+        if not overwrite:
+            check_folder_of_ours(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, content: bytes) -> Path:
@@ -73,18 +76,25 @@ class Folder:
         return path
 
 
-def demo(folder: PathLike = "transflow-demo", *, seed: int = 0, report: Callable[[str], None] | None = None) -> Path:
+def demo(
+    folder: PathLike = "transflow-demo",
+    *,
+    seed: int = 0,
+    report: Callable[[str], None] | None = None,
+    overwrite: bool = False,
+) -> Path:
     """Write pictures, an animation and ``index.html`` that explains them; return the page's path.
 
     Args:
         folder: where to write; created if it does not exist.
         seed: seed of all random draws.
         report: called with the path of each file that is written.
+        overwrite: write into a folder with other files than an earlier demo's, too.
 
     Raises:
         OSError: the folder cannot be created or written.
     """
-    target = Folder(folder, report)
+    target = Folder(folder, report, overwrite)
     model = load(DEFAULT)
     own = to_uint8(model.pictures(model.prior, EVIDENCE, seed=seed, temperature=0.7))
     target.write("prior.png", _png(own[: 2 * SHOWN], SHOWN))

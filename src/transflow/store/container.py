@@ -1,28 +1,38 @@
 """One kind of file for all that is kept: safetensors, with a JSON header; nothing is pickled.
 
 The file's metadata has one entry, ``transflow``: JSON with the format's number, the kind (such as "model" or
-"posterior") and what that kind needs beside its tensors. A `Schema` stands beside the class that it stores, and one
-reader checks kind, keys and tensors against it before anything is built.
+"posterior"), what that kind needs beside its tensors, and a checksum
+
+    sha256(canonical JSON of the header without it; then name, dtype, shape and bytes of each tensor by name)
+
+so that a damaged bit is found whenever the file is read. A `Schema` stands beside the class that it stores, and one
+reader checks kind, keys, types, tensors and finiteness against it before anything is built.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
+from transflow.plain_values import quoted
 from transflow.store.files import PathLike, check_folder, check_writable, write_bytes
-from transflow.store.identity import plain
+from transflow.store.identity import canonical, plain
+from transflow.store.tensors import Damaged, opened, read_head, read_json, read_tensors
 
 __all__ = ["FORMAT", "PathLike", "Schema", "check_folder", "check_writable", "header", "read", "write", "write_bytes"]
 
 FORMAT = 1
+OWN = ("format", "kind", "checksum")  # keys that the container adds
+Types = type | tuple[type, ...]
 
 
 @dataclass(frozen=True)
@@ -33,19 +43,24 @@ class Schema:
         kind: its name, such as "posterior".
         keys: of the header, and the types of their values.
         tensors: those that every file of the kind has.
+        optional: keys that a file may have, and the types of their values.
+        infinite: tensors that may hold infinity; none may hold NaN.
     """
 
     kind: str
-    keys: Mapping[str, type | tuple[type, ...]] = field(default_factory=dict)
+    keys: Mapping[str, Types] = field(default_factory=dict)
     tensors: frozenset[str] = frozenset()
+    optional: Mapping[str, Types] = field(default_factory=dict)
+    infinite: frozenset[str] = frozenset()
 
 
 def write(path: PathLike, kind: str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write tensors and a header of plain values as one safetensors file, whole or not at all."""
-    text = json.dumps(plain({"format": FORMAT, "kind": kind, **header}))
+    found = plain({"format": FORMAT, "kind": kind, **{key: v for key, v in header.items() if key not in OWN}})
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    found["checksum"] = checksum(found, ready)
     try:
-        content = save(ready, {"transflow": text})
+        content = save(ready, {"transflow": json.dumps(found)})
     except SafetensorError as error:
         raise OSError(
             f"Expected tensors that fit into a safetensors file; got too many or too large ones ({error}): {path}"
@@ -54,7 +69,7 @@ def write(path: PathLike, kind: str, tensors: dict[str, Tensor], header: dict[st
 
 
 def header(path: PathLike, schema: Schema | None = None) -> dict[str, Any]:
-    """Return the JSON header of one of our files, without its tensors.
+    """Return the JSON header of one of our files, without its tensors, and so without its checksum being checked.
 
     Args:
         path: the file.
@@ -64,61 +79,103 @@ def header(path: PathLike, schema: Schema | None = None) -> dict[str, Any]:
         ValueError: the file is not one of ours, or not of that schema.
         FileNotFoundError: it is not there.
     """
-    wrong = f"Expected a file written by transflow (.safetensors); got {{}}: {path}"
+    return _read(path, schema, with_tensors=False)[1]
+
+
+def kind_of(path: PathLike) -> str:
+    """Return the kind of a file of ours; "" for another's, or a damaged one."""
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"Expected a file written by transflow; got a path that is not there: {path}") from None
-    except (SafetensorError, OSError):
-        if Path(path).is_dir():
-            raise ValueError(wrong.format("a folder")) from None
-        with open(path, "rb") as raw:
-            start = raw.read(4)
-        pickled = start[:2] == b"PK" or start[:1] == b"\x80"
-        what = (
-            "a pickle, which is never opened since it can run code" if pickled else "a damaged file or another format"
-        )
-        raise ValueError(wrong.format(what)) from None
-    try:
-        found = json.loads(metadata["transflow"])
-        number, kind = found["format"], found["kind"]
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(wrong.format("a safetensors file of another program")) from None
-    if number != FORMAT:
-        raise ValueError(wrong.format(f"format {number}, and this version reads {FORMAT}"))
-    if schema is None:
-        return dict(found)
-    if kind != schema.kind:
-        raise ValueError(f"Expected a {schema.kind} file; got a {kind}: {path}")
-    if missing := sorted(schema.keys - found.keys()):
-        raise ValueError(wrong.format(f"a damaged one, without {', '.join(missing)}"))
-    for key, types in schema.keys.items():
-        if not isinstance(found[key], types):
-            raise ValueError(wrong.format(f"a damaged one, whose {key} is {found[key]!r}"))
-    return dict(found)
+        return str(header(path)["kind"]) if Path(path).is_file() else ""
+    except (ValueError, OSError):
+        return ""
 
 
 def is_kind(path: PathLike, kind: str) -> bool:
     """Return whether a path is a file of ours, of this kind; a damaged one is of none."""
-    try:
-        return Path(path).is_file() and header(path)["kind"] == kind
-    except (ValueError, OSError):
-        return False
+    return kind_of(path) == kind
 
 
 def read(path: PathLike, schema: Schema) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the header of a file of this schema.
 
     Raises:
-        ValueError, FileNotFoundError: as `header`; or the file is cut, or lacks a tensor.
+        ValueError, FileNotFoundError: as `header`; or the file is damaged, or lacks a tensor.
     """
-    found = header(path, schema)
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"Expected a whole {schema.kind} file; got a damaged one ({error}): {path}") from None
+    tensors, found = _read(path, schema, with_tensors=True)
+    whole = f"Expected a whole {schema.kind} file; got {{}}: {path}"
     if missing := sorted(schema.tensors - tensors.keys()):
-        raise ValueError(f"Expected a whole {schema.kind} file; got one without {', '.join(missing)}: {path}")
+        raise ValueError(whole.format(f"one without {', '.join(missing)}"))
+    if "checksum" in found and found["checksum"] != checksum(found, tensors):
+        raise ValueError(whole.format("a damaged one, whose checksum is another"))
+    for name, tensor in tensors.items():
+        bad = torch.isnan if name in schema.infinite else _not_finite
+        if tensor.is_floating_point() and bad(tensor).any():
+            raise ValueError(whole.format(f"one with NaN or infinity in {name}, where all is finite"))
     return tensors, found
+
+
+def checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of a header, its checksum left out, and of tensors, 64 hexadecimal digits."""
+    whole = hashlib.sha256(canonical({key: value for key, value in header.items() if key != "checksum"}).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        whole.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode(errors="surrogatepass"))
+        whole.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()
+
+
+def _not_finite(tensor: Tensor) -> Tensor:
+    return ~torch.isfinite(tensor)
+
+
+def _read(path: PathLike, schema: Schema | None, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    wrong = f"Expected a file written by transflow (.safetensors); got {{}}: {path}"
+    try:
+        with opened(path) as file:
+            entries, metadata = read_head(file)
+            found = _checked(metadata, schema, wrong, path)
+            return read_tensors(file, entries) if with_tensors else {}, found
+    except FileNotFoundError:
+        raise FileNotFoundError(f"Expected a file written by transflow; got a path that is not there: {path}") from None
+    except Damaged as error:
+        what = str(error)
+        if "another format" in what and _is_pickle(path):
+            what = "a pickle, which is never opened since it can run code"
+        raise ValueError(wrong.format(what)) from None
+    except OSError as error:
+        raise OSError(f"Expected a file that can be read; got {path} ({error.strerror})") from None
+
+
+def _checked(metadata: dict[str, str], schema: Schema | None, wrong: str, path: PathLike) -> dict[str, Any]:
+    """The header in the metadata of a file, if it is of the schema."""
+    foreign = ValueError(wrong.format("a safetensors file of another program"))
+    try:
+        found = read_json(metadata["transflow"])
+    except (KeyError, Damaged):
+        raise foreign from None
+    if not isinstance(found, dict) or not isinstance(kind := found.get("kind"), str) or "format" not in found:
+        raise foreign
+    if found["format"] != FORMAT:
+        raise ValueError(wrong.format(f"format {quoted(found['format'])}, and this version reads {FORMAT}"))
+    if schema is None:
+        return found
+    if kind != schema.kind:
+        raise ValueError(f"Expected a {schema.kind} file; got a {quoted(kind)}: {path}")
+    if missing := sorted(schema.keys - found.keys()):
+        raise ValueError(wrong.format(f"a damaged one, without {', '.join(missing)}"))
+    for key, types in {**schema.keys, **schema.optional}.items():
+        if key in found and not _is(found[key], types):
+            raise ValueError(wrong.format(f"a damaged one, whose {key} is {quoted(found[key])}"))
+    return found
+
+
+def _is(value: Any, types: Types) -> bool:
+    """Whether a value is of types; True is no number."""
+    several = types if isinstance(types, tuple) else (types,)
+    return isinstance(value, types) and (not isinstance(value, bool) or bool in several)
+
+
+def _is_pickle(path: PathLike) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(4)
+    return start[:2] == b"PK" or start[:1] == b"\x80"

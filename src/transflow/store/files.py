@@ -1,13 +1,24 @@
-"""Files written whole or not at all, and found out beforehand whether they could be."""
+"""Files written whole or not at all, and found out beforehand whether they could be.
+
+    beside its place, under a hidden name  ->  to the disk (fsync)  ->  moved to its place  ->  the folder to the disk
+
+So a reader sees the old file or the new one, a killed write leaves the old one and a hidden part (see `locks`), and a
+finished command's output survives a power cut. A new file has the mode that the umask leaves, one replaced keeps its.
+"""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias, Union
 
 PathLike: TypeAlias = Union[str, "os.PathLike[str]"]
+PART = ".part"  # ends the hidden names of files that are being written
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+LONGEST = 50  # characters of a name that hidden names beside it repeat: a name may have 255 in all
 
 
 def check_writable(path: PathLike) -> None:
@@ -21,6 +32,8 @@ def check_writable(path: PathLike) -> None:
         raise OSError(f"Expected an output in a folder that is there; got: {target}")
     if not os.access(target.parent, os.W_OK):
         raise OSError(f"Expected an output that can be written; got one in a folder that cannot: {target}")
+    if target.exists() and not target.stat().st_mode & 0o222:
+        raise OSError(f"Expected an output that can be written; got a file that is read-only: {target}")
 
 
 def check_folder(path: PathLike) -> None:
@@ -33,22 +46,54 @@ def check_folder(path: PathLike) -> None:
         raise OSError(f"Expected a folder that can be written; got one that cannot: {target}")
 
 
+def check_regular(path: PathLike, what: str) -> None:
+    """Raise `ValueError` if a path is a pipe or a device: one waits for ever, and is read once alone.
+
+    Args:
+        path: where something is to be read; what is not there is no error.
+        what: was expected, in words.
+    """
+    place = Path(path)
+    if place.exists() and not place.is_file() and not place.is_dir():
+        raise ValueError(f"Expected {what}; got a pipe or a device: {path}. Write it to a file first.")
+
+
 def write_bytes(path: PathLike, content: bytes) -> None:
-    """Write a file whole or not at all: beside its place first, then moved there; links are followed."""
+    """Write a file whole or not at all, and to the disk; links are followed."""
     check_writable(path)
     target = Path(path).resolve()
-    beside = None
+    beside = target.parent / f"{hidden_prefix(target)}{secrets.token_hex(6)}{PART}"
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        beside = Path(name)
-        with open(handle, "wb") as file:
+        with open(os.open(beside, NEW, 0o666), "wb") as file:
             file.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(beside, 0o666 & ~umask)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(OSError):  # no file, or a file system without modes
+            os.chmod(beside, stat.S_IMODE(target.stat().st_mode))
         os.replace(beside, target)
+        _sync_folder(target.parent)
     except OSError as error:
         raise OSError(f"Expected an output that can be written; got {path} ({error.strerror})") from None
     finally:
-        if beside:
-            beside.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
+
+
+def hidden_prefix(target: Path) -> str:
+    """Return how the names of the hidden files beside a file begin."""
+    return f".{target.name[:LONGEST]}."
+
+
+def remove_parts(folder: PathLike, prefix: str = ".") -> None:
+    """Remove what killed writes left in a folder, of hidden names that begin so; call it only while nobody writes."""
+    for path in Path(folder).iterdir():
+        if path.name.startswith(prefix) and path.name.endswith(PART):
+            path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # a system that cannot
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

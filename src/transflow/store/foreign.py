@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, check_regular
 
 PLACES = ("state_dict", "model_state_dict", "model", "graph", "net", "flow", "module", "weights")
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")  # of DataParallel, torch.compile and trainers
@@ -41,6 +40,7 @@ def read_tensors(path: PathLike) -> dict[str, Tensor]:
         raise ValueError(f"Expected a checkpoint file; got a folder: {path}")
     if not Path(path).exists():
         raise FileNotFoundError(f"Expected a checkpoint file; got a path that is not there: {path}")
+    check_regular(path, "a checkpoint file")
     weights = _weights(_open(path))
     if not weights:
         raise ValueError(
@@ -55,7 +55,7 @@ def read_tensors(path: PathLike) -> dict[str, Tensor]:
 def _open(path: PathLike) -> Any:
     try:
         if Path(path).suffix == ".safetensors":
-            return load_file(path)
+            return load(Path(path).read_bytes())  # a copy: tensors of a mapped file change, and die, with it
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles by another protocol, which are read or refused all the same
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -66,7 +66,7 @@ def _open(path: PathLike) -> Any:
             f"Expected a checkpoint of tensors alone; got one with {objects}, which are never unpickled since they "
             f"can run code: {path}. Where you trust it, open it yourself and save model.state_dict() alone."
         ) from None
-    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, SafetensorError):
+    except Exception:  # torch's reader raises many kinds on damaged files
         raise ValueError(
             f"Expected a checkpoint written by torch.save; got another kind of file or a damaged one: {path}"
         ) from None

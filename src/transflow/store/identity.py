@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
+from transflow.plain_values import quoted
+
 Config = TypeVar("Config")
 
 
@@ -114,13 +116,13 @@ def read_options(kind: type[Config], found: Any, path: Any) -> Config:
     try:
         return kind(**found)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"Expected a whole model file; got a damaged one ({error}): {path}") from None
+        raise ValueError(f"Expected a whole model file; got a damaged one ({quoted(str(error))}): {path}") from None
 
 
 def newer(what: str, path: Any) -> ValueError:
     """Return the error that a file has something that this version does not know."""
     return ValueError(
-        f"Expected a file that this version of transflow can read; got one with {what}, "
+        f"Expected a file that this version of transflow can read; got one with {quoted(what)}, "
         f"made by a newer transflow: {path}. Upgrade transflow."
     )
 

@@ -10,6 +10,7 @@ from transflow.devices import TRAINING_PRECISIONS
 from transflow.generative.families import FAMILIES, Family, name_of
 from transflow.generative.glow import GlowConfig
 from transflow.pictures.pixels import PixelFormat
+from transflow.plain_values import make_plain
 from transflow.store.files import PathLike
 from transflow.store.identity import newer, options, plain, read_options
 
@@ -31,6 +32,7 @@ class TrainConfig:
         warmup: steps of rising learning rate.
         clip: largest norm of the gradient.
         ema: decay of the weights' moving average, a step.
+        weight_decay: share of the learning rate by which each step makes weights smaller (AdamW); 0 is Adam.
         flip: show half of the pictures mirrored.
         outliers: weight of a penalty on how unlikely outliers are (see `training.outliers`), of which one is shown
             with every eight pictures; 0 shows none.
@@ -64,12 +66,14 @@ class TrainConfig:
     reversible: bool = False
     seed: int = 0
     model: Any = None
+    weight_decay: float = 0.0
     strange: InitVar[float | None] = None
 
     def __post_init__(self, strange: float | None) -> None:
         if strange is not None:
             warnings.warn("TrainConfig.strange is called outliers now.", DeprecationWarning, stacklevel=3)
             object.__setattr__(self, "outliers", strange)
+        make_plain(self)
         PixelFormat(self.bits)
         for name in ("minutes", "epochs", "batch", "learning_rate", "clip", "interval"):
             value = getattr(self, name)
@@ -77,16 +81,34 @@ class TrainConfig:
                 raise ValueError(f"Expected {name.replace('_', ' ')} above 0; got {value}.")
         if not 0 <= self.outliers < float("inf"):
             raise ValueError(f"Expected a weight of outliers of 0 or more; got {self.outliers}.")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"Expected a weight decay of 0 or more; got {self.weight_decay}.")
+        if not self.family.trained:
+            raise ValueError(f"Expected a family that is trained as a whole; got {self.family_name}: train its parts.")
         if self.outliers and self.batch < PICTURES_PER_OUTLIER:
             raise ValueError(f"Expected batches of {PICTURES_PER_OUTLIER} or more with outliers; got {self.batch}.")
         if self.outliers and not self.family.likelihood:
             raise ValueError(f"Expected no outliers for {self.family_name}, which is not trained by its likelihood.")
         if self.reversible and not self.family.reversible:
             raise ValueError(f"Expected a family that can compute its activations back; got {self.family_name}.")
+        if self.warmup < 0 or not 0 <= self.ema < 1:
+            raise ValueError(f"Expected warmup of 0 or more, and ema from 0 to below 1; got {self.warmup}, {self.ema}.")
         if not 0 < self.held_out < 1:
             raise ValueError(f"Expected a held-out share between 0 and 1; got {self.held_out}.")
         if self.precision not in TRAINING_PRECISIONS:
             raise ValueError(f"Expected precision {', '.join(TRAINING_PRECISIONS)}; got {self.precision}.")
+
+    @classmethod
+    def of(cls, architecture: Any, **settings: Any) -> TrainConfig:
+        """Return the settings that a family has for a run of this architecture, but for those given.
+
+        >>> from transflow.generative.detail_level import DetailLevelConfig
+        >>> TrainConfig.of(DetailLevelConfig(size=64), batch=32).bits
+        8
+        """
+        name = name_of(architecture)
+        where = {"glow": architecture} if name == "glow" else {"model": architecture}
+        return cls(**{**FAMILIES[name].settings, **where, **settings})
 
     @property
     def architecture(self) -> Any:

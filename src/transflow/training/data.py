@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from transflow.pictures.decode import PictureBatch
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, check_regular
 from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
 from transflow.training.outliers import outlier_pictures
 from transflow.training.state import TrainingState
@@ -59,12 +59,26 @@ def draw_inputs(pixels: Tensor, state: TrainingState) -> tuple[Tensor, ...]:
     return state.config.family.prepare(state.flow, x, generator)
 
 
+def check_pictures(pixels: Tensor, config: TrainConfig) -> None:
+    """Raise `ValueError` if these pictures, uint8 (B, C, H, W), cannot train a model as they are."""
+    if config.family.lenient:
+        return
+    if len(pixels) < config.batch:
+        raise ValueError(
+            f"Expected at least as many pictures to train on as a batch has, {config.batch}; got {len(pixels)}. "
+            "Give more pictures, or a smaller batch."
+        )
+    if pixels.shape[1] == 3 and bool((pixels == pixels[:, :1]).all()):
+        raise ValueError("Expected pictures in colour, for a model of 3 channels; got grey ones alone. Make it grey.")
+
+
 def read_groups(path: PathLike) -> dict[str, str]:
     """Return the group of each file name, of a CSV whose first two columns they are.
 
     Raises:
         OSError, ValueError: the file cannot be read, is no CSV, or has a name in two groups.
     """
+    check_regular(path, "a CSV of file names and groups")
     table: dict[str, str] = {}
     try:
         with open(path, newline="") as file:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,13 +26,15 @@ from transflow.metrics import bits_per_dim
 from transflow.pictures import decode
 from transflow.pictures.files import Source, as_list
 from transflow.store.files import PathLike
+from transflow.store.locks import locked
+from transflow.training.begin import config_from, weights_for
 from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
-from transflow.training.data import draw_inputs, epoch_order, read_groups, split
+from transflow.training.data import check_pictures, draw_inputs, epoch_order, read_groups, split
 from transflow.training.losses import BatchLoss
 from transflow.training.output import RunFiles, facts
 from transflow.training.output import read_config as read_config
 from transflow.training.ranks import Ranks, process_group
-from transflow.training.state import TrainingState, read_device
+from transflow.training.state import LOWER, TrainingState, read_device
 
 INITIALISED_ON = 256  # pictures
 RECENT = 100  # steps whose mean loss is reported
@@ -74,6 +77,7 @@ def train(
     config: TrainConfig | None = None,
     *,
     resume: bool = False,
+    begin_from: PathLike | None = None,
     stop_after: float | None = None,
     groups: PathLike | None = None,
     card: dict[str, Any] | None = None,
@@ -93,6 +97,9 @@ def train(
         config: how; the defaults train a small 32x32 Glow for an hour, or go on as the run was begun.
         resume: go on from the last checkpoint. A config then has the budget of the whole run, not what is to be
             added, and is otherwise the one that the run was begun with (see `TrainingState.resume`).
+        begin_from: a model's file or name, whose weights the run begins with, the optimiser's moments lost and the
+            learning rate warmed up anew. Without a config, its architecture is trained. Of a pyramid's file, the
+            part of the config's family and size is taken.
         stop_after: minutes by the clock after which this call stops, for ``resume`` to go on; the learning rate
             falls towards the end of the budget all the same.
         groups: a CSV whose first two columns are file name and group; groups are held out whole.
@@ -109,11 +116,14 @@ def train(
     begun = time.monotonic()
     if stop_after is not None and not stop_after > 0:
         raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
+    if resume and begin_from is not None:
+        raise ValueError("Expected a run to resume or a model to begin from; got both.")
     pictures, files = as_list(pictures), RunFiles(output)
     files.check(pictures)
+    config = config_from(begin_from) if begin_from is not None and config is None else config
     table = read_groups(groups) if groups is not None else None
     device = device or (read_device(files.state) if resume else None)
-    with process_group(find_device(device)) as (ranks, where):
+    with process_group(find_device(device)) as (ranks, where), locked(files.output, *files.all):
         state = open_run(files, config, resume, where)
         config = state.config
         ranks.check_divisible(config.batch)
@@ -124,7 +134,11 @@ def train(
         training, held_out = split(read, config, table)
         state.bind(training)
         if not resume:
+            check_pictures(training, config)
             state.initialise(training[epoch_order(state.count, 0, config.seed)[:INITIALISED_ON]])
+        if begin_from is not None:
+            state.begin_from(weights_for(begin_from, config), begin_from)
+            state.card["begun_from"] = Path(begin_from).name
         state.config = replace(config, precision=choose_precision(state, ranks))
         state.card |= {key: value for key, value in (card or {}).items() if value}
         state.card |= facts(state, training, held_out)
@@ -173,7 +187,8 @@ def run_steps(
     first, over = True, False
     while state.progress < 1 and not over:
         begin = time.monotonic()
-        recent.append(take_step(state, training, loss_of, ranks))
+        step_loss = take_step(state, training, loss_of, ranks)
+        recent += [step_loss] if math.isfinite(step_loss) else []
         now = time.monotonic()
         seconds, past = ranks.broadcast(now - begin, now > until)
         over = bool(past)
@@ -181,10 +196,15 @@ def run_steps(
         first = False
         if not ranks.first:
             continue
-        loss = sum(recent) / len(recent)
+        loss = sum(recent) / len(recent) if recent else math.nan
         bits = float(bits_per_dim(-loss, 1, config.bits)) if config.family.likelihood else math.nan
-        if time.monotonic() - saved > config.interval * 60 or state.progress >= 1 or over:
-            files.write_checkpoint(state, held_out, bits if config.family.likelihood else loss)
+        last, due = state.progress >= 1 or over, time.monotonic() - saved > config.interval * 60
+        if last or (due and not state.skipped_in_a_row):
+            written = files.write_checkpoint(state, held_out, bits if config.family.likelihood else loss)
+            if last and not written:
+                raise FloatingPointError(
+                    f"Expected a finite loss at the end; got {state.skipped} skipped steps. {LOWER}"
+                )
             saved = time.monotonic()
         if report:
             rate = config.batch / seconds
@@ -204,7 +224,9 @@ def take_step(state: TrainingState, pixels: Tensor, loss_of: BatchLoss, ranks: R
             rows = torch.cat([ranks.share(rows[:batch]), ranks.share(rows[batch:])])
         return rows.contiguous(memory_format=torch.channels_last) if rows.ndim == 4 else rows
 
-    loss, mean = map(ranks.mean, loss_of(*map(share, draw_inputs(pixels, state))))
+    inputs = map(share, draw_inputs(pixels, state))
+    with state.randomness(ranks.rank):
+        loss, mean = map(ranks.mean, loss_of(*inputs))
     state.update(loss)
     state.seen += batch
     return mean.item()

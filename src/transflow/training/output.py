@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,14 @@ from transflow.pictures import grids
 from transflow.pictures.files import Source
 from transflow.pictures.preprocess import BATCH
 from transflow.pictures.sources import check_apart
+from transflow.pictures.written import PICTURE, kind_of
 from transflow.store.files import PathLike, check_writable, write_bytes
 from transflow.training import state as states
 from transflow.training.config import TrainConfig
 from transflow.training.state import TrainingState
 
 VALIDATED = 1024  # held-out pictures that a checkpoint looks at
+FARTHEST = 1e5  # bits or nats per dimension from which on a loss says that a run has diverged
 
 
 class RunFiles:
@@ -38,50 +42,69 @@ class RunFiles:
         self.state = self.output.with_suffix(".training.safetensors")
         self.metrics = self.output.with_suffix(".metrics.jsonl")
         self.samples = self.output.with_suffix(".samples.png")
+        self.all = (self.output, self.state, self.metrics, self.samples)
         self.lines: list[str] = []
 
     def check(self, pictures: list[Source]) -> None:
         """Raise an error now if the files could not be written, or are among the pictures."""
         check_writable(self.output)
-        check_apart((self.output, self.state, self.metrics, self.samples), pictures)
+        check_apart(self.all, pictures)
 
     def check_new(self) -> None:
         """Raise `FileExistsError` if there is a model, or a run that can go on."""
         if self.state.exists():
             raise FileExistsError(f"Expected a new output, or --resume; got one whose run can go on: {self.state}")
-        if self.output.exists():
-            raise FileExistsError(f"Expected a new output; got a file that is there: {self.output}")
+        for path in (self.output, self.metrics, self.samples):
+            if path.exists() and (path == self.output or not _ours(path)):
+                raise FileExistsError(f"Expected a new output; got a file that is there: {path}")
 
     def truncate(self, step: int) -> None:
         """Keep the metrics up to a step: what a killed run wrote after its last checkpoint is dropped."""
         lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
         self.lines = [line for line in lines if json.loads(line)["step"] <= step]
 
-    def write_checkpoint(self, state: TrainingState, held_out: Tensor, loss: float) -> None:
-        """Validate, and write everything.
+    def write_checkpoint(self, state: TrainingState, held_out: Tensor, loss: float) -> bool:
+        """Validate, and write everything; return False, and write nothing, where it would be nothing to go on from.
+
+        That is while steps are skipped, or once the weights or their average have no loss worth the name: the
+        checkpoint before, which was good, stays.
 
         Args:
             state: of the run.
             held_out: pixels, uint8 (B, C, H, W).
             loss: of the last steps: bits per dimension, or what the family's loss is in.
         """
-        state.held_out = validate(state.model, held_out[:VALIDATED])
+        found = math.inf if state.skipped_in_a_row else validate(state.model, held_out[:VALIDATED])
+        if not (abs(found) < FARTHEST and abs(loss_of_weights(state, held_out[:BATCH])) < FARTHEST):
+            return False
+        state.held_out = found
         measure = "bits_per_dim" if state.config.family.likelihood else "loss"
         line = {"step": state.step, "pictures": state.seen, "minutes": round(state.seconds / 60, 3), measure: loss}
         line |= {"held_out": state.held_out, "learning_rate": state.learning_rate(), "skipped": state.skipped}
-        self.lines.append(json.dumps(line))
+        self.lines.append(json.dumps(line, allow_nan=False))
+        write_bytes(self.metrics, ("\n".join(self.lines) + "\n").encode())  # before the state, by whose step it is cut
+        write_bytes(self.samples, sample_sheet(state.model, held_out))
         state.save(self.state)
         save_model(self.output, state.model)
-        write_bytes(self.metrics, ("\n".join(self.lines) + "\n").encode())
-        write_bytes(self.samples, sample_sheet(state.model))
+        return True
 
     def write_final(self, state: TrainingState, held_out: Tensor) -> None:
         """Write the model as it is read back, with what it measures on all held-out pictures in its card."""
         save_model(self.output, state.model)  # it may be older than the state: a run can be killed between both
         model = load_model(self.output)
         measure = "bits_per_dim" if state.config.family.likelihood else "held_out_loss"
-        measured = {measure: validate(model, held_out), "round_trip": round_trip(model, held_out[:256])}
+        measured = {measure: validate(model, held_out)}
+        with suppress(ValueError):  # a sampler that cannot be run backwards on some picture is kept all the same
+            measured["round_trip"] = round_trip(model, held_out[: state.config.family.tried])
         save_model(self.output, replace(model, card=state.model.card | measured))
+
+
+def _ours(path: Path) -> bool:
+    """Whether metrics or samples are what an earlier run wrote, whose model is gone."""
+    if path.suffix != ".jsonl":
+        return kind_of(path) == PICTURE
+    with path.open("rb") as file:
+        return file.read(8) in (b"", b'{"step":')
 
 
 def read_config(output: PathLike) -> TrainConfig:
@@ -124,6 +147,15 @@ def validate(model: PictureModel, pixels: Tensor) -> float:
     return float(bits_per_dim(-mean, 1, model.bits)) if family.likelihood else mean
 
 
+def loss_of_weights(state: TrainingState, pixels: Tensor) -> float:
+    """Return what `validate` does, of the weights themselves: their average may still be good when they are not."""
+    training = state.flow.training
+    try:
+        return validate(replace(state.model, flow=state.flow.eval()), pixels)
+    finally:
+        state.flow.train(training)
+
+
 def held_out_bits(model: PictureModel, pixels: Tensor, seed: int = 0) -> float:
     """Return mean bits per dimension of uint8 pixels (B, C, H, W), dequantised uniformly."""
     generator = torch.Generator().manual_seed(seed)
@@ -141,7 +173,19 @@ def round_trip(model: PictureModel, pixels: Tensor) -> float:
     return (model.decode(model.encode(pixels)) - model.pixels.unit(model.pixels.centre(pixels))).abs().max().item()
 
 
-def sample_sheet(model: PictureModel) -> bytes:
-    """Return a PNG of samples at two temperatures, of the same draws each time."""
-    rows = [model.decode(model.prior.sample(8, seed=0, temperature=t)) for t in (0.7, 1.0)]
-    return grids.encode_image(grids.grid(torch.cat(rows), 8, rows=("T = 0.7", "T = 1")), ".png")
+def sample_sheet(model: PictureModel, held_out: Tensor) -> bytes:
+    """Return a PNG of samples at two temperatures, of the same draws each time.
+
+    Args:
+        model: what is trained.
+        held_out: uint8 pixels (B, C, H, W), for a family whose samples are made on top of pictures.
+    """
+    on_top = FAMILIES[model.family].on_top
+    count = 8 if on_top is None else min(8, len(held_out))
+    rows = []
+    for temperature in (0.7, 1.0):
+        latents = model.prior.sample(count, seed=0, temperature=temperature)
+        if on_top is not None:
+            latents = on_top(model.flow, latents, model.encode(held_out[:count]))
+        rows.append(model.decode(latents))
+    return grids.encode_image(grids.grid(torch.cat(rows), count, rows=("T = 0.7", "T = 1")), ".png")

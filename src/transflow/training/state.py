@@ -11,7 +11,10 @@ of running statistics (of a batch norm, say) as of weights; what cannot be avera
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -20,11 +23,23 @@ from torch import Tensor, nn
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import container
+from transflow.store.files import PathLike
 from transflow.store.identity import digest
 from transflow.training.config import TrainConfig, check_resumable, from_header, to_header
 
-SCHEMA = container.Schema("training", {"config": dict})
+Number = (int, float)
+SCHEMA = container.Schema(
+    "training",
+    {"config": dict},
+    optional={
+        **dict.fromkeys(("step", "seen", "skipped", "count"), int),
+        **{"family": str, "architecture": dict, "seconds": Number, "held_out": (*Number, NoneType)},
+        **{"pictures": str, "card": dict},
+    },
+)
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # of the optimiser, for each weight
 PATIENCE = 50  # steps skipped in a row before a run is given up
+LOWER = "The last good checkpoint, if there was one, is kept: resume from it with a lower learning rate."
 COUNTERS = ("step", "seen", "skipped", "seconds", "held_out", "count", "pictures", "card")
 
 
@@ -52,7 +67,9 @@ class TrainingState:
         self.flow: nn.Module = flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.flow).requires_grad_(False).eval()
         self.weights = [p for p in self.flow.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(self.weights, config.learning_rate, betas=(0.9, 0.99), fused=True)
+        adam = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
+        decay = config.weight_decay
+        self.optimiser = adam(self.weights, config.learning_rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
         both = list(zip(_tensors(self.average), _tensors(self.flow), strict=True))
         self.averaged = [pair for pair in both if pair[0].is_floating_point()]
         self.copied = [pair for pair in both if not pair[0].is_floating_point()]
@@ -75,6 +92,15 @@ class TrainingState:
     def step_seed(self) -> int:
         """The seed of what is random in the next step."""
         return (self.config.seed * 1_000_003 + self.step + 1) % 2**63
+
+    @contextmanager
+    def randomness(self, rank: int = 0) -> Iterator[None]:
+        """Draw what modules themselves draw in the next step, such as dropout, from a seed of the step and the rank."""
+        cuda = self.device.type == "cuda"
+        with torch.random.fork_rng(devices=[self.device] if cuda else []):
+            seed = (self.step_seed + 7_368_787 * rank) % 2**63
+            (torch.manual_seed if cuda else torch.default_generator.manual_seed)(seed)
+            yield
 
     def bind(self, pixels: Tensor) -> None:
         """Bind the run to its training pictures, uint8 (B, C, H, W).
@@ -99,6 +125,23 @@ class TrainingState:
         family.initialise(self.flow, *family.prepare(self.flow, x, generator))
         self.average.load_state_dict(self.flow.state_dict())
 
+    def begin_from(self, weights: Mapping[str, Tensor], path: PathLike) -> None:
+        """Take the weights of a model in place of those drawn; the optimiser begins anew.
+
+        Args:
+            weights: by name; those that the model does not have stay as they are.
+            path: of the model.
+
+        Raises:
+            ValueError: they are of another architecture.
+        """
+        own = self.flow.state_dict()
+        known = all(name in own and own[name].shape == value.shape for name, value in weights.items())
+        if not known or {name for name, _ in self.flow.named_parameters()} - weights.keys():
+            raise ValueError(f"Expected a model of the architecture that is to be trained; got another: {path}")
+        for module in (self.flow, self.average):
+            module.load_state_dict({**own, **weights})
+
     def learning_rate(self) -> float:
         """Rising through warm-up, level, and falling from the middle of the budget on."""
         rise = min(1.0, (self.step + 1) / max(1, self.config.warmup))
@@ -117,10 +160,7 @@ class TrainingState:
             self.skipped += 1
             self.skipped_in_a_row += 1
             if self.skipped_in_a_row >= PATIENCE:
-                raise FloatingPointError(
-                    f"Expected a finite loss; got {PATIENCE} steps in a row without one. "
-                    "Resume from the last checkpoint with a lower learning rate."
-                )
+                raise FloatingPointError(f"Expected a finite loss; got {PATIENCE} steps in a row without one. {LOWER}")
             return False
         self.skipped_in_a_row = 0
         for group in self.optimiser.param_groups:
@@ -170,8 +210,23 @@ class TrainingState:
         config = config or was
         check_resumable(was, config)
         tensors, header = container.read(path, SCHEMA)
+        damaged = f"Expected a whole training file; got a damaged one ({{}}): {path}"
+        if any(header.get(name, 0) < 0 for name in ("step", "seen", "skipped", "seconds", "count")):
+            raise ValueError(damaged.format("a negative count"))
+        if 2 * config.family.fewest(config.architecture) > sum(tensor.numel() for tensor in tensors.values()):
+            raise ValueError(damaged.format("its weights do not fit its architecture"))
         state = cls(config, device)
-        for name, module in (("flow", state.flow), ("average", state.average)):
+        try:
+            state._take(tensors)
+        except (KeyError, IndexError, ValueError, RuntimeError) as error:
+            raise ValueError(damaged.format(" ".join(str(error).split())[:100])) from None
+        for name in COUNTERS:
+            setattr(state, name, header.get(name, getattr(state, name)))
+        return state
+
+    def _take(self, tensors: dict[str, Tensor]) -> None:
+        """Take weights, average and moments from a file's tensors."""
+        for name, module in (("flow", self.flow), ("average", self.average)):
             module.load_state_dict(
                 {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             )
@@ -179,13 +234,14 @@ class TrainingState:
         for key, value in tensors.items():
             if key.startswith("optimiser."):
                 _, i, name = key.split(".")
-                like = state.weights[int(i)]  # in memory, too: the fused Adam goes by places
+                like = self.weights[int(i)]  # in memory, too: the fused Adam goes by places
+                if name not in MOMENTS or value.shape != (() if name == "step" else like.shape) or int(i) < 0:
+                    raise ValueError(f"{key} fits no weight")
                 moments.setdefault(int(i), {})[name] = torch.empty_like(like).copy_(value) if value.ndim else value
-        groups = state.optimiser.state_dict()["param_groups"]
-        state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        for name in COUNTERS:
-            setattr(state, name, header.get(name, getattr(state, name)))
-        return state
+        if any(found.keys() != MOMENTS for found in moments.values()):
+            raise ValueError("moments of the optimiser are missing")
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def read_config(path: Path) -> TrainConfig:

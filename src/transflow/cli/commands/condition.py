@@ -42,7 +42,14 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"Expected no --{word} with --add or --remove; got one. The posterior keeps its own.")
     name = options.model or DEFAULT
     models = files_of(options.model if base else name) + files_of(base)[1:]  # the base itself may be written anew
-    output = Output.file(path, [*options.pictures, *models], suffix=".safetensors")
+    output = Output.file(
+        path,
+        [*options.pictures, *models],
+        suffix=".safetensors",
+        kind="posterior",
+        overwrite=options.overwrite,
+        known=base,
+    )
     names: list[str] = []
     if base:
         before = load_posterior(options, base)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from transflow.cli.arguments import seed_number
+from transflow.cli.arguments import add_overwrite, seed_number
 from transflow.cli.messages import note, say
 
 HELP = "show the method on the bundled model: pictures, an animation and a page"
@@ -15,6 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", default="transflow-demo", metavar="FOLDER", help="folder to write (default: transflow-demo)"
     )
+    add_overwrite(parser)
     parser.add_argument("--seed", type=seed_number, default=0, help="seed of all random draws (default: 0)")
 
 
@@ -22,5 +23,5 @@ def run(options: argparse.Namespace) -> None:
     """Write the demo; print the page's path."""
     from transflow.showcase.demo import demo
 
-    page = demo(options.output, seed=options.seed, report=note)
+    page = demo(options.output, seed=options.seed, report=note, overwrite=options.overwrite)
     say(f"{page} (seed {options.seed})")

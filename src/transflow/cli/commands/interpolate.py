@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     from transflow.library import load as library
     from transflow.pictures.grids import animation, grid
 
-    output = Output.picture(options.output, files_of(options.a, options.b, options.model))
+    output = Output.picture(options.output, files_of(options.a, options.b, options.model), overwrite=options.overwrite)
     first = as_asked(load_posterior(options, options.a), options)
     last = as_asked(library.load_posterior(options.b, first.model), options)
     seed, n, steps = seed_of(options), options.n, options.steps

@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> None:
     from transflow.cli.output import Output
     from transflow.pictures.grids import pairs
 
-    output = Output.picture(options.output, [*options.pictures, *files_of(options.model)])
+    output = Output.picture(options.output, [*options.pictures, *files_of(options.model)], overwrite=options.overwrite)
     model = load_model(options, options.model)
     result = model.reconstruct(model.preprocess(options.pictures, on_bad=on_bad(options)))
     output.write_picture(pairs(result.pictures, result.decoded))

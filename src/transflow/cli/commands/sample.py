@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
 
     one_each = options.output.endswith("/") or Path(options.output).is_dir()
     kind = Output.folder if one_each else Output.picture
-    output = kind(options.output, files_of(options.posterior, options.model))
+    output = kind(options.output, files_of(options.posterior, options.model), overwrite=options.overwrite)
     seed = seed_of(options)
     if is_kind(options.posterior, "posterior"):
         posterior = as_asked(load_posterior(options, options.posterior), options)

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     from transflow.cli.output import Output
     from transflow.pictures.grids import grid
 
-    output = Output.picture(options.output, [*options.pictures, *files_of(options.model)])
+    output = Output.picture(options.output, [*options.pictures, *files_of(options.model)], overwrite=options.overwrite)
     model, seed = load_model(options, options.model), seed_of(options)
     if options.noise and (options.novelty or options.learn):
         raise ValueError("Expected --noise alone, or --novelty and --learn; got both.")

@@ -1,49 +1,65 @@
-"""``transflow train``: a Glow of one's own pictures."""
+"""``transflow train``: a model of one's own pictures, of any family that is trained as a whole."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transflow.cli.arguments import add_output, add_pictures, positive_integer, positive_integers, seed_number
+from transflow.cli.arguments import add_pictures, positive_integer, positive_integers, seed_number, switches
 from transflow.cli.messages import say
+from transflow.cli.training import OPTIONS, config_of
 from transflow.devices import DEFAULT_DEVICE, TRAINING_PRECISIONS, is_first_process
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from transflow.training.config import TrainConfig
     from transflow.training.loop import Progress
 
-HELP = "train a Glow on pictures"
-ARCHITECTURE = ("size", "steps", "width", "coupling", "permutation")  # options of GlowConfig, as the file has them
-RUN = (
-    "minutes", "epochs", "batch", "learning_rate", "interval", "held_out", "flip", "outliers", "seed", "bits",
-    "precision", "compile", "reversible",
-)  # fmt: skip
+HELP = "train a model on pictures"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments; None stands for the default of `TrainConfig`, or of the run that is resumed."""
     add = parser.add_argument
     add_pictures(parser)
-    add_output(parser, "model file to write, .safetensors")
+    words = "model file to write, .safetensors; a new one"
+    add("-o", "--output", required=True, metavar="FILE", help=words)
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=float, help="time budget (default: 60)")
     budget.add_argument("--epochs", type=float, metavar="N", help="show each picture N times, instead of minutes")
     add("--stop-after", type=float, metavar="MIN", help="stop this call after so many minutes; --resume continues")
     add("--resume", action="store_true", help="continue from the last checkpoint; give the same PICTURES and --groups")
-    add("--size", type=int, help="picture height and width in pixels (default: 32)")
+    words = "begin with the weights of this model, a file or a name, its optimiser begun anew"
+    add("--from", dest="begin_from", metavar="MODEL", help=words)
+    words = "architecture, glow if none is given; flow-matching for a base, details for a level of a pyramid"
+    add("--family", choices=list(OPTIONS), help=words)
+    add("--size", type=positive_integer, help="picture height and width in pixels (default: 32)")
     add("--grey", action="store_true", help="one channel instead of three")
-    add("--bits", type=int, help="bits per pixel and channel, 1 to 8 (default: 5)")
-    add("--steps", type=positive_integers, help="steps of each level, separated by commas (default: 10,10,10)")
+    add("--bits", type=int, help="bits per pixel and channel, 1 to 8 (default: 5); 8 of other families")
+    words = "steps of each level, separated by commas (default: 10,10,10); one number for other families"
+    add("--steps", type=positive_integers, help=words)
     add("--width", type=positive_integers, help="hidden channels of each level (default: 128,128,128)")
+    more = parser.add_argument_group("of the families flow-matching and details (docs/training.md has the defaults)")
+    more.add_argument("--attention", type=switches, metavar="YES,NO", help="which grids of a flow-matching net have it")
+    more.add_argument("--depth", type=positive_integer, help="blocks of each of its grids, on the way down and up")
+    more.add_argument("--dropout", type=float, help="share of its activations set to zero")
+    more.add_argument("--power", type=float, help="how much finer its time steps are near the pictures, 1 to 4")
+    more.add_argument("--seen", type=positive_integer, help="features of the average that each step of details sees")
+    more.add_argument("--coarser", type=positive_integers, help="features at half and a quarter of the average's size")
+    more.add_argument("--crop", type=positive_integer, help="height and width of the crops that details are trained on")
+    words = "share of crops of whole grey levels; below 1 for a level below another, which sees averages"
+    more.add_argument("--whole", type=float, metavar="SHARE", help=words)
     add("--coupling", choices=["affine", "additive"], help="(default: affine)")
     add("--permutation", choices=["lu", "plain"], help="parametrisation of 1x1 convolutions (default: lu)")
     add("--batch", type=positive_integer, help="pictures per step (default: 64)")
     add("--learning-rate", type=float, help="learning rate of Adam (default: 0.001)")
+    add("--warmup", type=positive_integer, help="steps of rising learning rate (default: 200)")
+    words = "decay of the moving average of weights (default: 0.999); 0.9995 of other families"
+    add("--ema", type=float, help=words)
+    words = "weight decay of AdamW (default: 0); 0.01 of flow-matching"
+    add("--weight-decay", type=float, help=words)
     add("--interval", type=float, help="minutes between checkpoints (default: 3)")
     add("--held-out", type=float, help="share of the pictures kept for validation (default: 0.1)")
     add("--groups", metavar="CSV", help="table of file name and group, one a line; each group is held out whole")
@@ -62,13 +78,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, or continue; print bits per dimension of held-out pictures."""
-    from transflow.cli.inputs import on_bad
+    """Train, or continue; print bits per dimension, or the loss, of held-out pictures."""
+    from transflow.cli.inputs import files_of, on_bad
     from transflow.cli.output import Output
     from transflow.training import loop
 
-    reads = [*options.pictures, *([options.groups] if options.groups else [])]
-    output = Output.file(options.output, reads, suffix=".safetensors")
+    if options.resume and options.begin_from:
+        raise ValueError("Expected --resume, to go on with a run, or --from, to begin from a model; got both.")
+    reads = [*options.pictures, *([options.groups] if options.groups else []), *files_of(options.begin_from)]
+    known = options.output if options.resume else None
+    output = Output.file(options.output, reads, suffix=".safetensors", kind="model", known=known)
     bar = Bar()
     try:
         model = loop.train(
@@ -76,6 +95,7 @@ def run(options: argparse.Namespace) -> None:
             output.path,
             config_of(options),
             resume=options.resume,
+            begin_from=options.begin_from,
             stop_after=options.stop_after,
             groups=options.groups,
             card={"name": Path(output.path).stem, "data": options.data_note, "licence": options.licence},
@@ -92,20 +112,6 @@ def run(options: argparse.Namespace) -> None:
         if bar.share < 1:
             on = f"at {bar.share:.0%} of the run; continue with --resume"
         say(f"{output}: {value:.4f} {unit} {on} ({model.card['precision']} on {model.card['device']})")
-
-
-def config_of(options: argparse.Namespace) -> TrainConfig:
-    """Return the configuration: the defaults, or those of the run that is resumed, with the options given."""
-    from transflow.training import loop
-    from transflow.training.config import TrainConfig
-
-    def given(names: tuple[str, ...]) -> dict[str, Any]:
-        return {name: value for name in names if (value := getattr(options, name)) is not None}
-
-    base = loop.read_config(options.output) if options.resume else TrainConfig()
-    shape = given(ARCHITECTURE) | ({"channels": 1} if options.grey else {})
-    rest = given(RUN) | ({"epochs": None} if options.minutes is not None else {})
-    return replace(base, glow=replace(base.glow, **shape), **rest)
 
 
 class Bar:
@@ -128,7 +134,9 @@ class Bar:
             self._bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% |{bar:20}| {postfix}")
         held_out = f", held out {progress.held_out:.3f}" if progress.held_out is not None else ""
         skipped = f", {progress.skipped} skipped" if progress.skipped else ""
-        words = f"{progress.bits_per_dim:.3f} bits/dim{held_out}, {progress.pictures_per_second:.0f} images/s, "
+        bits = progress.bits_per_dim
+        words = f"loss {progress.loss:.4f}" if math.isnan(bits) else f"{bits:.3f} bits/dim"
+        words += f"{held_out}, {progress.pictures_per_second:.0f} images/s, "
         words += f"{max(0.0, progress.minutes_left):.1f} min left{skipped}"
         self._bar.set_postfix_str(words, refresh=False)
         self._bar.update(100 * progress.share - self._bar.n)

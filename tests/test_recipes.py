@@ -1,0 +1,48 @@
+"""The recipes' words are those of `transflow train`, and make configurations that can be trained."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from transflow.cli.parser import build_parser
+from transflow.cli.training import config_of
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+CALLS = {
+    "faces-32": ([], 32, "glow"),
+    "faces-64": ([], 64, "glow"),
+    "faces-128, base": (["base"], 32, "flow-matching"),
+    "faces-128, 64": (["64"], 64, "details"),
+    "faces-128, 128": (["128"], 128, "details"),
+}
+
+
+def called(name, *words):
+    script = RECIPES / f"{name.partition(',')[0]}.sh"
+    environment = {"TRANSFLOW": "echo", "PATH": "/usr/bin:/bin"}
+    return subprocess.run(["sh", script, *words], capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_recipe_is_a_run_of_its_family(name):
+    part, size, family = CALLS[name]
+    result = called(name, *part, "photos", "identities", "m.safetensors", "--seed", "3")
+    assert result.returncode == 0
+    options = build_parser().parse_args(result.stdout.split())
+    assert (options.pictures, options.groups, options.output) == (["photos"], "identities", "m.safetensors")
+    config = config_of(options)
+    assert config.architecture.shape == (3, size, size)
+    assert (config.family_name, config.held_out, config.seed) == (family, 0.13, 3)
+
+
+@pytest.mark.parametrize("words", [[], ["photos", "identities"], ["32", "photos", "identities", "m.safetensors"]])
+def test_a_recipe_without_its_words_says_what_they_are(words):
+    result = called("faces-128", *words)
+    assert result.returncode == 2
+    assert "PART PHOTOS IDENTITIES OUTPUT" in result.stderr
+    assert result.stdout == ""
+
+
+def test_every_recipe_is_called():
+    assert {path.stem for path in RECIPES.glob("*.sh")} - {"train"} == {name.partition(",")[0] for name in CALLS}
