@@ -30,11 +30,11 @@ from transflow.latents.stream import PicturesLike, stream
 from transflow.metrics import bits_per_dim
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.preprocess import BATCH
-from transflow.plain_values import scalar
+from transflow.plain_values import one_line, scalar
 from transflow.store.files import PathLike
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """How likely pictures are under a model, one number each, shape (B,), double.
 
@@ -49,8 +49,11 @@ class Scores:
     bits_per_dim: Tensor
     radius: Tensor
 
+    def __repr__(self) -> str:
+        return one_line(self, f"{len(self.log_prob)} pictures")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Reconstruction:
     """Pictures before and after encode and decode.
 
@@ -64,8 +67,11 @@ class Reconstruction:
     decoded: Tensor
     errors: Tensor
 
+    def __repr__(self) -> str:
+        return one_line(self, f"{len(self.errors)} pictures")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Model(BaseModel):
     """An invertible generative model, ready to be repurposed.
 

@@ -28,6 +28,7 @@ from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.noise import Fixed, Noise, NoiseSpec, choose_noise, parse_noise
 from transflow.latents.stream import PicturesLike, stream
+from transflow.plain_values import one_line
 from transflow.store import container
 from transflow.store.files import PathLike
 from transflow.store.identity import digest
@@ -41,7 +42,7 @@ POSTERIOR = container.Schema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Posterior:
     """A model conditioned on evidence: the new model.
 
@@ -64,6 +65,9 @@ class Posterior:
         """The noise as it was given; `spec` is its name now."""
         warnings.warn("Posterior.said is Posterior.spec now, and goes in the next version.", DeprecationWarning, 2)
         return self.spec
+
+    def __repr__(self) -> str:
+        return one_line(self, repr(self.model), f"{self.evidence.count} pictures", f"noise {self.spec}")
 
     @cached_property
     def noise(self) -> Noise:
@@ -121,6 +125,8 @@ class Posterior:
 
     def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:
         """Return the Gaussians on the way to another posterior of the same model (see `gaussians.interpolation`)."""
+        if not isinstance(other, Posterior):
+            raise TypeError(f"Expected a posterior; got {type(other).__name__}. load_posterior reads one from a file.")
         known = bool(self.model.fingerprint) or self.model.source is other.model.source
         if self.model.fingerprint != other.model.fingerprint or not known:
             raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")

@@ -24,10 +24,10 @@ from torch.distributions import Distribution, kl_divergence
 
 from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank, as_covariance
 from transflow.gaussians.evidence import Evidence
-from transflow.plain_values import real, seed_number, whole
+from transflow.plain_values import one_line, real, seed_number, whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gaussian:
     """N(mean, covariance) over latents of D numbers, in double.
 
@@ -62,6 +62,9 @@ class Gaussian:
         if mean.ndim != 1:
             raise ValueError(f"Expected a mean of shape (D,); got {tuple(mean.shape)}.")
         return cls(mean.double(), as_covariance(covariance, len(mean), factor, mean.device))
+
+    def __repr__(self) -> str:
+        return one_line(self, f"D = {self.dim}", type(self.covariance).__name__, str(self.mean.device))
 
     @property
     def dim(self) -> int:
@@ -145,6 +148,10 @@ class Gaussian:
         n, temperature = whole(n, "the number of samples"), real(temperature, "a temperature")
         if temperature < 0:
             raise ValueError(f"Expected a temperature of 0 or more; got {temperature}.")
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise ValueError(
+                f"Expected a torch.Generator; got {generator!r}. Give a seed by its name: seed={generator!r}."
+            )
         if generator is None:
             generator = torch.Generator()
             generator.manual_seed(seed_number(seed)) if seed is not None else generator.seed()
