@@ -21,10 +21,11 @@ from transflow.fewshot.ensemble import Selection
 from transflow.gaussians.noise import NoiseSpec
 from transflow.pictures.decode import OnBad, batches
 from transflow.pictures.labels import labels_among
+from transflow.plain_values import one_line
 from transflow.store.files import PathLike
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """A classifier's predictions for a folder.
 
@@ -48,6 +49,9 @@ class Evaluation:
     accuracies: dict[str, float]
     calibration_error: float | None
     choice: Selection
+
+    def __repr__(self) -> str:
+        return one_line(self, f"{len(self.names)} pictures", f"{len(self.classes)} classes")
 
     @property
     def predicted(self) -> list[str]:

@@ -86,6 +86,7 @@ def load_model(
     for name in NUMBERS:
         if (value := found["card"].get(name)) is not None and type(value) not in (int, float):
             raise ValueError(f"Expected a whole model file; got a damaged one, whose {name} is {quoted(value)}: {path}")
+    check_levels(path, config, found["card"])
     try:
         with torch.random.fork_rng(devices=[]):  # on "meta" it would load torch's compiler, a second or more
             flow = family.build(config)
@@ -99,6 +100,18 @@ def load_model(
     flow.requires_grad_(False).eval()
     flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return PictureModel(flow, pixels, card, networks)
+
+
+def check_levels(path: PathLike, config: Any, card: dict[str, Any]) -> None:
+    """Raise `ValueError` unless a card's temperatures of levels are a pyramid's: of each level, and of the base."""
+    if (found := card.get("level_temperatures")) is None:
+        return
+    count = len(config.levels) + 1 if isinstance(config, PyramidConfig) else 0
+    right = isinstance(found, list) and len(found) == count
+    if not right or not all(type(t) in (int, float) and 0 < t <= 1 for t in found):
+        raise ValueError(
+            f"Expected a whole model file; got a damaged one, whose level temperatures are {quoted(found)}: {path}"
+        )
 
 
 def stopped(
