@@ -152,8 +152,7 @@ class BaseModel:
     @property
     def family(self) -> str:
         """What it is, in a word: of its card, of its source, or the source's class."""
-        named = self.source.family if has(self.source, "family") else type(self.source).__name__
-        return str(self.card.get("family", named))
+        return str(self.card.get("family", getattr(self.source, "family", type(self.source).__name__)))
 
     def why_not(self, capability: str) -> str:
         """Return the source's own reason why it has not a capability, in words; empty where it gives none."""
@@ -173,7 +172,7 @@ class BaseModel:
     @property
     def level_temperatures(self) -> tuple[float, ...] | None:
         """By how much samples' deviations at each level are shortened, finest first; None where it does not say."""
-        return tuple(map(float, self.source.level_temperatures)) if self.can("level temperatures") else None
+        return self.source.level_temperatures if self.can("level temperatures") else None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -38,8 +38,6 @@ class PictureModel:
     networks: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        if "level_temperatures" not in self.card:
-            self.__dict__.update(level_temperatures=None)
         if not has(self.flow, "features"):  # a capability that the family has not
             self.__dict__.update(features=None, encode_and_features=None)
 
