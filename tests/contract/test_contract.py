@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+import parts
 from helpers import shaken
 from transflow import Gaussian, Glow, GlowConfig, Model
 from transflow.adapters import measure
 from transflow.base_model import BaseModel
 from transflow.generative.picture_model import PictureModel
+from transflow.generative.stack import stack
 from transflow.pictures.pixels import PixelFormat
 from transflow.protocols import CAPABILITIES
 
@@ -43,6 +45,9 @@ HOUSE = {
     "least": Least,
     "glow": glow,
     "glow, double": lambda: glow(torch.float64),
+    "flow matching": lambda: parts.base(),
+    "details": lambda: parts.level(),
+    "pyramid": lambda: stack(parts.base(), [parts.level()]),
     "glow, grey, additive": lambda: glow(channels=1, coupling="additive", bits=8),
 }
 
