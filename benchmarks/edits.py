@@ -30,13 +30,12 @@ from torch import Tensor
 
 from common import imagenet_features, parted, setting, table, write_json
 from transflow import Model, load
-from transflow.conditioning import edits
+from transflow.conditioning import edits, quality
 from transflow.pictures import grids
 from transflow.pictures.decode import PictureBatch
 
 SIDE = "Male"  # whose change is a side effect
 GLASSES = "Eyeglasses"
-BEYOND, SHARE = 0.15, 0.02  # of the range, and of the values: a broken picture
 ALIKE = 0.7  # identity at which the ways are compared
 PIXELS = "pixels"
 SEEN = 3000  # photographs that the classifiers see
@@ -96,13 +95,12 @@ def figures(judge: Judge, kind: str, raw: Tensor, before: Tensor, scale: float) 
     found = imagenet_features(grids.to_uint8(raw))
     assert found is not None
     cosines = judge.alike(found, before)
-    broken = (((raw < -BEYOND) | (raw > 1 + BEYOND)).flatten(1).double().mean(1) > SHARE).double().mean()
     return [
         judge.says(kind, found).double().mean().item(),
         (cosines.diagonal().mean().item() - scale) / (1 - scale),
         (cosines.argmax(1) == torch.arange(len(cosines))).double().mean().item(),
         (judge.says(SIDE, found) != judge.says(SIDE, before)).double().mean().item(),
-        broken.item(),
+        quality.broken_ones(raw).double().mean().item(),
     ]
 
 

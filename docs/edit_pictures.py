@@ -57,16 +57,18 @@ def main() -> None:
     own = grids.to_uint8(model.pictures(model.prior, 2 * SET + SHOWN, seed=0, temperature=0.7))
     others, more, mine = own[:SET], own[SET : 2 * SET], own[2 * SET :]
     grey, drawn, covered = (synthetic_pictures(kind, others, 0) for kind in ("grey", "drawn", "covered"))
-    in_grey = model.condition(grey)
+    in_grey = model.condition(grey, learn="mean")
     sheet(
         "edit-towards.png",
         [
-            ("drawn faces", edits.towards(model.condition(drawn)), mine),
-            ("grey pictures", edits.towards(in_grey), mine),
+            ("drawn, covariance", edits.towards(model.condition(drawn, learn="covariance")), mine),
+            ("drawn, mean", edits.towards(model.condition(drawn, learn="mean")), mine),
+            ("grey, covariance", edits.towards(model.condition(grey, learn="covariance")), mine[:2]),
+            ("grey, mean", edits.towards(in_grey), mine[:2]),
             (
                 "from grey to coloured",
-                edits.towards(model.condition(more), in_grey),
-                synthetic_pictures("grey", mine, 0),
+                edits.towards(model.condition(more, learn="mean"), in_grey),
+                synthetic_pictures("grey", mine[:2], 0),
             ),
         ],
         [0, 0.25, 0.5, 0.75, 1],

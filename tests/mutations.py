@@ -188,7 +188,7 @@ class Kinds:
             signal.alarm(0)
             path.write_bytes(self.content[name])
         if not torch.isfinite(found).all():
-            return "not finite", ""
+            return "not finite", f"mutation {number}"
         if torch.equal(found, self.expected[name]):
             return "same", ""
         return ("changed, checked" if has_checksum(damaged) else "changed"), ""

@@ -76,6 +76,14 @@ def test_an_attribute_with_what_stays(run, folder, halves, model_file, model, pi
     assert (pictures_of(Path("x")).int() - expected.int()).abs().max() <= 1
 
 
+def test_broken_pictures_are_noted(run, halves, model_file):
+    words = ["edit", halves["a"], "--more", halves["b"], "--less", halves["a"], "-m", model_file, "-o", "x.png"]
+    status, _, err = run(*words, "--strength", "0,200")
+    assert status == 0
+    assert "100% of the pictures at strength 200 are broken" in err
+    assert err.count("\n") == 1
+
+
 def test_sheets_begin_with_the_picture_itself(run, halves, model_file):
     words = ["edit", halves["a"], "--more", halves["b"], "--less", halves["a"], "-m", model_file]
     assert "(0, 1)" in run(*words, "-o", "x.png")[1]

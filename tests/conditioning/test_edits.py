@@ -61,6 +61,13 @@ def test_a_strip_has_each_strength_and_no_picture_changes_another(every, pixels,
     torch.testing.assert_close(strip[0, 1:2], edit.pictures(pixels[1:2], 0.5), rtol=0, atol=1e-4)
 
 
+def test_broken_pictures_are_counted(model, pixels):
+    edit = edits.attribute(model, pixels[6:], pixels[:6])
+    strip, known = edit.strip_and_quality(pixels[:4], [0.0, 200.0])
+    assert torch.equal(strip, edit.strip(pixels[:4], [0.0, 200.0]))
+    assert [quality.broken for quality in known] == [0, 1]
+
+
 def test_towards_is_what_the_paper_s_posterior_says(model, pixels):
     posterior = model.condition(pixels[6:], "0.5m")
     z, s = model.encode(pixels[:3]).double(), 1 / 1.5

@@ -108,7 +108,7 @@ def test_a_posterior_of_an_earlier_version_opens_and_says_why_it_has_no_parents(
     ("tensors", "found", "words"),
     [
         ({"latents": torch.zeros(12, 767)}, {}, "damaged latents"),
-        ({"latents": torch.full((12, 768), torch.nan)}, {}, "damaged latents"),
+        ({"latents": torch.full((12, 768), torch.nan)}, {}, "NaN or infinity in latents"),
         ({"latents": torch.zeros(11, 768)}, {}, "damaged latents"),
         ({"kept": torch.zeros(12 * 16, dtype=torch.uint8)}, {}, "damaged latents"),
         ({}, {"learn": "dreams"}, "damaged or newer"),

@@ -54,3 +54,35 @@ def test_the_best_candidate_is_selected():
     scores = [candidate.log_prob for candidate in found.considered]
     assert scores == sorted(scores, reverse=True)
     assert found.selection.candidates == found.considered[:1]
+
+
+def test_a_class_of_one_example_is_not_forgotten():
+    """By leaving out, what never tells the lone class would be best; the other candidates tell its own kind."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    zeros, ones = (torch.from_numpy(digits.data[digits.target == c]).float() for c in (0, 1))
+    rows = torch.cat([zeros[:100], ones[:1]])[:, None]
+    labels = torch.tensor([0] * 100 + [1])
+    few = FewShot("auto").add({"vectors": rows}, [0] * 100 + [1], [str(i) for i in range(101)])
+    assert "1 of 2 classes have one example" in few.ensemble.selection.note
+    for name, expected in ((1, ones[1:]), (0, zeros[100:])):
+        found = few.ensemble.scores({"vectors": expected}).argmax(1)
+        assert (found == name).float().mean() > 0.7, name
+    again = few.ensemble.scores({"vectors": rows[:, 0]}).argmax(1)
+    assert torch.equal(again[-1:], labels[-1:])
+
+
+def test_a_choice_no_better_than_chance_says_so():
+    torch.manual_seed(0)
+    few = FewShot("auto").add({"vectors": torch.randn(4, 1, 50)}, [0, 0, 1, 1], list("abcd"))
+    chosen = few.ensemble.selection
+    assert (chosen.accuracy <= 0.5) == ("chance" in chosen.note)
+    apart = torch.tensor([[0.0], [0.1], [9.0], [9.1]])[:, None] + torch.zeros(4, 1, 3)
+    assert FewShot("auto").add({"vectors": apart}, [0, 0, 1, 1], list("abcd")).ensemble.selection.note == ""
+
+
+def test_a_noise_without_finite_densities_is_refused():
+    few = FewShot(1e-300).add({"vectors": torch.randn(4, 1, 50)}, [0, 0, 1, 1], list("abcd"))
+    with pytest.raises(ValueError, match="finite densities; got 1e-300"):
+        _ = few.ensemble

@@ -6,12 +6,17 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import shaken
 from transflow import Model, load
 from transflow.generative import families
+from transflow.generative.details import DetailConfig, DetailFlow
 from transflow.generative.families import Family
+from transflow.generative.flow_matching import FlowMatchingConfig
 from transflow.generative.model_file import save_model
 from transflow.generative.picture_model import PictureModel
+from transflow.generative.pyramid import PyramidConfig
 from transflow.pictures.pixels import PixelFormat
+from transflow.store.identity import options, read_options
 
 
 @dataclass(frozen=True)
@@ -72,3 +77,55 @@ def test_what_a_family_has_not_is_refused(model, tmp_path):
     with pytest.raises(TypeError, match="Expected a model with features"):
         again.features_of(torch.zeros(1, 1, 2, 4, dtype=torch.uint8))
     assert not again.source.former_fingerprints
+
+
+LEVEL = DetailConfig(steps=1, width=4, seen=4, coarser=(4, 4))
+BASE = FlowMatchingConfig((3, 4, 4), widths=(16, 32), attention=(False, True), depth=1, embedding=8, steps=3)
+
+
+@pytest.fixture
+def pyramid():
+    config = PyramidConfig("flow-matching", BASE, (LEVEL, LEVEL))
+    flow = shaken(lambda: families.FAMILIES["pyramid"].build(config), by=0.02).eval().requires_grad_(False)
+    return PictureModel(flow, PixelFormat(8), {"name": "p", "data": "d", "sizes": {"8": {"name": "p at 8"}}})
+
+
+def test_a_pyramid_is_one_file_and_stops_at_any_level(pyramid, tmp_path):
+    path = tmp_path / "p.safetensors"
+    save_model(path, pyramid, half=False)
+    whole, less = load(path), load(path, size=8)
+    assert (whole.shape, less.shape) == ((3, 16, 16), (3, 8, 8))
+    assert whole.source.flow.config == pyramid.flow.config
+    assert whole.fingerprint == pyramid.fingerprint != less.fingerprint
+    assert load(path, size=16).fingerprint == whole.fingerprint
+    assert (whole.card["name"], less.card["name"], less.card["data"]) == ("p", "p at 8", "d")
+    z = whole.prior.sample(2, seed=0)
+    average = torch.nn.functional.avg_pool2d(whole.decode_unclamped(z), 2)
+    torch.testing.assert_close(less.decode_unclamped(z[:, whole.source.level_sizes[0] :]), average)
+    assert whole.reconstruct(torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)).errors.max() < 1e-5
+
+
+def test_a_size_that_is_not_there_is_refused(pyramid, model, tmp_path):
+    save_model(tmp_path / "p.safetensors", pyramid)
+    with pytest.raises(ValueError, match=r"^Expected a size of 8, 16; got 32"):
+        load(tmp_path / "p.safetensors", size=32)
+    save_model(tmp_path / "s.safetensors", model)
+    with pytest.raises(ValueError, match=r"^Expected no size for a model that is no pyramid; got 8: .*s\.safetensors"):
+        load(tmp_path / "s.safetensors", size=8)
+
+
+def test_a_pyramids_base_and_levels_are_known_by_their_options():
+    config = PyramidConfig("flow-matching", BASE, (LEVEL, DetailConfig()))
+    plain = options(config)
+    assert plain["levels"] == [{"steps": 1, "width": 4, "seen": 4, "coarser": [4, 4]}, {}]
+    assert read_options(PyramidConfig, plain, "p") == config
+    with pytest.raises(ValueError, match=r"^Expected a base of a family of .*; got nothing-known"):
+        PyramidConfig("nothing-known")
+    with pytest.raises(ValueError, match=r"^Expected GlowConfig as base; got FlowMatchingConfig"):
+        PyramidConfig("glow", BASE)
+
+
+@pytest.mark.parametrize("config", [BASE, LEVEL, PyramidConfig("flow-matching", BASE, (LEVEL, LEVEL))])
+def test_the_fewest_weights_are_no_more_than_there_are(config):
+    built = DetailFlow(config) if config is LEVEL else families.FAMILIES[families.name_of(config)].build(config)
+    assert 0 < config.fewest_weights <= sum(weight.numel() for weight in built.state_dict().values())

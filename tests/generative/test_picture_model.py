@@ -34,6 +34,16 @@ def test_the_result_does_not_depend_on_the_batch():
     torch.testing.assert_close(model.decode(one_by_one), decoded, rtol=0, atol=1e-4)
 
 
+def test_decode_has_gradients_for_latents_that_have_them():
+    model = tiny(dtype=torch.float64)
+    z = model.encode(pixels(2)).requires_grad_()
+    assert torch.allclose(model.decode_unclamped(z), model.decode_unclamped(z.detach()), atol=1e-12)
+    assert torch.autograd.gradcheck(lambda z: model.decode_unclamped(z)[:, :, ::3, ::3], z)
+    with torch.no_grad():
+        assert not model.decode_unclamped(z).requires_grad
+    assert not model.decode(z.detach()).requires_grad
+
+
 def test_no_picture_gives_no_latent():
     model = tiny()
     assert model.encode(pixels(0)).shape == (0, 192)

@@ -121,22 +121,20 @@ class FlowSource:
         """
         return self._encode(pictures)[1].to(self.like)
 
-    @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Return pictures in [0, 1], (B, C, H, W), of latents (B, D).
+        """Return pictures in [0, 1], (B, C, H, W), of latents (B, D); with gradients for those of them.
 
         Raises:
             ValueError: other latents, or a picture that is not finite; the latent is named.
         """
         return self.decode_unclamped(latents).clamp(0, 1)
 
-    @torch.no_grad()
     def decode_unclamped(self, latents: Tensor) -> Tensor:
         """Return what `decode` does, before it is cut to [0, 1]."""
         check_latents(latents, self.base.dim)
         if not len(latents):
             return self.like.new_empty(0, *self.shape)
-        with full_float32(self.device):
+        with full_float32(self.device), torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad):
             pictures = self.pixels.unit_unclamped(self.inverse(latents))
         return check_finite(pictures, "pictures", "latent {} of the batch", PIXELS_HINT)
 

@@ -7,6 +7,7 @@ break a table's lines or write to the terminal.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 import unicodedata
@@ -48,7 +49,16 @@ def say(line: str = "") -> None:
 
 def say_json(value: Any) -> None:
     """Print a result for scripts; JSON escapes what is not printable."""
-    print(json.dumps(value, indent=2))
+    print(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """A value with null for what is not finite, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def note(message: str) -> None:

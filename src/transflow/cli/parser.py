@@ -12,6 +12,7 @@ from transflow._version import __version__
 from transflow.cli.commands import (
     check,
     classify,
+    complete,
     condition,
     demo,
     edit,
@@ -57,6 +58,7 @@ COMMANDS: dict[str, Command] = {
     "sample": sample,
     "sweep": sweep,
     "interpolate": interpolate,
+    "complete": complete,
     "edit": edit,
     "score": score,
     "classify": classify,

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from transflow.base_model import BaseModel
+from transflow.conditioning import quality
 from transflow.conditioning.posterior import Posterior
 from transflow.gaussians.bures import Transport
 from transflow.gaussians.directions import direction
@@ -70,11 +71,18 @@ class Edit:
         Raises:
             ValueError: there is no picture or no strength, or one is not finite.
         """
+        return self.strip_and_quality(pictures, strengths)[0]
+
+    def strip_and_quality(
+        self, pictures: PicturesLike, strengths: Sequence[float]
+    ) -> tuple[Tensor, tuple[quality.Quality, ...]]:
+        """Return what `strip` does, and of each strength how many pictures are broken (see `quality`)."""
         if not len(strengths) or not all(map(math.isfinite, strengths)):
             got = ", ".join(map(str, strengths)) or "none"
             raise ValueError(f"Expected one or more finite strengths, 0 for no change; got {got}.")
         latents = _encode(self.model, pictures, "a picture to change")
-        return torch.stack([self.model.decode(self.change.move(latents, strength)) for strength in strengths])
+        found = [quality.decode(self.model, self.change.move(latents, strength)) for strength in strengths]
+        return torch.stack([changed for changed, _ in found]), tuple(known for _, known in found)
 
 
 def towards(posterior: Posterior, start: Posterior | None = None) -> Edit:

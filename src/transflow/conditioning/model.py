@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from transflow.base_model import BaseModel
+from transflow.conditioning.completion import NOISE, TEMPERATURE, Completion, HasGaussian, complete
 from transflow.conditioning.gathered import Gathered
 from transflow.conditioning.posterior import DEFAULT_NOISE, Posterior
 from transflow.devices import fresh_seed
@@ -205,6 +206,33 @@ class Model(BaseModel):
             first = self.condition(pictures, learn=learn)
             posteriors = [replace(first, learn=way) for way in ways]
         return torch.stack([p.pictures(n, seed=seed, temperature=temperature) for p in posteriors])
+
+    def complete(
+        self,
+        picture: Any,
+        known: Any,
+        noise: float = NOISE,
+        n: int = 8,
+        *,
+        seed: int | None = None,
+        prior: Gaussian | HasGaussian | None = None,
+        temperature: float = TEMPERATURE,
+        refine: int = 0,
+    ) -> Completion:
+        """Return n samples of what a picture may be of which a part is known (see `conditioning.completion`).
+
+        Args:
+            picture: one, as `encode` takes them.
+            known: a mask (H, W), true where pixels are known; or an operator, a function of pictures (B, C, H, W) in
+                [0, 1] with gradients, such as those of `conditioning.operators`.
+            noise: the standard deviation of what is observed, the range of pixels being 1.
+            n: how many samples.
+            seed: of the draws.
+            prior: a posterior, or a Gaussian over latents, in place of the model's own prior.
+            temperature: multiplies the standard deviation of the prior.
+            refine: trajectories of Hamiltonian Monte Carlo after the search, each of ten evaluations.
+        """
+        return complete(self, picture, known, noise, n, seed=seed, prior=prior, temperature=temperature, refine=refine)
 
     def score(self, pictures: PicturesLike) -> Scores:
         """Return log-likelihood, bits per dimension and latent radius of each picture."""

@@ -119,6 +119,41 @@ def check_sortable(labels: Iterable[Any]) -> None:
         raise ValueError(f"Expected labels of one kind; got text and numbers, {kinds[True]!r} and {kinds[False]!r}.")
 
 
+def check_rejection_rate(rate: float) -> None:
+    """Raise `ValueError` if a share of good inputs that may be rejected is not between 0 and 1."""
+    if not 0 < rate < 1:
+        raise ValueError(f"Expected a share to reject between 0 and 1; got {rate}.")
+
+
+def check_scores(scores: Tensor, first: int = 0) -> Tensor:
+    """Return log densities (n, C) if each input has a greatest one that is finite.
+
+    Args:
+        scores: log densities, up to a constant.
+        first: number of the first input.
+
+    Raises:
+        BadInput: one has not.
+    """
+    bad = ~scores.amax(1).isfinite()
+    if bad.any():
+        raise BadInput(first + int(bad.nonzero()[0]))
+    return scores
+
+
+class BadInput(ValueError):
+    """No class has a density of an input, which is too far from all.
+
+    Attributes:
+        number: of the input.
+    """
+
+    def __init__(self, number: int, name: str = "") -> None:
+        self.number = number
+        which = name or f"input {number}"
+        super().__init__(f"Expected finite densities of each input; got none of {which}. Give another noise.")
+
+
 def _missing(label: Any) -> bool:
     try:
         return label is None or bool(label != label)  # NaN is not itself

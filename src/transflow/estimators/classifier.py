@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from torch import Tensor
 
-from transflow.estimators import classifier_file
-from transflow.estimators.base import PictureEstimator, check_labels, check_sortable, digests_of, plain_parameters
+from transflow.estimators import base, classifier_file
+from transflow.estimators.base import PictureEstimator
 from transflow.estimators.features import (
     FEATURES,
     LATENTS,
@@ -110,7 +110,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         """
         self._check_fitted("evidence_")
         inputs, names = self._inputs(X, y, reset=False)
-        left = self.evidence_.remove(names, digests_of(inputs), lambda: self._evidence_features(inputs))
+        left = self.evidence_.remove(names, base.digests_of(inputs), lambda: self._evidence_features(inputs))
         if not left.classes:
             raise ValueError("Expected to keep at least one example; got all of them to forget.")
         self._keep(left)
@@ -153,7 +153,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
             rate: the share of good inputs that may be rejected, between 0 and 1; what lies further out than that
                 belongs to no class.
         """
-        check_rejection_rate(rate)
+        base.check_rejection_rate(rate)
         scores, p = self._scores(X, outlying=True)
         labels = self.classes_[scores.argmax(1)].astype(object)
         labels[p < rate] = None
@@ -198,7 +198,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         """Write the classifier as one safetensors file; `load` reads it back."""
         self._check_fitted("evidence_")
         vector_size = getattr(self, "n_features_in_", None)
-        classifier_file.save(path, self.evidence_, plain_parameters(self), self._model(), vector_size)
+        classifier_file.save(path, self.evidence_, base.plain_parameters(self), self._model(), vector_size)
 
     @classmethod
     def load(cls, path: PathLike, model: Any = None) -> FewShotClassifier:
@@ -225,15 +225,15 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         return classifier
 
     def _add(self, x: Any, y: Any, *, reset: bool) -> Self:
-        plain = plain_parameters(self)
+        plain = base.plain_parameters(self)
         inputs, names = self._inputs(x, y, reset=reset)
         before = FewShot(plain["noise"]) if reset else self.evidence_
         dtype = np.asarray(names).dtype
         if not reset:
-            check_sortable([*self.evidence_.classes, *names])
+            base.check_sortable([*self.evidence_.classes, *names])
             dtype = np.result_type(dtype, self.classes_.dtype)
         after = before.add(
-            self._evidence_features(inputs), names, digests_of(inputs), feature_kinds(self._standard_levels())
+            self._evidence_features(inputs), names, base.digests_of(inputs), feature_kinds(self._standard_levels())
         )
         self._keep(after, dtype)
         if reset:
@@ -254,7 +254,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         inputs = self._pictures_or_vectors(x, reset=reset)
         if not len(inputs):
             raise ValueError("Expected at least one picture; got none.")
-        labels = check_labels(y)
+        labels = base.check_labels(y)
         if len(labels) != len(inputs):
             raise ValueError(f"Expected one label for each of {len(inputs)} examples; got {len(labels)} labels.")
         return inputs, labels.tolist()
@@ -265,7 +265,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         model, ensemble = self._model(), self.evidence_.ensemble
         inputs = self._pictures_or_vectors(x, reset=False)
         order = sorted(range(len(self.evidence_.classes)), key=self.evidence_.classes.__getitem__)
-        copies = plain_parameters(self)["query_copies"] if model is not None else 1
+        copies = base.plain_parameters(self)["query_copies"] if model is not None else 1
         scores, p = [], []
         size = PICTURES_AT_A_TIME if model is not None else max(1, len(inputs))
         for i in range(0, len(inputs), size):
@@ -274,7 +274,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
             found = ensemble.scores({name: r.flatten(0, 1) for name, r in rows.items()}).unflatten(0, (-1, copies))
             if copies > 1:
                 found = found.log_softmax(2)
-            scores.append(found.mean(1)[:, order])
+            scores.append(base.check_scores(found.mean(1)[:, order], i))
             if outlying:
                 p.append(ensemble.p_values({name: r[:, 0] for name, r in rows.items()}))
         if not scores:
@@ -283,7 +283,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
 
     def _evidence_features(self, inputs: Any) -> dict[str, Tensor]:
         """Sets of features of the evidence, (n, K, D); where the model has features, only these are augmented."""
-        model, plain = self._model(), plain_parameters(self)
+        model, plain = self._model(), base.plain_parameters(self)
         noise, augment = plain["noise"], plain["augment"]
         hidden = model is not None and model.can("features")
         latents = NORMALISED if noise == "auto" and self._standard_levels() else LATENTS
@@ -292,9 +292,3 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         if hidden and noise == "auto":
             return self._encode({latents: False, FEATURES: augment}, inputs)
         return self._encode({latents: augment}, inputs)
-
-
-def check_rejection_rate(rate: float) -> None:
-    """Raise `ValueError` if a share of good inputs that may be rejected is not between 0 and 1."""
-    if not 0 < rate < 1:
-        raise ValueError(f"Expected a share to reject between 0 and 1; got {rate}.")

@@ -41,6 +41,7 @@ SCHEMA = container.Schema(
     frozenset({"labels"}),
 )
 OLD_NAMES = {"directions": NORMALISED, "activations": FEATURES}  # of sets of features, as 0.1.0 wrote them
+MOST_COPIES = 1024  # of a picture that a file may ask for
 PARAMETERS: dict[str, Any] = {"noise": (str, int, float), "augment": (bool, int), "query_copies": int}
 
 
@@ -144,6 +145,8 @@ class Checker:
             raise newer(f"the parameter {', '.join(unknown)}", self.path)
         for name, types in PARAMETERS.items():
             self.true(isinstance(found.get(name), types), f"{name} is {found.get(name)!r}")
+        for name in ("augment", "query_copies"):
+            self.true(0 <= found[name] <= MOST_COPIES, f"{name} is {found[name]!r:.80}")
         try:
             check_noise(found["noise"])
         except ValueError:

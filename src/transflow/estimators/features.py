@@ -141,12 +141,13 @@ def _entry(
 
 
 def _kept(entry: Path | None, count: int) -> Tensor | None:
-    """The encoding of so many pictures that a file keeps; None where there is none, or a damaged one."""
-    try:
-        encoded = container.read(entry, ENCODING)[0]["encoded"] if entry is not None and entry.exists() else None
-    except (ValueError, OSError):
+    """The encoding of so many pictures that a file keeps; None where there is none."""
+    if entry is None or not entry.exists():
         return None
-    return encoded if encoded is not None and encoded.ndim == 3 and len(encoded) == count else None
+    encoded = container.read(entry, ENCODING)[0]["encoded"]
+    if encoded.ndim != 3 or len(encoded) != count:
+        raise ValueError(f"Expected encodings of {count} pictures; got {tuple(encoded.shape)}: {entry}. Remove it.")
+    return encoded
 
 
 def _copies(pictures: Tensor, augment: int | Callable[[Tensor], Tensor], strength: float) -> Tensor:

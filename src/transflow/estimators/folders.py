@@ -14,7 +14,8 @@ from torch import Tensor
 
 from transflow import metrics
 from transflow.base_model import BaseModel
-from transflow.estimators.classifier import PICTURES_AT_A_TIME, FewShotClassifier, check_rejection_rate
+from transflow.estimators.base import BadInput, check_rejection_rate
+from transflow.estimators.classifier import PICTURES_AT_A_TIME, FewShotClassifier
 from transflow.estimators.features import Augment, read_labelled
 from transflow.fewshot.ensemble import Selection
 from transflow.gaussians.noise import NoiseSpec
@@ -138,7 +139,10 @@ def classify(
     probabilities, p_values, accuracies = [], [], Accuracies()
     for part in batches(query, model.shape, batch=PICTURES_AT_A_TIME, on_bad=on_bad):
         names += part.names
-        found, p = classifier.predict_proba_and_p_values(part.pixels)
+        try:
+            found, p = classifier.predict_proba_and_p_values(part.pixels)
+        except BadInput as bad:
+            raise BadInput(bad.number, part.names[bad.number]) from None
         probabilities.append(torch.from_numpy(found))
         p_values += [] if p is None else [torch.from_numpy(p)]
         here = None if folder is None or truth is None else labels_among(folder, part.names, classes)

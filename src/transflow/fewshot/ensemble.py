@@ -62,12 +62,14 @@ class Selection:
         weights: factors of their log densities, after the temperatures.
         log_prob: mean log probability of a left-out example's class, nats; NaN where none can be left out.
         accuracy: share of left-out examples classified correctly.
+        note: what the user should know about the selection; may be empty.
     """
 
     candidates: tuple[Candidate, ...]
     weights: tuple[float, ...]
     log_prob: float = math.nan
     accuracy: float = math.nan
+    note: str = ""
 
     def __str__(self) -> str:
         names = [f"{c.likelihood} on {c.features}" for c in self.candidates]

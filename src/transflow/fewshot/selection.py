@@ -8,10 +8,14 @@ maximises the mean of
 Of each set of features the candidate of greatest mean is selected, and the sets' densities are multiplied, each to the
 power of a weight that maximises the same mean (`calibration.weigh`). One part in L + 2 of each label is spread over all
 classes, so that T is finite where all L are correct.
+
+Where a class has one example, which cannot be left out, the greatest mean would be that of what forgets the class: so
+the first candidate stands, with equal weights, and the means set temperatures alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +36,7 @@ LEFT_OUT = 100  # at most so many examples are left out in turn
 RIDGES = (0.3, 3.0)  # times the mean eigenvalue of the scatter
 PAPER_SHARES = (0.1, 0.5, 1.0)  # lambda in units of m
 LIKELIHOODS = ("auto", "pooled", "levels", "shared", "student")
+NO_BETTER = "left-out examples are told no better than by chance: give more examples of each class"
 Candidates: TypeAlias = dict[str, Callable[[Examples], Likelihood]]
 
 
@@ -78,18 +83,28 @@ def select(
     folds = make_folds(labels, counts)
     truth = labels[torch.cat([fold.rows for fold in folds])] if folds else labels[:0]
     tried = [trials(noise, name, features, labels, folds) for name, features in feature_sets.items()]
-    members = [max(t, key=lambda e: e.candidate.log_prob) if folds else t[0] for t in tried]
+    if folds:
+        tried = [[e for e in t if math.isfinite(e.candidate.log_prob)] for t in tried]
+    if not all(tried):
+        raise ValueError(f"Expected a noise under which these examples have finite densities; got {noise!r}.")
+    alone = min(counts) == 1  # a class that no left-out example is of: the estimate says nothing of it
+    choose = folds and not alone
+    members = [max(t, key=lambda e: e.candidate.log_prob) if choose else t[0] for t in tried]
     everyone = [e.candidate for t in tried for e in t]
     candidates = tuple(e.candidate for e in members)
     if not folds:
         even = Selection(candidates, (1.0,) * len(members))
         return Ensemble(even, tuple(everyone), tuple(members), torch.zeros(0))
     parts = [e.left_out / e.candidate.temperature for e in members]
-    weights = weigh(parts, truth) if len(parts) > 1 else torch.ones(1, dtype=torch.float64)
+    weights = weigh(parts, truth) if choose and len(parts) > 1 else torch.ones(len(parts), dtype=torch.float64)
     joint = (weights[:, None, None] * torch.stack(parts)).sum(0)
     own = joint.gather(1, truth[:, None])[:, 0]
     log_prob = joint.log_softmax(1).gather(1, truth[:, None]).mean().item()
-    selection = Selection(candidates, tuple(weights.tolist()), log_prob, _accuracy(joint, truth))
+    accuracy = _accuracy(joint, truth)
+    note = NO_BETTER if len(counts) > 1 and accuracy <= 1 / len(counts) else ""
+    if alone and len(counts) > 1:
+        note = f"{counts.count(1)} of {len(counts)} classes have one example, so nothing was chosen by leaving one out"
+    selection = Selection(candidates, tuple(weights.tolist()), log_prob, accuracy, note)
     considered = sorted(everyone, key=lambda c: -c.log_prob)
     return Ensemble(selection, tuple(considered), tuple(members), -2 * own)
 

@@ -48,6 +48,12 @@ class DetailConfig:
         if len(self.coarser) != 2 or min(numbers) < 1:
             raise ValueError(f"Expected channels, steps and widths of 1 or more, and two coarser widths; got {self}.")
 
+    @property
+    def fewest_weights(self) -> int:
+        """A number of weights that its flow has at least: those of the couplings and of the first features."""
+        coupling = self.width * (self.width + self.seen + 27 * self.channels // 2)
+        return self.steps * coupling + 27 * self.seen * self.channels
+
 
 def _zeros(layer: nn.Conv2d) -> nn.Conv2d:
     """Start a layer at zero, so that what it drives starts as identity."""

@@ -51,6 +51,11 @@ def no_bound(config: Any) -> int:
     return 0
 
 
+def fewest_weights(config: Any) -> int:
+    """Return what a configuration says itself."""
+    return int(config.fewest_weights)
+
+
 def pictures_alone(module: nn.Module, x: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Return the pictures: all that a likelihood needs."""
     return (x,)
@@ -102,14 +107,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "glow": Family(
-        GlowConfig,
-        Glow,
-        convolutions,
-        fuse,
-        reversible,
-        Glow.initialise,
-        fewest=lambda config: config.fewest_weights,
-        lenient=True,
+        GlowConfig, Glow, convolutions, fuse, reversible, Glow.initialise, fewest=fewest_weights, lenient=True
     ),
     "flow-matching": Family(
         FlowMatchingConfig,
@@ -117,6 +115,7 @@ FAMILIES: dict[str, Family] = {
         matrices,
         prepare=flow_matching_loss.prepare,
         loss=flow_matching_loss.loss,
+        fewest=fewest_weights,
         likelihood=False,
         settings={"bits": 8, "ema": 0.9995, "weight_decay": 0.01},
         tried=16,
@@ -143,10 +142,13 @@ FAMILIES["details"] = Family(
     initialise=DetailLevel.initialise,
     prepare=detail_level.prepare,
     loss=detail_level.loss,
+    fewest=fewest_weights,
     on_top=detail_level.on_top,
     settings={"bits": 8, "ema": 0.9995},
 )
-FAMILIES["pyramid"] = Family(PyramidConfig, build_pyramid, halvable_in_pyramid, likelihood=False, trained=False)
+FAMILIES["pyramid"] = Family(
+    PyramidConfig, build_pyramid, halvable_in_pyramid, fewest=fewest_weights, likelihood=False, trained=False
+)
 
 
 def name_of(config: Any) -> str:

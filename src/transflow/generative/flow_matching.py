@@ -21,7 +21,10 @@ from torch import Tensor, nn
 
 from transflow.generative import ode_density
 from transflow.generative.ode import Sampler, euler, time_grid
-from transflow.generative.unet import UNet
+from transflow.generative.unet import HEAD, UNet
+from transflow.plain_values import make_plain
+
+MOST_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class FlowMatchingConfig:
     Attributes:
         shape: of a picture, (C, H, W).
         patch: height and width of a patch in pixels.
-        widths: channels of each grid, finest first, each half as fine as the one before; multiples of 16.
+        widths: channels of each grid, finest first, each half as fine as the one before; multiples of 16, of 32 where
+            there is attention.
         depth: blocks of a grid, on the way down and on the way up.
         attention: whether the blocks of each grid have attention, finest first.
         embedding: numbers that stand for a time.
@@ -51,14 +55,18 @@ class FlowMatchingConfig:
     power: float = 1.5
 
     def __post_init__(self) -> None:
-        for name in ("shape", "widths", "attention"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "attention", tuple(bool(there) for there in self.attention))
+        make_plain(self)
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"Expected a shape (C, H, W); got {self.shape}.")
         if not self.widths or len(self.widths) != len(self.attention) or any(w < 1 or w % 16 for w in self.widths):
             raise ValueError(
                 "Expected widths that are multiples of 16, and as many of attention; "
                 f"got {self.widths} and {self.attention}."
+            )
+        if any(w % HEAD for w, there in zip(self.widths, self.attention, strict=True) if there):
+            raise ValueError(
+                f"Expected widths that are multiples of {HEAD} where there is attention; got {self.widths}."
             )
         if min(self.patch, self.depth, self.embedding) < 1 or not 0 <= self.dropout < 1:
             raise ValueError(
@@ -68,7 +76,14 @@ class FlowMatchingConfig:
         multiple = self.patch * 2 ** (len(self.widths) - 1)
         if self.shape[1] % multiple or self.shape[2] % multiple:
             raise ValueError(f"Expected height and width that are multiples of {multiple}; got {self.shape}.")
+        if self.steps > MOST_STEPS:
+            raise ValueError(f"Expected at most {MOST_STEPS} steps; got {self.steps}.")
         time_grid(self.steps, self.power)
+
+    @property
+    def fewest_weights(self) -> int:
+        """A number of weights that its model has at least: those of the blocks' convolutions."""
+        return sum(2 * self.depth * 18 * width * width for width in self.widths)
 
 
 RANGE = 2.0  # pictures in (-1/2, 1/2) are seen this much larger

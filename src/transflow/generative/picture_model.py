@@ -139,7 +139,13 @@ class PictureModel:
         return self.decode_unclamped(latents).clamp(0, 1)
 
     def decode_unclamped(self, latents: Tensor) -> Tensor:
-        """Return what `decode` returns, not cut to [0, 1]: a broken sample goes beyond."""
+        """Return what `decode` returns, not cut to [0, 1]: a broken sample goes beyond.
+
+        For latents with gradients through the flow itself, in its own precision: the fused form has none.
+        """
+        if torch.is_grad_enabled() and latents.requires_grad:
+            with full_float32(self.device):
+                return self.pixels.unit_unclamped(self.flow.inverse(latents.to(self._like)))
         (pictures,) = self._batched(latents, lambda z: (self.pixels.unit_unclamped(self._fused.inverse(z)),))
         return pictures
 

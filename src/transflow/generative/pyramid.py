@@ -58,6 +58,11 @@ class PyramidConfig:
         channels, height, width = self.base.shape
         return channels, height << len(self.levels), width << len(self.levels)
 
+    @property
+    def fewest_weights(self) -> int:
+        """A number of weights that its model has at least."""
+        return int(self.base.fewest_weights) + sum(level.fewest_weights for level in self.levels)
+
     def stopped(self, size: int) -> PyramidConfig:
         """Return the architecture without the levels above pictures of a height.
 

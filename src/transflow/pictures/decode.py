@@ -24,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from transflow.pictures.files import BadPicture, File, Source, as_list, is_paths
+from transflow.pictures.limits import LIFT, VARIABLE, most_pixels, too_many_pixels
 from transflow.pictures.preprocess import BATCH, PictureLike, Shape, check_channels, preprocess, preprocess_one
 from transflow.pictures.sources import chunks, files
 from transflow.store.identity import digest
@@ -180,7 +181,7 @@ def digests(given: Iterable[File]) -> Iterator[str]:
     def of(file: File) -> str:
         try:
             return digest(file.read())
-        except OSError:
+        except (OSError, BadPicture):
             return ""
 
     for found in _map_ahead(lambda chunk: [of(file) for file in chunk], chunks(given, FILES_PER_TASK)):
@@ -190,6 +191,8 @@ def digests(given: Iterable[File]) -> Iterator[str]:
 def _decode(file: File, shape: Shape) -> DecodedFile:
     try:
         content = file.read()
+    except BadPicture as error:
+        return DecodedFile(file.name, "", None, str(error))
     except OSError as error:
         message = f"Expected a picture; got a file that cannot be read ({error}): {file.name}"
         return DecodedFile(file.name, "", None, message)
@@ -201,17 +204,23 @@ def _decode(file: File, shape: Shape) -> DecodedFile:
 
 
 def _pixels(name: str, content: bytes, shape: Shape) -> NDArray[np.uint8]:
+    if VARIABLE in os.environ:  # and so for the whole process: the bound is Pillow's
+        Image.MAX_IMAGE_PIXELS = -(-most_pixels() // 2)
     if not content:
         raise BadPicture(f"Expected a picture; got an empty file (0 bytes): {name}")
     try:
         picture = Image.open(io.BytesIO(content))
+        if problem := too_many_pixels(picture, name):
+            raise BadPicture(problem)
         picture.load()
         return preprocess_one(picture, shape)
     except UnidentifiedImageError:
         raise BadPicture(f"Expected a picture; got a file that is none: {name}") from None
     except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise BadPicture(f"Expected a picture of at most {limit} megapixels; got a larger one: {name}") from None
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise BadPicture(f"Expected a picture of at most {most} megapixels; got a larger one: {name}. {LIFT}") from None
+    except BadPicture:
+        raise
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         reason = str(error) or type(error).__name__
         raise BadPicture(f"Expected a whole picture; got a damaged one ({reason}): {name}") from None

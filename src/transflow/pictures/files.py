@@ -7,10 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from transflow.pictures.limits import too_many_bytes
 from transflow.store.files import PathLike
 
 Source: TypeAlias = PathLike  # a folder, a tar or a picture file
-LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+LITTER = {  # of file managers, cameras' programs, network drives and file systems; in lower case
+    "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r",
+    "__macosx", "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot", "$recycle.bin",
+    "system volume information", "recycler", "lost+found", "network trash folder", "temporary items",
+}  # fmt: skip
 
 
 class BadPicture(ValueError):
@@ -26,12 +31,14 @@ class File:
         path: the file on disk that has it.
         span: first byte and length in ``path``, for a member of a tar; None for a whole file.
         content: its bytes, for a member of a compressed tar, which has no span.
+        problem: why it is not to be read; empty for a file that is.
     """
 
     name: str
     path: str
     span: tuple[int, int] | None = None
     content: bytes | None = None
+    problem: str = ""
 
     @property
     def bytes_in_memory(self) -> int:
@@ -39,14 +46,23 @@ class File:
         return 0 if self.content is None else len(self.content)
 
     def read(self) -> bytes:
-        """Return the bytes."""
+        """Return the bytes.
+
+        Raises:
+            BadPicture: there are more than a picture has.
+            OSError: it cannot be read.
+        """
         if self.content is not None:
             return self.content
+        if self.problem:
+            raise BadPicture(self.problem)
         with open(self.path, "rb") as file:
-            if self.span is None:
-                return file.read()
-            file.seek(self.span[0])
-            return file.read(self.span[1])
+            size = os.fstat(file.fileno()).st_size if self.span is None else self.span[1]
+            if problem := too_many_bytes(size, self.name):
+                raise BadPicture(problem)
+            if self.span is not None:
+                file.seek(self.span[0])
+            return file.read(size)
 
 
 def as_list(sources: Source | Iterable[Source]) -> list[Source]:

@@ -18,7 +18,7 @@ A model of another number of channels takes uint8 tensors of its own shape alone
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias, Union
+from typing import Any, TypeAlias, Union
 
 import numpy as np
 import torch
@@ -36,13 +36,7 @@ def to_rgb_or_grey(picture: Image.Image) -> Image.Image:
     """Return a picture of any mode as 8-bit RGB, or grey (mode L) if it is grey; upright, opaque."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
-        values = np.asarray(picture, dtype=np.float64)
-        if picture.mode == "F":
-            values = np.nan_to_num(values)
-            values = values * (255 if values.size and values.max() <= 1 else 1)
-        elif picture.mode.startswith("I;16") or (values.size and values.max() > 255):
-            values = np.floor(values / 2 ** max(8, int(values.max(initial=0)).bit_length() - 8))
-        return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+        return Image.fromarray(deep_to_uint8(np.asarray(picture), picture.mode))
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         grey = picture.mode in ("LA", "La")
         picture = picture.convert("RGBA")
@@ -51,6 +45,17 @@ def to_rgb_or_grey(picture: Image.Image) -> Image.Image:
     if picture.mode in ("1", "L"):
         return picture.convert("L")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def deep_to_uint8(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
+    """Return deep grey values (H, W) of one of Pillow's modes as uint8."""
+    if mode == "F":
+        values = np.nan_to_num(values)
+        return np.clip(values * (255 if values.max(initial=0) <= 1 else 1), 0, 255).astype(np.uint8)
+    most = int(values.max(initial=0))
+    if mode.startswith("I;16") or most > 255:
+        values = np.maximum(values, 0) >> max(8, most.bit_length() - 8)
+    return np.clip(values, 0, 255).astype(np.uint8)
 
 
 def preprocess_one(picture: Image.Image, shape: Shape) -> NDArray[np.uint8]:

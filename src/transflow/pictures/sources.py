@@ -14,6 +14,7 @@ from pathlib import Path
 
 from transflow.pictures.files import File, Source, as_list, is_litter
 from transflow.pictures.tars import has_tar_name, is_tar, members
+from transflow.store.files import check_regular
 from transflow.store.folders import INDEX, is_latents
 
 
@@ -23,11 +24,12 @@ def files(sources: Source | Iterable[Source]) -> Iterator[File]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"Expected a folder, a tar or picture files; got a path that is not there: {path}")
+        check_regular(path, "a folder, a tar or picture files")
         if is_latents(path):
             raise ValueError(f"Expected pictures; got a folder of latents: {path}")
     for path in paths:
         if path.is_dir():
-            yield from (File(name, name) for name, kind, _ in _scan(str(path)) if kind == "file")
+            yield from (_file(name, kind) for name, kind, _ in _scan(str(path)) if kind != "folder")
         elif is_tar(path):
             yield from members(path)
         else:
@@ -89,26 +91,42 @@ def _inside(folder: str, targets: Iterable[str]) -> str | None:
     return next(map(str, held), None)
 
 
-def _scan(folder: str, root: str = "", seen: set[str] | None = None) -> Iterator[tuple[str, str, bool]]:
+def _scan(folder: str) -> Iterator[tuple[str, str, bool]]:
     """Yield each path below a folder, its kind, and whether it is a link; no folder twice, for all its links."""
-    real = os.path.realpath(folder)
-    root, seen = root or real, set() if seen is None else seen
-    seen.add(real)
-    with os.scandir(folder) as entries:
-        found = {
-            entry.name: (_entry_kind(entry), entry.is_symlink()) for entry in entries if not is_litter((entry.name,))
-        }
-    for name, (kind, linked) in sorted(found.items()):
-        path = str(Path(folder, name))
+    root = os.path.realpath(folder)
+    seen, waiting = {root}, [_entries(folder)]
+    while waiting:  # not by recursion: folders may be a thousand deep
+        found = next(waiting[-1], None)
+        if found is None:
+            waiting.pop()
+            continue
+        path, kind, linked = found
         if kind == "folder":
             leads = os.path.realpath(path)
             inside = linked and Path(leads).is_relative_to(root)
             if leads in seen or (inside and not is_litter(Path(leads).relative_to(root).parts)):
                 continue  # it comes, or came, by itself
+            seen.add(leads)
+            waiting.append(_entries(path))
+        yield found
+
+
+def _entries(folder: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield path, kind and linkedness of what is in a folder, by name; of one that may not be read, itself."""
+    try:
+        with os.scandir(folder) as entries:
+            found = {e.name: (_entry_kind(e), e.is_symlink()) for e in entries if not is_litter((e.name,))}
+    except PermissionError:
+        yield folder, "closed", False
+        return
+    for name, (kind, linked) in sorted(found.items()):
         if kind:
-            yield path, kind, linked
-        if kind == "folder":
-            yield from _scan(path, root, seen)
+            yield str(Path(folder, name)), kind, linked
+
+
+def _file(name: str, kind: str) -> File:
+    problem = f"Expected a folder that can be read; got one that may not be: {name}" if kind == "closed" else ""
+    return File(name, name, problem=problem)
 
 
 def _entry_kind(entry: os.DirEntry[str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transflow.pictures.files import BadPicture, File, is_litter
+from transflow.pictures.limits import too_many_bytes
 
 
 def has_tar_name(path: Path) -> bool:
@@ -60,7 +61,9 @@ def members(path: Path) -> Iterator[File]:
                     continue
                 if not member.isfile():
                     raise BadPicture(f"Expected files in a tar; got a link, {member.name}: {path}. Unpack the tar.")
-                if compressed or member.issparse():
+                if (compressed or member.issparse()) and (problem := too_many_bytes(member.size, member.name)):
+                    yield File(member.name, str(path), problem=problem)
+                elif compressed or member.issparse():
                     file = tar.extractfile(member)
                     assert file is not None
                     yield File(member.name, str(path), content=file.read())

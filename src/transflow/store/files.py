@@ -46,6 +46,18 @@ def check_folder(path: PathLike) -> None:
         raise OSError(f"Expected a folder that can be written; got one that cannot: {target}")
 
 
+def check_regular(path: PathLike, what: str) -> None:
+    """Raise `ValueError` if a path is a pipe or a device: one waits for ever, and is read once alone.
+
+    Args:
+        path: where something is to be read; what is not there is no error.
+        what: was expected, in words.
+    """
+    place = Path(path)
+    if place.exists() and not place.is_file() and not place.is_dir():
+        raise ValueError(f"Expected {what}; got a pipe or a device: {path}. Write it to a file first.")
+
+
 def write_bytes(path: PathLike, content: bytes) -> None:
     """Write a file whole or not at all, and to the disk; links are followed."""
     check_writable(path)

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, check_regular
 
 PLACES = ("state_dict", "model_state_dict", "model", "graph", "net", "flow", "module", "weights")
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")  # of DataParallel, torch.compile and trainers
@@ -40,6 +40,7 @@ def read_tensors(path: PathLike) -> dict[str, Tensor]:
         raise ValueError(f"Expected a checkpoint file; got a folder: {path}")
     if not Path(path).exists():
         raise FileNotFoundError(f"Expected a checkpoint file; got a path that is not there: {path}")
+    check_regular(path, "a checkpoint file")
     weights = _weights(_open(path))
     if not weights:
         raise ValueError(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from transflow.pictures.decode import PictureBatch
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, check_regular
 from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
 from transflow.training.outliers import outlier_pictures
 from transflow.training.state import TrainingState
@@ -78,6 +78,7 @@ def read_groups(path: PathLike) -> dict[str, str]:
     Raises:
         OSError, ValueError: the file cannot be read, is no CSV, or has a name in two groups.
     """
+    check_regular(path, "a CSV of file names and groups")
     table: dict[str, str] = {}
     try:
         with open(path, newline="") as file:

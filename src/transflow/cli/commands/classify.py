@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from transflow.cli.arguments import CLASS_NOISE, add_model, add_output, add_skip_bad
-from transflow.cli.messages import say
+from transflow.cli.messages import note, say
 
 HELP = "classify pictures from a few examples of each class, without training"
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the predictions; print what they come from, and the accuracy where the true classes are known."""
     from transflow.cli.inputs import files_of, load_model, on_bad
     from transflow.cli.output import Output
-    from transflow.estimators.classifier import check_rejection_rate
+    from transflow.estimators.base import check_rejection_rate
     from transflow.estimators.folders import classify
     from transflow.pictures import grids
 
@@ -46,6 +46,8 @@ def run(options: argparse.Namespace) -> None:
     )
     output.write(found.csv(options.reject))
     say(f"{found.choice}")
+    if found.choice.note:
+        note(f"note: {found.choice.note}")
     rejected = "too few examples to reject any"
     if found.p_values is not None:
         rejected = f"{sum(found.rejected(options.reject))} rejected"

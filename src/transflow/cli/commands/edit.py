@@ -107,7 +107,11 @@ def _strip(options: argparse.Namespace, one_each: bool) -> Frames:
     if not one_each and 0 not in strengths:
         strengths = [0.0, *strengths]
     edit = _towards(options) if options.towards else _attribute(options)
-    found = edit.strip(stream(options, edit.model), strengths)
+    found, known = edit.strip_and_quality(stream(options, edit.model), strengths)
+    for strength, quality in zip(strengths, known, strict=True):
+        if quality.broken:
+            some = f"{quality.broken:.0%} of the pictures at strength {strength:g}"
+            note(f"note: {some} are broken: the model never saw such latents. Less strength helps.")
     return Frames(found, [f"{strength:g}" for strength in strengths], [])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from transflow.cli.arguments import add_json, add_model, add_pictures
 from transflow.cli.messages import printable, say, say_json
@@ -43,6 +44,9 @@ def run(options: argparse.Namespace) -> None:
         "radius": scores.radius.tolist(),
         **p_values,
     }
+    for name, *numbers in zip(names, *columns.values(), strict=True):
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(f"Expected a finite log density of each picture; got none of {name}. Give another model.")
     if options.json:
         rows = zip(names, *columns.values(), strict=True)
         say_json([dict(zip(("picture", *columns), row, strict=True)) for row in rows])
