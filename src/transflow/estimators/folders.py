@@ -89,8 +89,13 @@ class Evaluation:
         truth = self.truth or [""] * len(self.names)
         rows = zip(self.names, self.predicted, self.rejected(rate), p, truth, self.probabilities.tolist(), strict=True)
         for name, predicted, rejected, p_value, true, probabilities in rows:
-            table.writerow([name, predicted, int(rejected), p_value, true, *(f"{x:.6f}" for x in probabilities)])
+            table.writerow([_cell(name), predicted, int(rejected), p_value, true, *(f"{x:.6f}" for x in probabilities)])
         return out.getvalue().encode(errors="surrogateescape")  # names that are not UTF-8 keep their bytes
+
+
+def _cell(name: str) -> str:
+    """A file's name as a table's program takes it for text, too: one that begins as a formula does, after a quote."""
+    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
 
 
 class Accuracies:

@@ -10,6 +10,7 @@ from torch import Tensor
 from transflow.generative.families import FAMILIES
 from transflow.generative.picture_model import PictureModel
 from transflow.generative.pyramid import PyramidConfig
+from transflow.own_random import OwnRandom
 from transflow.pictures.pixels import PixelFormat
 from transflow.plain_values import quoted
 from transflow.store import container
@@ -88,7 +89,7 @@ def load_model(
             raise ValueError(f"Expected a whole model file; got a damaged one, whose {name} is {quoted(value)}: {path}")
     check_levels(path, config, found["card"])
     try:
-        with torch.random.fork_rng(devices=[]):  # on "meta" it would load torch's compiler, a second or more
+        with OwnRandom(0):  # weights that are replaced; on "meta" it would load torch's compiler, a second or more
             flow = family.build(config)
         weights = {name: t if t.dtype == torch.bool else t.to(dtype) for name, t in tensors.items()}
         flow.load_state_dict(weights, assign=True)
