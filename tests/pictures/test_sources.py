@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 
 import pytest
 
@@ -75,3 +76,19 @@ def test_two_links_to_one_place_come_once(folder, tmp_path):
     for name in "ab":
         (tmp_path / "top" / name).symlink_to(folder)
     assert count(tmp_path / "top") == 12
+
+
+def test_a_file_that_a_tar_has_twice_is_an_error(folder, tmp_path):
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        for _ in range(2):
+            tar.add(folder / "00.png", "00.png")
+    with pytest.raises(BadPicture, match=r"00\.png twice: .*set\.tar"):
+        list(files(tmp_path / "set.tar"))
+
+
+def test_odd_exif_leaves_a_picture_as_it_is(folder, tmp_path, monkeypatch):
+    def fail(picture):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
+    assert len(read(folder, SHAPE)) == 12

@@ -272,6 +272,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         for i in range(0, len(inputs), size):
             augment = dict.fromkeys(ensemble.feature_sets, copies)
             rows = self._encode(augment, inputs[i : i + size], strength=0.5)
+            rows = {name: r.to(self.evidence_.feature_sets[name].rows.dtype) for name, r in rows.items()}
             with full_float32(torch.device("cpu")):
                 found = ensemble.scores({name: r.flatten(0, 1) for name, r in rows.items()}).unflatten(0, (-1, copies))
             if copies > 1:

@@ -63,6 +63,8 @@ class Evidence:
         if self.total.ndim != 1 or self.scatter.shape not in ((dim,), (dim, dim)):
             got = f"{tuple(self.total.shape)} and {tuple(self.scatter.shape)}"
             raise ValueError(f"Expected a total (D,) and a scatter (D,) or (D, D); got {got}.")
+        if self.total.device.type != "cpu":  # a look at numbers there would wait for all that is computed
+            return
         spread = self.scatter if self.scatter.ndim == 1 else self.scatter.diagonal()
         rounding = 1e-6 * (spread.abs().amax() + self.total.square().amax() + 1e-3) if dim else 0.0
         if not (self.total.isfinite().all() and self.scatter.isfinite().all() and (spread >= -rounding).all()):
