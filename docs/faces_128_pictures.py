@@ -28,7 +28,9 @@ def main() -> None:
     rows = [drawn[:SHOWN], grids.to_uint8(posterior.pictures(2 * SHOWN, seed=1))]
     rows.append(grids.to_uint8(paper.pictures(SHOWN, seed=1)))
     words = ("evidence", "new", "new", "paper")
-    write_bytes(HERE / "drawn-128.jpg", grids.encode_image(grids.grid(torch.cat(rows), SHOWN, rows=words, zoom=1), ".jpg"))
+    write_bytes(
+        HERE / "drawn-128.jpg", grids.encode_image(grids.grid(torch.cat(rows), SHOWN, rows=words, zoom=1), ".jpg")
+    )
 
 
 if __name__ == "__main__":
