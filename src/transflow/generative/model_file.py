@@ -130,6 +130,8 @@ def stopped(
     less = config.stopped(size)
     gone = tuple(f"levels.{i}." for i in range(len(less.levels), len(config.levels)))
     card = {key: value for key, value in found["card"].items() if key != "sizes"}
+    if isinstance(temperatures := card.get("level_temperatures"), list):
+        card["level_temperatures"] = temperatures[len(gone) :]  # finest first
     if gone:
         card |= found["card"].get("sizes", {}).get(str(size), {})
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(gone)} if gone else tensors
