@@ -127,6 +127,9 @@ def demo(
         new = to_uint8(posterior.pictures(2 * columns, seed=seed + 1))
         rows = ("evidence", "new", "new")
         target.write(f"{kind}.png", _png(torch.cat([evidence[kind][:columns], new]), columns, rows))
+        if kind == "drawn":
+            first = torch.cat([evidence[kind][:columns], new[:columns]])
+            target.write("first.png", _png(first, columns, ("evidence", "new")))
         posterior.save(target.path / f"{kind}.safetensors")
     drawn = [posteriors["drawn"].with_learn(novelty=novelty).pictures(columns, seed=seed + 3) for novelty in NOVELTIES]
     target.write("novelty.png", _png(torch.cat(drawn), columns, tuple(f"{novelty:g}" for novelty in NOVELTIES)))
