@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from transflow import load
-from transflow.conditioning.operators import Grey, Known, Operator, Smaller, observe, shown
+from transflow.conditioning.operators import Grey, Known, Operator, Smaller, shown
 from transflow.library.names import DEFAULT
 from transflow.pictures import grids
 from transflow.pictures.drawn import synthetic_pictures
@@ -54,11 +54,8 @@ def main() -> None:
 
     drawn = model.condition(synthetic_pictures("drawn", own[:1].expand(24, -1, -1, -1), 0))
     half = Known.without_half("left", size, size)
-    rows = []
-    for prior in (None, drawn):
-        found = model.complete(own[FACES[0] : FACES[0] + 1], half, n=SHOWN, seed=1, prior=prior)
-        rows += [shown(half, observe(own[FACES[0] : FACES[0] + 1], half, model), model.shape), found.pictures]
-    sheet = grids.grid(torch.cat(rows), SHOWN + 1, rows=("the model's prior", "drawn faces as the prior"), zoom=3)
+    found = model.complete(own[FACES[0] : FACES[0] + 1], half, n=4, seed=1, prior=drawn)
+    sheet = grids.grid(torch.cat([shown(half, found.observed, model.shape), found.pictures]), 5, zoom=3)
     write_bytes(HERE / "completion-evidence.png", grids.encode_image(sheet, ".png"))
 
 

@@ -8,7 +8,7 @@ from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 
-BASE = {"widths": (16, 16), "attention": (False, True), "depth": 1, "embedding": 16, "steps": 4}
+BASE = {"widths": (16, 32), "attention": (False, True), "depth": 1, "embedding": 16, "steps": 4}
 LEVEL = {"steps": 2, "width": 8, "seen": 6, "coarser": (6, 6)}
 
 

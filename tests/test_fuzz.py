@@ -87,7 +87,7 @@ try:
 except Exception as error:
     print(type(error).__name__, flush=True)
 """
-    how = {"stdout": subprocess.PIPE, "text": True, "timeout": 60, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    how = {"stdout": subprocess.PIPE, "text": True, "timeout": 600, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
     return subprocess.run([sys.executable, "-c", program], **how, check=False).stdout.strip()
 
 

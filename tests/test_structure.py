@@ -12,9 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "transflow"
 ROOMS = (  # each may import from those before it
-    "_version", "plain_values", "devices", "metrics", "gaussians", "fewshot", "store", "pictures", "protocols",
-    "checks", "generative", "adapters", "base_model", "latents", "conditioning", "library", "training", "estimators",
-    "showcase", "app", "cli",
+    "_version", "plain_values", "own_random", "devices", "metrics", "gaussians", "fewshot", "store", "pictures",
+    "protocols", "checks", "generative", "adapters", "base_model", "latents", "conditioning", "library", "training",
+    "estimators", "showcase", "app", "cli",
 )  # fmt: skip
 DOORS = {"__init__", "__main__", "cluster"}  # public names by their old paths; nothing imports them
 APART = {

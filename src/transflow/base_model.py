@@ -20,14 +20,14 @@ from transflow.devices import OUT_OF_MEMORY
 from transflow.gaussians.gaussian import Gaussian
 from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.preprocess import PictureLike, Shape, preprocess
-from transflow.plain_values import quoted
+from transflow.plain_values import one_line, quoted
 from transflow.protocols import CAPABILITIES, MUST, has
 from transflow.store.files import PathLike
 
 EIGHT_BITS = PixelFormat(bits=8, low=0.0, high=1.0, ends=True)  # of a source that does not say
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BaseModel:
     """Any source behind the contract, asked in one place what it has.
 
@@ -53,6 +53,13 @@ class BaseModel:
                 f"Expected a model whose prior is a transflow.Gaussian over its latents; got "
                 f"{type(self.prior).__name__}. transflow.wrap makes a Gaussian base standard normal."
             )
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.source.shape)) if self.can("shape") else f"D = {self.dim}"
+        parameters = self.card.get("parameters")
+        count = [f"{parameters:,} parameters"] if isinstance(parameters, int) else []
+        facts = [f"{self.name!r}", self.family, shape, *count, self.precision, str(self.device)]
+        return one_line(self, *filter(None, facts))
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what was computed from them is computed again in a copy."""
@@ -145,8 +152,7 @@ class BaseModel:
     @property
     def family(self) -> str:
         """What it is, in a word: of its card, of its source, or the source's class."""
-        named = self.source.family if has(self.source, "family") else type(self.source).__name__
-        return str(self.card.get("family", named))
+        return str(self.card.get("family", getattr(self.source, "family", type(self.source).__name__)))
 
     def why_not(self, capability: str) -> str:
         """Return the source's own reason why it has not a capability, in words; empty where it gives none."""
@@ -162,6 +168,11 @@ class BaseModel:
     def temperature(self) -> float | None:
         """``|z| / sqrt(D)`` at which its pictures look best; None for a model that does not say."""
         return _number(self.source.temperature) if self.can("temperature") else None
+
+    @property
+    def level_temperatures(self) -> tuple[float, ...] | None:
+        """By how much samples' deviations at each level are shortened, finest first; None where it does not say."""
+        return self.source.level_temperatures if self.can("level temperatures") else None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -35,8 +35,8 @@ def find_device(name: str | None) -> torch.device:
     import torch
 
     try:
-        device = torch.device(name or DEFAULT_DEVICE)
-    except RuntimeError:
+        device = torch.device(DEFAULT_DEVICE if name is None else name)
+    except (RuntimeError, TypeError):
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
         raise ValueError(f"Expected a device such as cpu or cuda; got {name}.")
@@ -76,12 +76,20 @@ def faster_precision(device: torch.device) -> str:
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """Convolve in all 24 bits of float32: CUDA rounds to the 11 of TF32 by default, and the inverse is lost by it."""
+    """Compute in all 24 bits of float32, whatever is around: a model's numbers are the same everywhere.
+
+    Autocast, where a caller has it on, would round to bfloat16; and CUDA convolves in the 11 bits of TF32 by default.
+    Either would lose the inverse.
+    """
+    import torch
+
+    if torch.is_autocast_enabled(device.type):
+        with torch.autocast(device.type, enabled=False), full_float32(device):
+            yield
+        return
     if device.type != "cuda":
         yield
         return
-    import torch
-
     cudnn = torch.backends.cudnn
     with cudnn.flags(True, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False):
         yield

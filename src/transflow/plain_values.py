@@ -37,6 +37,16 @@ def quoted(value: Any) -> str:
     return text if text.isprintable() and len(text) <= LONGEST else repr(value)[:LONGEST]
 
 
+def one_line(value: Any, *facts: str, **more: Any) -> str:
+    """Return what ``repr`` shows of a value: its class, and facts of it.
+
+    >>> one_line(0.5, "3 x 32 x 32", count=8)
+    'float(3 x 32 x 32, count=8)'
+    """
+    named = (f"{name}={part!r}" for name, part in more.items())
+    return f"{type(value).__name__}({', '.join([*facts, *named])})"
+
+
 def whole(value: Any, what: str, least: int | None = 0) -> int:
     """Return a whole number, of ``least`` or more where there is one.
 

@@ -149,6 +149,14 @@ class HasTemperature(Protocol):
         """``|z| / sqrt(D)`` at which its pictures look best: tau of the noise "typical"."""
 
 
+class HasLevelTemperatures(Protocol):
+    """Knows by how much samples' deviations at each level should be shortened."""
+
+    @property
+    def level_temperatures(self) -> tuple[float, ...]:
+        """Factors at which its pictures look best, for each of `level_sizes`, finest level first."""
+
+
 class HasUnclamped(Protocol):
     """Shows values beyond the range of pixels, by which a broken sample is known."""
 
@@ -197,6 +205,7 @@ CAPABILITIES = {
     "card": Capability(("card",), "a card"),
     "exactness": Capability(("exactness",), "a measured exactness"),
     "temperature": Capability(("temperature",), "a best temperature"),
+    "level temperatures": Capability(("level_temperatures",), "temperatures of its levels"),
     "unclamped": Capability(("decode_unclamped",), "values beyond the range"),
     "evaluations": Capability(("evaluations",), "a count of its network's evaluations"),
     "variance": Capability(("encode_variance",), "a variance of each latent"),

@@ -7,7 +7,7 @@ from PIL import Image
 from transflow import load
 
 QUICK = ["--batch", 8, "--epochs", 2, "--no-compile"]
-BASE = ["--family", "flow-matching", "--width", "16,16", "--attention", "no,yes", "--depth", 1, "--steps", 4]
+BASE = ["--family", "flow-matching", "--width", "16,32", "--attention", "no,yes", "--depth", 1, "--steps", 4]
 LEVEL = ["--family", "details", "--width", 8, "--steps", 2, "--seen", 6, "--coarser", "6,6"]
 
 
@@ -46,7 +46,7 @@ def test_settings_are_those_of_the_family_or_the_run(run, folder, parts):
 
     config = read_config("base.safetensors")
     assert (config.bits, config.ema, config.weight_decay, config.architecture.power) == (8, 0.9995, 0.01, 1.5)
-    assert config.architecture.widths == (16, 16)
+    assert config.architecture.widths == (16, 32)
     assert config.architecture.attention == (False, True)
     assert run("train", folder, "-o", "base.safetensors", "--resume", "--epochs", 3)[0] == 0
     assert load("base.safetensors").card["pictures_seen"] == 40

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import parts
 from helpers import shaken
 from transflow import Gaussian, Glow, GlowConfig, Model
 from transflow.adapters import measure
@@ -66,6 +67,7 @@ HOUSE = {
     "glow, grey, additive": lambda: glow(channels=1, coupling="additive", bits=8),
     "flow matching": flow_matching,
     "flow matching, oblong": lambda: flow_matching(shape=(3, 4, 12), power=2.0),
+    "details": lambda: parts.level(8, 1),
     "pyramid on a glow": pyramid,
     "pyramid on flow matching": lambda: pyramid("flow-matching"),
 }

@@ -300,3 +300,14 @@ def test_a_method_that_fails_leaves_the_estimator_as_it_was(case):
 def test_labels_of_a_kind_that_cannot_be_kept_are_refused_in_fit(labels):
     with pytest.raises(ValueError, match="Expected"):
         FewShotClassifier().fit(np.eye(2), labels)
+
+
+@pytest.mark.parametrize("noise", ["auto", "pooled", "shared", "student", "0.5m"])
+def test_numbers_of_another_precision_than_the_evidences_are_taken(noise):
+    x, y = np.random.default_rng(0).normal(size=(12, 3)), [0, 1] * 6
+    classifier = FewShotClassifier(noise=noise).fit(x.astype(np.float32), y)
+    expected = classifier.predict_proba(x.astype(np.float32))
+    for other in (x, x.tolist(), x.astype(np.float32).astype(np.float64)):
+        assert classifier.predict_proba(other) == pytest.approx(expected, abs=1e-4)
+    classifier.predict(np.ones((2, 3), dtype=np.int64))
+    assert classifier.partial_fit(x[:1], [0]).predict(x).shape == (12,)

@@ -7,7 +7,7 @@ from helpers import shaken
 from transflow.generative.flow_matching import CHANGES, FlowMatching, FlowMatchingConfig
 from transflow.generative.flow_matching_loss import NOISE, loss, prepare
 
-CONFIG = FlowMatchingConfig((3, 8, 8), widths=(16, 16), attention=(False, True), depth=1, embedding=16, steps=4)
+CONFIG = FlowMatchingConfig((3, 8, 8), widths=(16, 32), attention=(False, True), depth=1, embedding=16, steps=4)
 
 
 def generator(seed=0):

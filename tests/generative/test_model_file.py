@@ -87,7 +87,8 @@ BASE = FlowMatchingConfig((3, 4, 4), widths=(16, 32), attention=(False, True), d
 def pyramid():
     config = PyramidConfig("flow-matching", BASE, (LEVEL, LEVEL))
     flow = shaken(lambda: families.FAMILIES["pyramid"].build(config), by=0.02).eval().requires_grad_(False)
-    return PictureModel(flow, PixelFormat(8), {"name": "p", "data": "d", "sizes": {"8": {"name": "p at 8"}}})
+    card = {"name": "p", "data": "d", "level_temperatures": [0.5, 0.7, 1.0], "sizes": {"8": {"name": "p at 8"}}}
+    return PictureModel(flow, PixelFormat(8), card)
 
 
 def test_a_pyramid_is_one_file_and_stops_at_any_level(pyramid, tmp_path):
@@ -99,6 +100,8 @@ def test_a_pyramid_is_one_file_and_stops_at_any_level(pyramid, tmp_path):
     assert whole.fingerprint == pyramid.fingerprint != less.fingerprint
     assert load(path, size=16).fingerprint == whole.fingerprint
     assert (whole.card["name"], less.card["name"], less.card["data"]) == ("p", "p at 8", "d")
+    assert whole.level_temperatures == (0.5, 0.7, 1.0)
+    assert less.level_temperatures == (0.7, 1.0)
     z = whole.prior.sample(2, seed=0)
     average = torch.nn.functional.avg_pool2d(whole.decode_unclamped(z), 2)
     torch.testing.assert_close(less.decode_unclamped(z[:, whole.source.level_sizes[0] :]), average)

@@ -1,7 +1,9 @@
 """Folders are listed whole: without litter, however deep, what may not be read by name."""
 
 import os
+import subprocess
 import sys
+import tarfile
 
 import pytest
 
@@ -62,8 +64,11 @@ def test_folders_deeper_than_pythons_stack(folder, tmp_path):
     with open(os.open("deep.png", os.O_WRONLY | os.O_CREAT, dir_fd=here), "wb") as file:
         file.write(content)
     os.close(here)
-    assert count(folder) == 13
-    assert sum(1 for _ in files(folder)) == 13
+    try:
+        assert count(folder) == 13
+        assert sum(1 for _ in files(folder)) == 13
+    finally:
+        subprocess.run(["rm", "-rf", folder], check=True)  # pytest's own cleaning recurses
 
 
 def test_two_links_to_one_place_come_once(folder, tmp_path):
@@ -71,3 +76,19 @@ def test_two_links_to_one_place_come_once(folder, tmp_path):
     for name in "ab":
         (tmp_path / "top" / name).symlink_to(folder)
     assert count(tmp_path / "top") == 12
+
+
+def test_a_file_that_a_tar_has_twice_is_an_error(folder, tmp_path):
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        for _ in range(2):
+            tar.add(folder / "00.png", "00.png")
+    with pytest.raises(BadPicture, match=r"00\.png twice: .*set\.tar"):
+        list(files(tmp_path / "set.tar"))
+
+
+def test_odd_exif_leaves_a_picture_as_it_is(folder, tmp_path, monkeypatch):
+    def fail(picture):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
+    assert len(read(folder, SHAPE)) == 12

@@ -12,7 +12,7 @@ from transflow.showcase.demo import TEXTS
 
 def test_the_demo_is_whole(tmp_path):
     written = []
-    page = demo(tmp_path / "out", report=written.append)
+    page = demo(tmp_path / "out", model=names.DEFAULT, report=written.append)
     text = page.read_text()
     shown = re.findall(r'src="([^"]+)"', text)
     assert {f"{kind}.png" for kind in KINDS} <= set(shown)
@@ -30,5 +30,5 @@ def test_every_kind_of_evidence_has_its_text():
     assert set(TEXTS) == set(KINDS)
 
 
-def test_the_default_model_is_bundled():
-    assert names.DEFAULT in names.bundled()
+def test_the_models_of_the_demo_and_of_commands_are_bundled():
+    assert {names.DEFAULT, names.SHOWN} <= names.bundled().keys()

@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_refused_in_one_line(pyramid, tmp_path, folder):
     for family, size, got in ((None, None, "no family"), ("details", 8, "details of size 8"), ("glow", None, "glow")):
         with pytest.raises(ValueError, match=rf"\(flow-matching of size 8, details of size 16, .* 32\); got {got}: "):
             config_from(pyramid, family, size)
-    config = TrainConfig.of(replace(base().flow.config, widths=(16, 32)), **QUICK)
+    config = TrainConfig.of(replace(base().flow.config, widths=(32, 32)), **QUICK)
     with pytest.raises(ValueError, match="Expected a model of the architecture that is to be trained; got another"):
         train(folder, tmp_path / "m.safetensors", config, begin_from=path)
     with pytest.raises(ValueError, match="Expected a run to resume or a model to begin from; got both"):

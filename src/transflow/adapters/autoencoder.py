@@ -77,7 +77,7 @@ class Moments:
         return mean, spread if self.spread == "variance" else spread**2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AutoencoderSource(CallingSource):
     """An autoencoder without a variance.
 
@@ -96,7 +96,7 @@ class AutoencoderSource(CallingSource):
         return {"encode": encoder.encode, "decode": self.bijection.decode}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VariationalSource(AutoencoderSource):
     """An autoencoder whose encoder gives the variance of each latent."""
 

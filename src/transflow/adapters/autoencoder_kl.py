@@ -31,7 +31,7 @@ from transflow.store import identity
 NO_SCORE = "an autoencoder gives pictures no density"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Autoencoder:
     """An AutoencoderKL as a model of pictures; its latents are taken for N(0, I), which they are not.
 
@@ -138,7 +138,7 @@ class Autoencoder:
         return scale, shift
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LatentDiffusion:
     """A diffusion in the latents of an autoencoder, as a model of pictures: exact but for its first stage.
 

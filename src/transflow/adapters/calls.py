@@ -105,7 +105,7 @@ class Functions:
         return len(found) == 3 and tuple(found) != self.shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CallingSource(FlowSource):
     """A source that calls what a user gives. It pickles if that does, and says in one line if not."""
 

@@ -19,7 +19,7 @@ from transflow.gaussians.gaussian import Gaussian
 from transflow.pictures.pixels import PixelFormat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CheckpointSource:
     """A flow of fixed weights and its pixel format, behind the contract.
 

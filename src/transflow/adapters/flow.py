@@ -56,7 +56,7 @@ class Bijection(Protocol):
         """Return x, of B C H W numbers, of z (B, D)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlowSource:
     """A flow of another library that encodes and decodes, without a density.
 
@@ -153,7 +153,7 @@ class FlowSource:
         return x, check_finite(eps, "latents", "picture {} of the batch", PIXELS_HINT), log_det
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DensitySource(FlowSource):
     """A flow of another library whose density is known."""
 

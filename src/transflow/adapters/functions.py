@@ -29,7 +29,7 @@ from transflow.adapters.whiten import Base, Diagonal, Levels, base_of
 from transflow.pictures.pixels import PixelFormat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FunctionSource(CallingSource):
     """Two functions as a source; it pickles if they do."""
 
@@ -41,7 +41,7 @@ class FunctionSource(CallingSource):
         return {"encode": self.bijection.encode, "decode": self.bijection.decode, "log_prob": self.bijection.density}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FunctionDensitySource(FunctionSource):
     """Two functions and a third, the density of pictures."""
 

@@ -70,7 +70,7 @@ class Decoder:
         return x.reshape(-1, *self.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GeneratorSource(CallingSource):
     """A generator whose `encode` is a search.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from transflow.adapters.checkpoint_weights import Label, Weights, numbered
 from transflow.generative.tarflow import TarFlow, TarFlowConfig
+from transflow.own_random import OwnRandom
 from transflow.pictures.preprocess import Shape
 
 HEAD = 64  # of every attention head there, whatever the width
@@ -79,7 +80,7 @@ def tarflow(weights: Weights, shape: Shape | None, label: Label) -> OfClass:
         classes=classes,
         scaled=len(weights["blocks.0.proj_out.bias"]) == 2 * size,
     )
-    with torch.random.fork_rng(devices=[]):
+    with OwnRandom(0):
         flow = TarFlow(config)
     flow.load_state_dict({name: tensor for name, tensor in weights.items() if not name.endswith("attn_mask")})
     return OfClass(flow, label)

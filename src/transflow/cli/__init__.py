@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from transflow.cli.messages import fail, note
 from transflow.cli.parser import COMMANDS, build_parser
@@ -20,7 +21,13 @@ MAY_BE_EMPTY = ("data_note", "licence")  # words for a model's card
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0, 2 for bad input, 130 if interrupted."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, or of a program without a terminal
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     options = build_parser().parse_args(argv)
+    for name, value in vars(options).items():
+        if name not in MAY_BE_EMPTY:
+            setattr(options, name, [_at_home(v) for v in value] if isinstance(value, list) else _at_home(value))
     try:
         _check_values(options)
         for stream in (sys.stdout, sys.stderr):
@@ -44,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         release_all()
     return 0
+
+
+def _at_home(value: Any) -> Any:
+    """A path that begins with ~ as the user's own folder: no shell does it in --output=~/x."""
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~") else value  # noqa: PTH111
 
 
 def _check_values(options: argparse.Namespace) -> None:

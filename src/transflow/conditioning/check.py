@@ -30,6 +30,7 @@ from transflow.adapters import measure
 from transflow.base_model import BaseModel
 from transflow.conditioning import quality
 from transflow.conditioning.gaussianity import Gaussianity, gaussianity
+from transflow.conditioning.tempered import tempered
 from transflow.gaussians.kept import Kept
 from transflow.gaussians.learn import choose, parse_learn
 from transflow.pictures.decode import OnBad, read
@@ -174,7 +175,8 @@ def check(
     distances: dict[float, float] = {}
     if pictures is not None and len(photographs) >= FEWEST:
         for temperature in TEMPERATURES:
-            drawn = model.decode(model.prior.sample(samples, seed=1, temperature=temperature))
+            sample = tempered(model, model.prior.sample(samples, seed=1, temperature=temperature), model.prior.mean)
+            drawn = model.decode(sample)
             distances[temperature] = 1000 * metrics.frechet_distance(_small(drawn), _small(model.quantise(photographs)))
     broken = None
     if model.can("unclamped"):

@@ -25,9 +25,10 @@ from typing import Any
 
 import numpy as np
 
+from transflow.conditioning.conditioned import DEFAULT_NOISE
 from transflow.conditioning.gathered import Gathered
 from transflow.conditioning.model import Model
-from transflow.conditioning.posterior import DEFAULT_NOISE, Posterior
+from transflow.conditioning.posterior import Posterior
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.learn import what_to_learn
 from transflow.gaussians.noise import NoiseSpec

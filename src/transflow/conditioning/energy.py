@@ -22,6 +22,7 @@ from transflow.base_model import BaseModel
 from transflow.conditioning.operators import Operator, apply
 from transflow.conditioning.whitened import Whitened
 
+STEEPEST = 1e12  # curvature at most
 FAR = 20.0  # standard deviations of the prior from which on a number of xi is not tried
 PROBES = 16  # random signs, over all rows
 
@@ -65,7 +66,9 @@ class Energy:
             from_centre = xi - self.centre[rows]
             misfit = residual.double().square().sum(1) / 2
             gradient = self._gradient(misfit.sum(), xi) + from_centre.detach()
-        return (misfit + from_centre.double().square().sum(1) / 2).detach(), gradient
+            energy = (misfit + from_centre.double().square().sum(1) / 2).detach()
+        steep = ~(gradient.isfinite().all(1) & energy.isfinite())  # beyond what the dtype holds
+        return energy.masked_fill(steep, torch.inf), gradient.masked_fill(steep[:, None], 0)
 
     def errors(self, xi: Tensor, y: Tensor) -> Tensor:
         """Return the root mean square difference of each row's observed part from y (1, P), (n,), double."""
@@ -83,7 +86,7 @@ class Energy:
                 signs = torch.randint(0, 2, y.shape, generator=generator).to(y) * 2 - 1
                 found = self._gradient((y * signs).sum(), points)
             total += found.square().mean(0) / times
-        return (1 + total / self.sigma**2).rsqrt()
+        return (1 + (total / self.sigma**2).nan_to_num(STEEPEST).clamp(max=STEEPEST)).rsqrt()
 
     def _gradient(self, total: Tensor, xi: Tensor) -> Tensor:
         """The gradient of a sum over what is observed.

@@ -112,7 +112,7 @@ def _search(
         tried = x[there] + t[:, None].to(x) * direction[waiting]
         value, gradient = function(tried, there)
         taken[there] += 1
-        fine = value <= f[there] + ENOUGH * t * falls
+        fine = value.isfinite() & (value <= f[there] + ENOUGH * t * falls)
         parabola = (-falls * t.square() / (2 * (value - f[there] - falls * t))).nan_to_num(0.0)
         length[waiting] = torch.where(fine, t, parabola.clamp(0.1 * t, 0.5 * t))
         moved = there[fine]

@@ -19,8 +19,10 @@ from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.conditioning.completion import NOISE, TEMPERATURE, Completion, HasGaussian, complete
+from transflow.conditioning.conditioned import DEFAULT_NOISE
 from transflow.conditioning.gathered import Gathered
-from transflow.conditioning.posterior import DEFAULT_NOISE, Posterior
+from transflow.conditioning.posterior import Posterior
+from transflow.conditioning.tempered import tempered
 from transflow.devices import fresh_seed
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.learn import parse_learn, what_to_learn
@@ -32,11 +34,11 @@ from transflow.latents.stream import PicturesLike, stream
 from transflow.metrics import bits_per_dim
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.preprocess import BATCH
-from transflow.plain_values import scalar
+from transflow.plain_values import one_line, scalar
 from transflow.store.files import PathLike
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """How likely pictures are under a model, one number each, shape (B,), double.
 
@@ -51,8 +53,11 @@ class Scores:
     bits_per_dim: Tensor
     radius: Tensor
 
+    def __repr__(self) -> str:
+        return one_line(self, f"{len(self.log_prob)} pictures")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Reconstruction:
     """Pictures before and after encode and decode.
 
@@ -66,8 +71,11 @@ class Reconstruction:
     decoded: Tensor
     errors: Tensor
 
+    def __repr__(self) -> str:
+        return one_line(self, f"{len(self.errors)} pictures")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Model(BaseModel):
     """An invertible generative model, ready to be repurposed.
 
@@ -140,7 +148,7 @@ class Model(BaseModel):
         seed: int | None = None,
     ) -> Tensor:
         """Return n pictures, floats in [0, 1], (n, C, H, W), decoded from samples of a Gaussian over latents."""
-        return self.decode(gaussian.sample(n, generator, temperature, seed=seed))
+        return self.decode(tempered(self, gaussian.sample(n, generator, temperature, seed=seed), gaussian.mean))
 
     def condition(
         self,

@@ -17,64 +17,35 @@ Reference: Gambardella, Baydin and Torr 2019, *Transflow Learning*, arXiv 1911.1
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from transflow.base_model import BaseModel
 from transflow.conditioning import posterior_file
+from transflow.conditioning.between import latents_between
+from transflow.conditioning.conditioned import Conditioned
 from transflow.conditioning.gathered import Gathered
+from transflow.conditioning.tempered import tempered
 from transflow.devices import fresh_seed
 from transflow.gaussians import interpolation
-from transflow.gaussians.draws import Drawn, LatentDistribution
-from transflow.gaussians.evidence import Evidence
+from transflow.gaussians.draws import Drawn
 from transflow.gaussians.gaussian import Gaussian
-from transflow.gaussians.kept import Kept
 from transflow.gaussians.learn import (
-    MEAN,
-    Chosen,
-    Learn,
-    choose,
-    learned,
     parse_learn,
     varying,
 )
 from transflow.gaussians.mixture import Mixture
-from transflow.gaussians.noise import Fixed, Noise, NoiseSpec, choose_noise, parse_noise
+from transflow.gaussians.noise import NoiseSpec
 from transflow.gaussians.parents import Parents
-from transflow.gaussians.sketch import Sketch
 from transflow.latents.stream import PicturesLike
+from transflow.plain_values import one_line
 from transflow.store.files import PathLike
 
-DEFAULT_NOISE = "typical"
-LONGEST = 0.95  # tau of "typical" at most: at 1 nothing of the evidence is left
 
-
-@dataclass(frozen=True)
-class Posterior:
-    """A model conditioned on evidence: the new model.
-
-    Attributes:
-        model: the old model.
-        evidence: statistics of the evidence's latents.
-        spec: the noise, as it was given; what the paper's way is drawn with.
-        digests: a hash of each evidence picture's pixels, so that only what went in is taken out.
-        variance: the encoder's own variances of these latents, summed, shape (D,), double; None without.
-        kept: latents of pictures of the evidence, to draw from; None where their sums alone are kept.
-        learn: what is learned, and how new its samples are.
-        sketch: how all latents vary, for "covariance" of more pictures than latents are kept of; None without.
-    """
-
-    model: BaseModel
-    evidence: Evidence
-    spec: NoiseSpec = DEFAULT_NOISE
-    digests: tuple[str, ...] = field(default=(), repr=False)
-    variance: Tensor | None = field(default=None, repr=False)
-    kept: Kept | None = field(default=None, repr=False)
-    learn: Learn = MEAN
-    sketch: Sketch | None = field(default=None, repr=False)
+@dataclass(frozen=True, eq=False)
+class Posterior(Conditioned):
+    """A model conditioned on evidence: the new model. Its attributes are those of `Conditioned`."""
 
     @property
     def said(self) -> NoiseSpec:
@@ -82,56 +53,8 @@ class Posterior:
         warnings.warn("Posterior.said is Posterior.spec now, and goes in the next version.", DeprecationWarning, 2)
         return self.spec
 
-    @cached_property
-    def noise(self) -> Noise:
-        """lambda, chosen for this evidence; "typical" without a number takes the model's best temperature."""
-        spec, tau = self.spec, self.model.temperature
-        if tau is not None and isinstance(spec, str) and spec.strip().lower() == "typical":
-            spec = f"typical:{min(tau, LONGEST):g}"
-        return choose_noise(spec, self.evidence, self.model.prior)
-
-    @cached_property
-    def chosen(self) -> Chosen:
-        """What is drawn from, with a note on it; of no evidence, and in the paper's way, the `gaussian`."""
-        if self.kept is None or not self.evidence.count:
-            return Chosen()
-        return choose(self.learn, self.kept, self.model.level_sizes, self.model.shape, self.sketch)
-
-    @cached_property
-    def gaussian(self) -> Gaussian:
-        """The Gaussian over latents: of the learned covariance, or in the paper's way N(mu_p, Sigma_p).
-
-        It is what the posterior knows, for densities, beside how it draws; the prior where there is no evidence.
-        """
-        if not self.evidence.count:
-            return self.model.prior
-        if self.kept is not None and self.chosen.drawn is not None:
-            return learned(self.learn, self.kept, self.model.level_sizes, self.sketch).gaussian
-        return self.model.prior.condition(self.evidence, self._noise_covariance)
-
-    @property
-    def predictive(self) -> Gaussian:
-        """The distribution of one more picture's latent: in the paper's way N(mu_p, Sigma_p + lambda I).
-
-        Without evidence it is the prior, or N(mu_0, Sigma_0 + lambda I) where lambda was given as a number. A learned
-        Gaussian is its own predictive.
-        """
-        if self.chosen.drawn is not None:
-            return self.gaussian
-        if self.evidence.count:
-            return self.gaussian.predictive(self._noise_covariance)
-        rule = parse_noise(self.spec)
-        return self.gaussian.predictive(rule.lam) if isinstance(rule, Fixed) else self.gaussian
-
-    @property
-    def drawn(self) -> LatentDistribution | Gaussian:
-        """The distribution that samples come from."""
-        return self.gaussian if self.chosen.drawn is None else self.chosen.drawn
-
-    @property
-    def made_of_pictures(self) -> bool:
-        """Whether each sample is made of single pictures of the evidence: by parents, or a mixture."""
-        return isinstance(self.chosen.drawn, (Parents, Mixture))
+    def __repr__(self) -> str:
+        return one_line(self, repr(self.model), f"{self.evidence.count} pictures", f"noise {self.spec}")
 
     def with_learn(self, learn: str | None = None, novelty: float | None = None, *, long: bool = False) -> Posterior:
         """Return the posterior of the same evidence, drawn from in another way.
@@ -161,7 +84,7 @@ class Posterior:
         seed: int | None = None,
     ) -> Tensor:
         """Return n latents, shape (n, D), for ``model.decode``; `pictures` does both."""
-        return self.drawn.sample(n, generator, temperature, seed=seed)
+        return self._tempered(self.drawn.sample(n, generator, temperature, seed=seed))
 
     def pictures(
         self,
@@ -193,7 +116,8 @@ class Posterior:
                 f'Expected a posterior whose samples are made of single pictures, by "parents" or a "mixture"; got '
                 f'"{self.learn}", of all of the evidence.'
             )
-        return self.gathered.numbered(drawn.draw(n, generator, temperature, seed=seed))
+        found = self.gathered.numbered(drawn.draw(n, generator, temperature, seed=seed))
+        return replace(found, latents=self._tempered(found.latents))
 
     def vary(
         self,
@@ -218,7 +142,8 @@ class Posterior:
         parents = self.chosen.drawn
         if not isinstance(parents, Parents) or self.learn.parents is None:
             parents = varying(self.kept, self.model.level_sizes, self.model.shape, long=self.learn.long)
-        return self.gathered.numbered(parents.vary(row, n, generator, temperature, seed=seed))
+        found = self.gathered.numbered(parents.vary(row, n, generator, temperature, seed=seed))
+        return replace(found, latents=tempered(self.model, found.latents, parents.mean, parents.novelty))
 
     def interpolate(self, other: Posterior, steps: int = 8) -> list[Gaussian]:
         """Return the Gaussians on the way to another posterior of the same model (see `gaussians.interpolation`)."""
@@ -248,10 +173,12 @@ class Posterior:
         """
         seed = fresh_seed() if seed is None else seed
         self.check_same_model(other)
-        if direct or self.made_of_pictures or other.made_of_pictures:
-            latents = interpolation.samples_between(self.drawn, other.drawn, steps, n, seed, temperature, direct)
-        else:
-            latents = interpolation.follow(self.gaussian, other.gaussian, steps, n, temperature, seed=seed)
+        pieces = direct or self.made_of_pictures or other.made_of_pictures
+        ends = (self.drawn, other.drawn) if pieces else (self.gaussian, other.gaussian)
+        novelty = min(self.newness, other.newness)
+        latents = latents_between(
+            self.model, *ends, steps, n, seed, temperature=temperature, direct=direct, novelty=novelty
+        )
         return self.model.decode(latents.flatten(0, 1)).unflatten(0, (steps, n))
 
     def add(self, pictures: PicturesLike) -> Posterior:
@@ -272,16 +199,8 @@ class Posterior:
         """Write the posterior as one safetensors file; `load_posterior` reads it back (see `posterior_file`)."""
         posterior_file.write(path, self.model, self.gathered, self.spec, self.learn)
 
-    @property
-    def gathered(self) -> Gathered:
-        """The evidence with what belongs to each picture."""
-        return Gathered(self.evidence, self.digests, self.variance, self.kept, self.sketch)
-
-    @property
-    def _noise_covariance(self) -> float | Tensor:
-        if self.variance is None:
-            return self.noise.value
-        return self.noise.value + self.variance / self.evidence.count
+    def _tempered(self, latents: Tensor) -> Tensor:
+        return tempered(self.model, latents, self.drawn.mean, self.newness)
 
     def _with(self, gathered: Gathered) -> Posterior:
         return replace(self, **vars(gathered)).checked()
@@ -293,6 +212,8 @@ class Posterior:
         return self
 
     def check_same_model(self, other: Posterior) -> None:
-        """Raise `ValueError` if another posterior is of another model."""
+        """Raise `ValueError` if another posterior is of another model, and `TypeError` if it is none."""
+        if not isinstance(other, Posterior):
+            raise TypeError(f"Expected a posterior; got {type(other).__name__}. load_posterior reads one from a file.")
         if not self.model.is_same_model(other.model):
             raise ValueError("Expected two posteriors of the same model; got posteriors of different ones.")

@@ -22,7 +22,7 @@ from transflow.conditioning.model import Model, Scores
 from transflow.latents.stream import PicturesLike
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Pictures against reference pictures; p-values of shape (B,).
 

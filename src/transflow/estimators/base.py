@@ -18,6 +18,7 @@ from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.conditioning.model import Model
+from transflow.devices import full_float32
 from transflow.estimators.features import Augment, encode_features, plain_augment
 from transflow.fewshot.selection import check_noise
 from transflow.library.load import load
@@ -45,7 +46,8 @@ class PictureEstimator(BaseEstimator):  # type: ignore[misc]
         """Leave the estimator as it was where a method fails."""
         before = dict(self.__dict__)
         try:
-            yield
+            with full_float32(torch.device("cpu")):
+                yield
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)

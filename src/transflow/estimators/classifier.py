@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from torch import Tensor
 
+from transflow.devices import full_float32
 from transflow.estimators import base, classifier_file
 from transflow.estimators.base import PictureEstimator
 from transflow.estimators.features import (
@@ -271,7 +272,9 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         for i in range(0, len(inputs), size):
             augment = dict.fromkeys(ensemble.feature_sets, copies)
             rows = self._encode(augment, inputs[i : i + size], strength=0.5)
-            found = ensemble.scores({name: r.flatten(0, 1) for name, r in rows.items()}).unflatten(0, (-1, copies))
+            rows = {name: r.to(self.evidence_.feature_sets[name].rows.dtype) for name, r in rows.items()}
+            with full_float32(torch.device("cpu")):
+                found = ensemble.scores({name: r.flatten(0, 1) for name, r in rows.items()}).unflatten(0, (-1, copies))
             if copies > 1:
                 found = found.log_softmax(2)
             scores.append(base.check_scores(found.mean(1)[:, order], i))

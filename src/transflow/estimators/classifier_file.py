@@ -45,7 +45,7 @@ MOST_COPIES = 1024  # of a picture that a file may ask for
 PARAMETERS: dict[str, Any] = {"noise": (str, int, float), "augment": (bool, int), "query_copies": int}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SavedClassifier:
     """A classifier as its file has it.
 

@@ -18,7 +18,7 @@ from transflow.base_model import BaseModel
 from transflow.fewshot.examples import FeatureKind, normalise
 from transflow.pictures import augment as maps
 from transflow.pictures.decode import OnBad, read
-from transflow.pictures.labels import labels_of
+from transflow.pictures.labels import check_classes, labels_of
 from transflow.pictures.preprocess import BATCH
 from transflow.plain_values import scalar, whole
 from transflow.store import container
@@ -87,6 +87,7 @@ def read_labelled(folder: Any, model: BaseModel, *, on_bad: OnBad | None = None)
     """Return the pictures of a folder with a sub-folder for each class, of the model's shape, and their classes."""
     if not isinstance(folder, (str, os.PathLike)) or not Path(folder).is_dir():
         raise ValueError("Expected labels, or a folder with a sub-folder for each class; got neither.")
+    check_classes(folder)
     found = read(folder, model.shape, on_bad=on_bad)
     return found.pixels, labels_of(folder, found.names)
 

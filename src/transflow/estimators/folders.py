@@ -21,10 +21,11 @@ from transflow.fewshot.ensemble import Selection
 from transflow.gaussians.noise import NoiseSpec
 from transflow.pictures.decode import OnBad, batches
 from transflow.pictures.labels import labels_among
+from transflow.plain_values import one_line
 from transflow.store.files import PathLike
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """A classifier's predictions for a folder.
 
@@ -48,6 +49,9 @@ class Evaluation:
     accuracies: dict[str, float]
     calibration_error: float | None
     choice: Selection
+
+    def __repr__(self) -> str:
+        return one_line(self, f"{len(self.names)} pictures", f"{len(self.classes)} classes")
 
     @property
     def predicted(self) -> list[str]:
@@ -85,8 +89,13 @@ class Evaluation:
         truth = self.truth or [""] * len(self.names)
         rows = zip(self.names, self.predicted, self.rejected(rate), p, truth, self.probabilities.tolist(), strict=True)
         for name, predicted, rejected, p_value, true, probabilities in rows:
-            table.writerow([name, predicted, int(rejected), p_value, true, *(f"{x:.6f}" for x in probabilities)])
+            table.writerow([_cell(name), predicted, int(rejected), p_value, true, *(f"{x:.6f}" for x in probabilities)])
         return out.getvalue().encode(errors="surrogateescape")  # names that are not UTF-8 keep their bytes
+
+
+def _cell(name: str) -> str:
+    """A file's name as a table's program takes it for text, too: one that begins as a formula does, after a quote."""
+    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
 
 
 class Accuracies:

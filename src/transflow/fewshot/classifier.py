@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from transflow.fewshot.duplicates import distinct
 from transflow.fewshot.ensemble import Ensemble
 from transflow.fewshot.examples import FeatureKind, LabelledFeatures
 from transflow.fewshot.selection import check_noise, select
@@ -110,8 +111,17 @@ class FewShot:
 
     @cached_property
     def ensemble(self) -> Ensemble:
-        """The likelihoods that are selected for these examples."""
-        return select(self.noise, self.labels, self.counts, self.feature_sets)
+        """The likelihoods that are selected for these examples, of which equal ones count once."""
+        first = next(iter(self.feature_sets.values()))
+        stay = distinct(first.rows[:, 0], self.labels, self.keys) if self.whole else torch.ones(1, dtype=torch.bool)
+        if stay.all():
+            return select(self.noise, self.labels, self.counts, self.feature_sets)
+        sets = {name: features.recomputed(self.labels, stay) for name, features in self.feature_sets.items()}
+        labels = self.labels[stay]
+        found = select(self.noise, labels, labels.bincount(minlength=len(self.classes)).tolist(), sets)
+        note = f"{int((~stay).sum())} of {len(stay)} examples are equal to others of their class, and count once"
+        note = "; ".join(filter(None, (note, found.selection.note)))
+        return replace(found, selection=replace(found.selection, note=note))
 
     def _find(self, names: Sequence[Any], keys: Sequence[str]) -> tuple[Tensor, list[int]]:
         """Whether each kept example stays, (n,), and numbers of the given examples that are in the statistics alone."""

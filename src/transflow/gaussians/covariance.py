@@ -98,7 +98,7 @@ class Covariance(ABC):
         return self.distribution(mean)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DiagonalPlusLowRank(Covariance):
     """``diag(diagonal) + factor factor^T`` of size D x D.
 
@@ -204,7 +204,7 @@ class DiagonalPlusLowRank(Covariance):
         return LowRankMultivariateNormal(mean, factor, self.diagonal.expand(self.dim), validate_args=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FullCovariance(Covariance):
     """A positive definite D x D matrix, in double, for small D."""
 

@@ -66,6 +66,8 @@ def generator_of(
     whole(n, "the number of samples")
     if real(temperature, "a temperature") < 0:
         raise ValueError(f"Expected a temperature of 0 or more; got {temperature}.")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ValueError(f"Expected a torch.Generator; got {generator!r}. Give a seed by its name: seed={generator!r}.")
     if generator is None:
         generator = torch.Generator()
         generator.manual_seed(seed_number(seed)) if seed is not None else generator.seed()

@@ -18,15 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from transflow.gaussians.scatter import Scatter, as_scatter, structure
-from transflow.plain_values import whole
+from transflow.plain_values import one_line, whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """Sufficient statistics of m latents of D numbers each.
 
@@ -60,6 +63,8 @@ class Evidence:
         if self.total.ndim != 1 or self.scatter.shape not in ((dim,), (dim, dim)):
             got = f"{tuple(self.total.shape)} and {tuple(self.scatter.shape)}"
             raise ValueError(f"Expected a total (D,) and a scatter (D,) or (D, D); got {got}.")
+        if self.total.device.type != "cpu":  # a look at numbers there would wait for all that is computed
+            return
         spread = self.scatter if self.scatter.ndim == 1 else self.scatter.diagonal()
         rounding = 1e-6 * (spread.abs().amax() + self.total.square().amax() + 1e-3) if dim else 0.0
         if not (self.total.isfinite().all() and self.scatter.isfinite().all() and (spread >= -rounding).all()):
@@ -72,16 +77,20 @@ class Evidence:
         return cls(0, zeros, structure(full).zeros(dim, device).tensor)
 
     @classmethod
-    def of(cls, latents: Tensor, *, full: bool = False) -> Evidence:
+    def of(cls, latents: Tensor | NDArray[Any], *, full: bool = False) -> Evidence:
         """Return the evidence of latents.
 
         Args:
-            latents: zeta, shape (m, D), any floating dtype.
+            latents: zeta, shape (m, D), a tensor or an array of any dtype of real numbers.
             full: keep the whole (D, D) scatter; without it, its diagonal.
 
         Raises:
             ValueError: the latents are not a matrix of finite numbers.
         """
+        if isinstance(latents, np.ndarray):
+            latents = torch.from_numpy(np.ascontiguousarray(latents))
+        if not isinstance(latents, Tensor) or latents.is_complex():
+            raise ValueError(f"Expected latents as a tensor or an array (m, D); got {type(latents).__name__}.")
         if latents.ndim != 2:
             raise ValueError(f"Expected latents of shape (m, D); got {tuple(latents.shape)}.")
         if len(latents) == 0:
@@ -131,6 +140,11 @@ class Evidence:
     def squared_radius(self) -> float:
         """r = |zeta_bar|^2 / D: 1 for one typical latent, falling as differing latents average out."""
         return self.mean.square().mean().item()
+
+    def __repr__(self) -> str:
+        return one_line(
+            self, f"{self.count} latents", f"D = {self.dim}", f"{self.structured_scatter.structure} scatter"
+        )
 
     def __add__(self, other: Evidence) -> Evidence:
         self._check(other)

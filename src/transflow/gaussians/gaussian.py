@@ -25,9 +25,10 @@ from torch.distributions import Distribution, kl_divergence
 from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank, as_covariance
 from transflow.gaussians.draws import generator_of, normal
 from transflow.gaussians.evidence import Evidence
+from transflow.plain_values import one_line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gaussian:
     """N(mean, covariance) over latents of D numbers, in double.
 
@@ -62,6 +63,9 @@ class Gaussian:
         if mean.ndim != 1:
             raise ValueError(f"Expected a mean of shape (D,); got {tuple(mean.shape)}.")
         return cls(mean.double(), as_covariance(covariance, len(mean), factor, mean.device))
+
+    def __repr__(self) -> str:
+        return one_line(self, f"D = {self.dim}", type(self.covariance).__name__, str(self.mean.device))
 
     @property
     def dim(self) -> int:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-TOLERANCE = {torch.float32: 6e-7, torch.float64: 1e-13}
+TOLERANCE = {torch.float32: 3e-7, torch.float64: 1e-13}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Solver:
     """How far a step is solved, and when that is given up.
 
     Attributes:
-        tolerance: stop at this ``max |F(x) - y|``; None is 6e-7 in float32 and 1e-13 in float64.
+        tolerance: stop at this ``max |F(x) - y|``; None is 3e-7 in float32 and 1e-13 in float64.
         bound: the largest residual of a picture that counts as solved where it could not be made smaller.
         limit: evaluations of F, at most.
         memory: how many differences Anderson's step is made of.
@@ -51,7 +51,7 @@ class Solver:
             y: (B, ...).
             start: where to begin, (B, ...).
         """
-        tolerance = TOLERANCE.get(y.dtype, 6e-7) if self.tolerance is None else self.tolerance
+        tolerance = TOLERANCE.get(y.dtype, 3e-7) if self.tolerance is None else self.tolerance
         solution = start.clone()
         residual = torch.full((len(y),), torch.inf, dtype=y.dtype, device=y.device)
         evaluations = torch.zeros(len(y), dtype=torch.long, device=y.device)

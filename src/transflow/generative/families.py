@@ -107,14 +107,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "glow": Family(
-        GlowConfig,
-        Glow,
-        convolutions,
-        fuse,
-        reversible,
-        Glow.initialise,
-        fewest=fewest_weights,
-        lenient=True,
+        GlowConfig, Glow, convolutions, fuse, reversible, Glow.initialise, fewest=fewest_weights, lenient=True
     ),
     "flow-matching": Family(
         FlowMatchingConfig,
@@ -122,8 +115,8 @@ FAMILIES: dict[str, Family] = {
         matrices,
         prepare=flow_matching_loss.prepare,
         loss=flow_matching_loss.loss,
-        likelihood=False,
         fewest=fewest_weights,
+        likelihood=False,
         settings={"bits": 8, "ema": 0.9995, "weight_decay": 0.01},
         tried=16,
     ),
@@ -149,8 +142,8 @@ FAMILIES["details"] = Family(
     initialise=DetailLevel.initialise,
     prepare=detail_level.prepare,
     loss=detail_level.loss,
-    on_top=detail_level.on_top,
     fewest=fewest_weights,
+    on_top=detail_level.on_top,
     settings={"bits": 8, "ema": 0.9995},
 )
 FAMILIES["pyramid"] = Family(

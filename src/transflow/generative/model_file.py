@@ -10,6 +10,7 @@ from torch import Tensor
 from transflow.generative.families import FAMILIES
 from transflow.generative.picture_model import PictureModel
 from transflow.generative.pyramid import PyramidConfig
+from transflow.own_random import OwnRandom
 from transflow.pictures.pixels import PixelFormat
 from transflow.plain_values import quoted
 from transflow.store import container
@@ -86,8 +87,9 @@ def load_model(
     for name in NUMBERS:
         if (value := found["card"].get(name)) is not None and type(value) not in (int, float):
             raise ValueError(f"Expected a whole model file; got a damaged one, whose {name} is {quoted(value)}: {path}")
+    check_levels(path, config, found["card"])
     try:
-        with torch.random.fork_rng(devices=[]):  # on "meta" it would load torch's compiler, a second or more
+        with OwnRandom(0):  # weights that are replaced; on "meta" it would load torch's compiler, a second or more
             flow = family.build(config)
         weights = {name: t if t.dtype == torch.bool else t.to(dtype) for name, t in tensors.items()}
         flow.load_state_dict(weights, assign=True)
@@ -99,6 +101,18 @@ def load_model(
     flow.requires_grad_(False).eval()
     flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return PictureModel(flow, pixels, card, networks)
+
+
+def check_levels(path: PathLike, config: Any, card: dict[str, Any]) -> None:
+    """Raise `ValueError` unless a card's temperatures of levels are a pyramid's: of each level, and of the base."""
+    if (found := card.get("level_temperatures")) is None:
+        return
+    count = len(config.levels) + 1 if isinstance(config, PyramidConfig) else 0
+    right = isinstance(found, list) and len(found) == count
+    if not right or not all(type(t) in (int, float) and 0 < t <= 1 for t in found):
+        raise ValueError(
+            f"Expected a whole model file; got a damaged one, whose level temperatures are {quoted(found)}: {path}"
+        )
 
 
 def stopped(
@@ -116,6 +130,8 @@ def stopped(
     less = config.stopped(size)
     gone = tuple(f"levels.{i}." for i in range(len(less.levels), len(config.levels)))
     card = {key: value for key, value in found["card"].items() if key != "sizes"}
+    if isinstance(temperatures := card.get("level_temperatures"), list):
+        card["level_temperatures"] = temperatures[len(gone) :]  # finest first
     if gone:
         card |= found["card"].get("sizes", {}).get(str(size), {})
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(gone)} if gone else tensors

@@ -118,7 +118,7 @@ def heun(velocity: Net, times: Sequence[float]) -> tuple[Step, ...]:
 METHODS = {"euler": euler, "heun": heun}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solved:
     """How well each picture of a batch was encoded.
 

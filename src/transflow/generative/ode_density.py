@@ -31,7 +31,7 @@ EXACT = 256  # dimensions up to which Jacobians are computed
 ROWS = 64  # of a Jacobian at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Density:
     """Log densities of a sampler's pictures, in nats, (B,) each, double.
 

@@ -29,7 +29,7 @@ TEMPERATURE = 0.8  # of ODE models that do not say: shorter latents decode to bl
 RANGE = PixelFormat(bits=8, low=-1.0, high=1.0)  # what diffusion and flow-matching networks see, but for half a bin
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OdeModel:
     """A trained network, the sampler that it is used with, and a pixel format.
 

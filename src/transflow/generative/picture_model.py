@@ -15,11 +15,12 @@ from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.families import FAMILIES, name_of
 from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.preprocess import BATCH
+from transflow.plain_values import one_line
 from transflow.protocols import has
 from transflow.store import identity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PictureModel:
     """A trained flow and its pixel format.
 
@@ -39,6 +40,10 @@ class PictureModel:
     def __post_init__(self) -> None:
         if not has(self.flow, "features"):  # a capability that the family has not
             self.__dict__.update(features=None, encode_and_features=None)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.shape))
+        return one_line(self, self.family, shape, f"{self.bits} bits", self.precision, str(self.device))
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what was made of them is made again in a copy."""
@@ -98,6 +103,12 @@ class PictureModel:
     def temperature(self) -> float | None:
         """Length of latents, over sqrt(D), at which its pictures look best; None where the card does not have it."""
         return self.card.get("temperature")
+
+    @property
+    def level_temperatures(self) -> tuple[float, ...] | None:
+        """By how much samples are shortened at each level, finest first; None where the card does not have it."""
+        found = self.card.get("level_temperatures")
+        return None if found is None else tuple(found)
 
     @cached_property
     def fingerprint(self) -> str:

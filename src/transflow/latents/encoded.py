@@ -17,10 +17,11 @@ from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.pictures.decode import PictureBatch
+from transflow.plain_values import one_line
 from transflow.store.identity import digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """Some pictures of a set, B of them, as latents.
 
@@ -40,6 +41,9 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.latents)
+
+    def __repr__(self) -> str:
+        return one_line(self, f"{len(self)} pictures", f"D = {self.latents.shape[1]}")
 
 
 def filled(batches: Iterable[PictureBatch], size: int, *, alone: bool = True) -> Iterator[tuple[PictureBatch, int]]:

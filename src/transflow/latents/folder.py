@@ -21,7 +21,7 @@ from transflow.pictures.decode import OnBad, no_pictures_error
 from transflow.pictures.files import BadPicture, File, Source, as_list, is_litter
 from transflow.pictures.preprocess import BATCH
 from transflow.pictures.sources import check_apart, chunks, files
-from transflow.plain_values import quoted
+from transflow.plain_values import one_line, quoted
 from transflow.store import container
 from transflow.store.files import PathLike, check_folder
 from transflow.store.folders import INDEX
@@ -35,7 +35,7 @@ FOLDER = container.Schema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Latents(os.PathLike[str]):
     """A folder of latents, finished; a path of pictures for what needs no pixels (see `Model.latents`).
 
@@ -72,6 +72,9 @@ class Latents(os.PathLike[str]):
 
     def __len__(self) -> int:
         return int(self.header["count"])
+
+    def __repr__(self) -> str:
+        return one_line(self, repr(str(self.folder)), f"{len(self)} pictures")
 
     def parts(self, model: BaseModel | None = None) -> Iterator[Encoded]:
         """Yield the latents with names, digests and, of a model that has it, log density.

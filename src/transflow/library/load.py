@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -24,11 +25,14 @@ from transflow.protocols import MUST, has
 from transflow.store import container
 from transflow.store.files import PathLike
 
+WRAP = "transflow.wrap makes a model of an object."
+GIVE = "Give the model: -m, or model= in Python."
+
 
 def load(
     name_or_file: PathLike,
     *,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     device: str | None = None,
     size: int | None = None,
     **options: Any,
@@ -38,9 +42,9 @@ def load(
     Args:
         name_or_file: as `models` lists them; a path; "diffusers:FOLDER-OR-HUB-ID"; "checkpoint:FILE" of other people's
             weights; "module:attribute" of Python code, which is run (see `library.names`).
-        dtype: float32; float64, whose round trip is exact to about 1e-13 with faces-32, but slower; or bfloat16,
-            for the coupling networks alone, which is faster, while latents and all else are float32 (see
-            docs/speed.md for what it costs).
+        dtype: torch's, or in words: float32; float64, whose round trip is exact to about 1e-13 with faces-32, but
+            slower; or bfloat16, for the coupling networks alone, which is faster, while latents and all else are
+            float32 (see docs/speed.md for what it costs).
         device: where it computes, such as "cuda", without one the processor; latents and posteriors are there, too.
             The same seed draws the same latents everywhere.
         size: of a pyramid such as faces-128, the height of the pictures at which it stops: 64 is faces-64.
@@ -52,7 +56,9 @@ def load(
         ImportError: a module cannot be imported, or an extra is missing.
         TypeError: what a module has is no model.
     """
-    name = str(name_or_file)
+    if not isinstance(name_or_file, (str, os.PathLike)):
+        raise TypeError(f"Expected a model's name or file; got {type(name_or_file).__name__}. {WRAP}")
+    name, dtype = str(name_or_file), dtype_of(dtype) if isinstance(dtype, str) else dtype
     if size is not None:
         options["size"] = size  # of a file of ours; adapters say that they do not know it
     if (found := split_prefix(name)) is not None:
@@ -104,7 +110,8 @@ def load_model_of(
     shown = quoted(name)
     if is_code(name) and not Path(name).is_file():
         raise ValueError(
-            f"Expected the model of {path}, which is Python code to run: {shown}. Give it with -m, if you trust it."
+            f"Expected the model of {path}, which is Python code to run: {shown}. Give it with -m, if you trust it, "
+            "or in Python as model=."
         )
     precision = header.get("precision") or "float32"
     if dtype is None and precision not in PRECISIONS:
@@ -112,16 +119,13 @@ def load_model_of(
     if (found := split_prefix(name)) is not None:
         if not Path(found[1]).exists():
             raise FileNotFoundError(
-                f"Expected the model of {path} on this machine, at {quoted(found[1])}; it is not there. "
-                "Give the model with -m."
+                f"Expected the model of {path} on this machine, at {quoted(found[1])}; it is not there. {GIVE}"
             )
         return load(name, dtype=dtype or dtype_of(precision), device=device)
     try:
         return load(name, dtype=dtype or dtype_of(precision), device=device)
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f"Expected the model of {path} at {shown}; the file is missing. Give the model with -m."
-        ) from None
+        raise FileNotFoundError(f"Expected the model of {path} at {shown}; the file is missing. {GIVE}") from None
 
 
 def load_posterior(

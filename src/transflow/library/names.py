@@ -24,7 +24,8 @@ from transflow.store.files import PathLike
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-DEFAULT = "faces-32"  # the model of commands and the demo where none is given
+DEFAULT = "faces-32"  # the model of commands where none is given: fast, and with likelihoods
+SHOWN = "faces-128"  # the model of the demo
 FOLDER = Path(__file__).parent.parent / "bundled"
 SMALLER = {"faces-64": ("faces-128", 64)}  # the same file, stopped at a lower level
 GROUP = "transflow.models"  # of entry points

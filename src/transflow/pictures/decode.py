@@ -27,6 +27,7 @@ from transflow.pictures.files import BadPicture, File, Source, as_list, is_paths
 from transflow.pictures.limits import LIFT, VARIABLE, most_pixels, too_many_pixels
 from transflow.pictures.preprocess import BATCH, PictureLike, Shape, check_channels, preprocess, preprocess_one
 from transflow.pictures.sources import chunks, files
+from transflow.plain_values import one_line
 from transflow.store.identity import digest
 
 FILES_PER_TASK = 16  # that a thread decodes at a time
@@ -41,7 +42,7 @@ OnBad: TypeAlias = Callable[[str], None]
 """Called with a message for each file that is not a picture, which is then skipped."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DecodedFile:
     """What a file turned out to be.
 
@@ -58,7 +59,7 @@ class DecodedFile:
     error: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PictureBatch:
     """Pictures of a model's shape.
 
@@ -72,6 +73,9 @@ class PictureBatch:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def __repr__(self) -> str:
+        return one_line(self, f"{len(self)} pictures")
 
 
 def read(

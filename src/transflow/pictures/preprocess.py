@@ -18,6 +18,7 @@ A model of another number of channels takes uint8 tensors of its own shape alone
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias, Union
 
 import numpy as np
@@ -34,7 +35,8 @@ BATCH = 64  # pictures that a model is given at a time: bounds memory, changes n
 
 def to_rgb_or_grey(picture: Image.Image) -> Image.Image:
     """Return a picture of any mode as 8-bit RGB, or grey (mode L) if it is grey; upright, opaque."""
-    picture = ImageOps.exif_transpose(picture)
+    with suppress(Exception):  # of odd EXIF, in which the orientation cannot be read: then it is as it is
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
         return Image.fromarray(deep_to_uint8(np.asarray(picture), picture.mode))
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:

@@ -50,15 +50,20 @@ def members(path: Path) -> Iterator[File]:
     """List the files of a tar in their order.
 
     Raises:
-        BadPicture: the tar is damaged, or has a link among its files.
+        BadPicture: the tar is damaged, or has a link among its files, or a file twice.
     """
     try:
         with tarfile.open(path, tarinfo=_Member) as tar:
+            names: set[str] = set()
             compressed = not isinstance(tar.fileobj, io.BufferedReader)
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
                 if member.isdir() or member.isdev() or is_litter(Path(member.name).parts):
                     continue
+                if member.name in names:
+                    what = f"got {member.name} twice: {path}. Unpack the tar: the last one stays."
+                    raise BadPicture(f"Expected each file once in a tar; {what}")
+                names.add(member.name)
                 if not member.isfile():
                     raise BadPicture(f"Expected files in a tar; got a link, {member.name}: {path}. Unpack the tar.")
                 if (compressed or member.issparse()) and (problem := too_many_bytes(member.size, member.name)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -20,16 +20,35 @@ from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
 from transflow.gaussians.learn import PARENTS
 from transflow.library.load import load
-from transflow.library.names import DEFAULT
+from transflow.library.names import DEFAULT, SHOWN
 from transflow.pictures.drawn import KINDS, synthetic_pictures
 from transflow.pictures.grids import animation, encode_image, grid, pairs, to_uint8
 from transflow.pictures.written import check_folder_of_ours
 from transflow.store.files import PathLike, check_folder, write_bytes
 
-EVIDENCE = 24  # pictures of each kind
-SHOWN = 8
 PAPER_RANGE = ("0.2m", "0.4m", "0.6m", "0.8m", "1m")
 NOVELTIES = (0.0, 0.2, 0.4, 0.6, 0.7, 1.0)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many pictures the page has.
+
+    Attributes:
+        evidence: pictures of each kind.
+        columns: of a sheet.
+        frames: of the animation.
+        followed: faces of the animation.
+    """
+
+    evidence: int = 24
+    columns: int = 8
+    frames: int = 24
+    followed: int = 8
+
+
+LARGE = 10_000  # numbers of a latent from which on a page has fewer pictures
+FEWER = Counts(evidence=12, columns=6, frames=16, followed=3)
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,7 @@ class Folder:
 def demo(
     folder: PathLike = "transflow-demo",
     *,
+    model: PathLike = SHOWN,
     seed: int = 0,
     report: Callable[[str], None] | None = None,
     overwrite: bool = False,
@@ -87,6 +107,7 @@ def demo(
 
     Args:
         folder: where to write; created if it does not exist.
+        model: a bundled model's name, or another of faces as `load` takes it; scores are of the default model.
         seed: seed of all random draws.
         report: called with the path of each file that is written.
         overwrite: write into a folder with other files than an earlier demo's, too.
@@ -95,40 +116,52 @@ def demo(
         OSError: the folder cannot be created or written.
     """
     target = Folder(folder, report, overwrite)
-    model = load(DEFAULT)
-    own = to_uint8(model.pictures(model.prior, EVIDENCE, seed=seed, temperature=0.7))
-    target.write("prior.png", _png(own[: 2 * SHOWN], SHOWN))
+    old, scoring = load(model), load(DEFAULT)
+    counts = FEWER if old.dim > LARGE else Counts()
+    columns = counts.columns
+    own = to_uint8(_samples(old, counts.evidence, seed))
+    target.write("prior.png", _png(own[: 2 * columns], columns))
     evidence = {kind: synthetic_pictures(kind, own, seed) for kind in KINDS}
-    posteriors = {kind: model.condition(pictures) for kind, pictures in evidence.items()}
+    posteriors = {kind: old.condition(pictures) for kind, pictures in evidence.items()}
     for kind, posterior in posteriors.items():
-        new = to_uint8(posterior.pictures(2 * SHOWN, seed=seed + 1))
+        new = to_uint8(posterior.pictures(2 * columns, seed=seed + 1))
         rows = ("evidence", "new", "new")
-        target.write(f"{kind}.png", _png(torch.cat([evidence[kind][:SHOWN], new]), SHOWN, rows))
+        target.write(f"{kind}.png", _png(torch.cat([evidence[kind][:columns], new]), columns, rows))
+        if kind == "drawn":
+            first = torch.cat([evidence[kind][:columns], new[:columns]])
+            target.write("first.png", _png(first, columns, ("evidence", "new")))
         posterior.save(target.path / f"{kind}.safetensors")
-    rows_of = model.sweep(evidence["drawn"], n=SHOWN, novelty=NOVELTIES, seed=seed + 3)
-    target.write("novelty.png", _png(rows_of.flatten(0, 1), SHOWN, tuple(f"{novelty:g}" for novelty in NOVELTIES)))
-    sweep = model.sweep(evidence["tinted"], PAPER_RANGE, SHOWN, seed=seed + 3)
-    target.write("sweep.png", _png(sweep.flatten(0, 1), SHOWN, PAPER_RANGE))
-    frames = posteriors["tinted"].strip(posteriors["grey"], 24, SHOWN, seed=seed + 2)
-    target.write("interpolation.gif", animation([grid(frame, SHOWN) for frame in frames]))
-    result = model.reconstruct(own[:SHOWN])
+    drawn = [posteriors["drawn"].with_learn(novelty=novelty).pictures(columns, seed=seed + 3) for novelty in NOVELTIES]
+    target.write("novelty.png", _png(torch.cat(drawn), columns, tuple(f"{novelty:g}" for novelty in NOVELTIES)))
+    paper = replace(posteriors["tinted"].with_learn("mean"), kept=None)
+    swept = [replace(paper, spec=noise).pictures(columns, seed=seed + 3) for noise in PAPER_RANGE]
+    target.write("sweep.png", _png(torch.cat(swept), columns, PAPER_RANGE))
+    frames = posteriors["tinted"].strip(posteriors["grey"], counts.frames, counts.followed, seed=seed + 2)
+    target.write("interpolation.gif", animation([grid(frame, counts.followed) for frame in frames]))
+    result = old.reconstruct(own[:columns])
     target.write("reconstruct.png", encode_image(pairs(result.pictures, result.decoded), ".png"))
-    cases = _cases(own, seed)
+    cases = _cases(to_uint8(_samples(scoring, 1, seed)), seed)
     scored = grid(torch.cat(list(cases.values())), len(cases), heads=tuple(cases), zoom=4)
     target.write("scores.png", encode_image(scored, ".png"))
     page = Template(resources.files("transflow.showcase").joinpath("demo.html").read_text("utf-8")).substitute(
-        name=html.escape(DEFAULT),
-        evidence=EVIDENCE,
-        dim=f"{model.dim:,}",
+        name=html.escape(old.name),
+        scoring=html.escape(scoring.name),
+        evidence=counts.evidence,
+        dim=f"{old.dim:,}",
         sections="\n".join(_section(kind, posterior) for kind, posterior in posteriors.items()),
         noises=", ".join(PAPER_RANGE),
         novelties=", ".join(f"{novelty:g}" for novelty in NOVELTIES),
         parents=PARENTS,
         error=f"{result.errors.max():.0e}",
-        scores=_score_rows(model, cases),
+        scores=_score_rows(scoring, cases),
         seed=seed,
     )
     return target.write("index.html", page.encode())
+
+
+def _samples(model: Model, n: int, seed: int) -> Tensor:
+    """Samples of the model itself, at the temperature at which they look best; 0.7 where it does not say."""
+    return model.pictures(model.prior, n, seed=seed, temperature=model.temperature or 0.7)
 
 
 def _png(pictures: Tensor, columns: int, rows: tuple[str, ...] = ()) -> bytes:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from transflow.generative.picture_model import PictureModel
+from transflow.own_random import OwnRandom
 from transflow.pictures.pixels import PixelFormat
 from transflow.store import container
 from transflow.store.files import PathLike
@@ -61,8 +62,7 @@ class TrainingState:
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with OwnRandom(config.seed):
             flow = config.family.build(config.architecture)
         self.flow: nn.Module = flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.flow).requires_grad_(False).eval()

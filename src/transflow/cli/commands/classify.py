@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from transflow.cli.arguments import CLASS_NOISE, add_model, add_output, add_skip_bad
 from transflow.cli.messages import note, say
@@ -35,11 +36,21 @@ def run(options: argparse.Namespace) -> None:
     from transflow.estimators.base import check_rejection_rate
     from transflow.estimators.folders import classify
     from transflow.pictures import grids
+    from transflow.pictures.labels import check_classes, class_folders, why_no_truth
 
     reads = [options.support, options.query, *files_of(options.model)]
     output = Output.file(options.output, reads, suffix=".csv", kind="table", overwrite=options.overwrite)
     confusion = Output.picture(options.confusion, reads, overwrite=options.overwrite) if options.confusion else None
     check_rejection_rate(options.reject)
+    if Path(options.support).is_dir():
+        classes = check_classes(options.support)
+        reason = why_no_truth(options.query, classes)
+        there = class_folders(options.query) if Path(options.query).is_dir() else []
+        if options.confusion and (reason or not set(there) & set(classes)):
+            why = reason or f"there is no folder of a class: {options.query}"
+            raise ValueError(f"Expected pictures in folders of their classes for --confusion; got others, since {why}")
+        if reason:
+            note(f"note: the accuracy is left out, since {reason}")
     model = load_model(options, options.model)
     found = classify(
         model, options.support, options.query, noise=options.noise, augment=options.augment, on_bad=on_bad(options)

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
 
     one_each = options.output.endswith("/") or Path(options.output).is_dir()
     reads = [options.picture, *filter(None, [options.mask]), *files_of(options.evidence, options.model)]
-    output = (Output.folder if one_each else Output.picture)(options.output, reads)
+    output = (Output.folder if one_each else Output.picture)(options.output, reads, overwrite=options.overwrite)
     posterior = load_posterior(options, options.evidence) if options.evidence else None
     model = posterior.model if posterior else load_model(options, options.model or DEFAULT)
     operator = _operator(options, model)

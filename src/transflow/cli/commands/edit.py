@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
     posteriors = [path for path in (options.towards, options.start) if path and _is_posterior(path)]
     reads = [*options.pictures, *sets, *files_of(*posteriors, options.model or DEFAULT)]
     one_each = options.output.endswith("/") or Path(options.output).is_dir()
-    output = (Output.folder if one_each else Output.picture)(options.output, reads)
+    output = (Output.folder if one_each else Output.picture)(options.output, reads, overwrite=options.overwrite)
     if options.to or options.plus:
         frames = (_between if options.to else _arithmetic)(options, one_each)
     else:
