@@ -5,6 +5,7 @@ Samples of a fixed seed, not chosen, and new faces of evidence that is drawn by 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,10 +25,10 @@ def main() -> None:
     write_bytes(HERE / "faces-128.jpg", grids.encode_image(grids.grid(own, 8, zoom=1), ".jpg"))
     drawn = synthetic_pictures("drawn", own[:EVIDENCE], 0)
     posterior = model.condition(drawn)
-    paper = posterior.with_learn("mean")
+    paper = replace(posterior.with_learn("mean"), spec="0.5m")
     rows = [drawn[:SHOWN], grids.to_uint8(posterior.pictures(2 * SHOWN, seed=1))]
     rows.append(grids.to_uint8(paper.pictures(SHOWN, seed=1)))
-    words = ("evidence", "new", "new", "paper")
+    words = ("evidence", "new", "new", "0.5m")
     write_bytes(
         HERE / "drawn-128.jpg", grids.encode_image(grids.grid(torch.cat(rows), SHOWN, rows=words, zoom=1), ".jpg")
     )
