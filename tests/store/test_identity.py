@@ -21,6 +21,8 @@ SHIPPED = {  # by this version, and as 0.1.0 had it
         "3a83fda223be7078209c9afb694c8b678160c86a1a02174ef5b5fa7d5fb9ba0e",
         "5040182de992be150f1a7f3e0d614e843efff68d8a04db10af98986f38341d7d",
     ),
+    "faces-128": ("335a4c7565ab4f2b7e1a71518e7cb06a227cd7d372eb6bbc2d445179d64bd7c8",),
+    "faces-64": ("f88a2afad4373099e6363a4859523901f414704253acc86acf1edd077fc882eb",),
 }
 
 
