@@ -49,10 +49,10 @@ class LatentDistribution(Protocol):
         """Shape (D,), double."""
 
 
-def generator_of(
+def drawing(
     n: int, temperature: float = 1.0, generator: torch.Generator | None = None, seed: int | None = None
-) -> torch.Generator:
-    """Return the generator that n samples are drawn with.
+) -> tuple[int, float, torch.Generator]:
+    """Return n and temperature as Python's own numbers, and the generator that samples are drawn with.
 
     Args:
         n: number of samples.
@@ -63,15 +63,15 @@ def generator_of(
     Raises:
         ValueError: n or temperature is negative.
     """
-    whole(n, "the number of samples")
-    if real(temperature, "a temperature") < 0:
+    n, temperature = whole(n, "the number of samples"), real(temperature, "a temperature")
+    if temperature < 0:
         raise ValueError(f"Expected a temperature of 0 or more; got {temperature}.")
     if generator is not None and not isinstance(generator, torch.Generator):
         raise ValueError(f"Expected a torch.Generator; got {generator!r}. Give a seed by its name: seed={generator!r}.")
     if generator is None:
         generator = torch.Generator()
         generator.manual_seed(seed_number(seed)) if seed is not None else generator.seed()
-    return generator
+    return n, temperature, generator
 
 
 def normal(generator: torch.Generator, *shape: int, device: torch.device | str = "cpu") -> Tensor:

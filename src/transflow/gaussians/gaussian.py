@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank, as_covariance
-from transflow.gaussians.draws import generator_of, normal
+from transflow.gaussians.draws import drawing, normal
 from transflow.gaussians.evidence import Evidence
 from transflow.plain_values import one_line
 
@@ -146,7 +146,7 @@ class Gaussian:
         Raises:
             ValueError: n or temperature is negative.
         """
-        generator = generator_of(n, temperature, generator, seed)
+        n, temperature, generator = drawing(n, temperature, generator, seed)
         device, rank = self.mean.device, self.covariance.rank
         whole = normal(generator, n, self.dim, device=device)
         low = normal(generator, n, rank, device=device) if rank else None

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank, weighted_sum
-from transflow.gaussians.draws import Drawn, generator_of, normal
+from transflow.gaussians.draws import Drawn, drawing, normal
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.kept import LIMIT, Kept
 from transflow.gaussians.novelty import novelty_of_bandwidth
@@ -118,7 +118,8 @@ class Mixture:
         self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0, *, seed: int | None = None
     ) -> Drawn:
         """Return n samples with the picture each is a variation of, and a weight of 1."""
-        generator, device = generator_of(n, temperature, generator, seed), self.mean.device
+        n, temperature, generator = drawing(n, temperature, generator, seed)
+        device = self.mean.device
         chosen = torch.rand(n, dtype=torch.float64, device=generator.device, generator=generator)
         chosen = (chosen * self.m).long().clamp(max=self.m - 1).to(device)
         deviations = (self.rows[chosen].double() - self.mean) * math.sqrt(1 - self.bandwidth**2)

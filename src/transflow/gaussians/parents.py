@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from transflow.gaussians.covariance import Covariance, DiagonalPlusLowRank
-from transflow.gaussians.draws import Drawn, generator_of, normal, orders
+from transflow.gaussians.draws import Drawn, drawing, normal, orders
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.kept import LIMIT, Kept
 from transflow.gaussians.levels import Bend, Cut, Levels
@@ -149,7 +149,8 @@ class Parents:
 
         The same seed draws the same pictures, in the same order, for every number of parents.
         """
-        return self._drawn(n, generator_of(n, temperature, generator, seed), temperature, None)
+        n, temperature, generator = drawing(n, temperature, generator, seed)
+        return self._drawn(n, generator, temperature, None)
 
     def vary(
         self,
@@ -174,7 +175,8 @@ class Parents:
         usable = self.kept.usable(self.long).tolist()
         if parent not in usable:
             raise ValueError(f"Expected the number of a picture to draw from, 0 to {len(self.kept) - 1}; got {parent}.")
-        return self._drawn(n, generator_of(n, temperature, generator, seed), temperature, usable.index(parent))
+        n, temperature, generator = drawing(n, temperature, generator, seed)
+        return self._drawn(n, generator, temperature, usable.index(parent))
 
     def log_prob(self, latents: Tensor) -> Tensor:
         """Return the log density of latents (n, D) in nats, shape (n,), double: a finite mixture over sets of parents.
@@ -214,7 +216,7 @@ class Parents:
         """Return how far the cut by level bends mean and covariance, measured of so many samples."""
         if self._cut is None:
             return Bend(0.0, (1.0,) * (1 if self.levels is None else self.levels.count), 0.0)
-        generator = generator_of(draws, seed=seed)
+        _, _, generator = drawing(draws, seed=seed)
         sizes = [min(AT_ONCE, draws - start) for start in range(0, draws, AT_ONCE)]
         return Bend.of(self._cut, (self._combined(*self._choice(n, generator, None)) for n in sizes))
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from transflow.gaussians.covariance import Covariance
+from transflow.gaussians.draws import drawing
 from transflow.gaussians.gaussian import Gaussian
 
 
@@ -77,9 +78,7 @@ class StudentT:
         self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0, *, seed: int | None = None
     ) -> Tensor:
         """Return n latents, shape (n, D), single precision; temperature multiplies what is added to the mean."""
-        if generator is None:
-            generator = torch.Generator()
-            generator.manual_seed(seed) if seed is not None else generator.seed()
+        n, temperature, generator = drawing(n, temperature, generator, seed)
         zero = Gaussian(torch.zeros_like(self.mean), self.shape)
         deviations = zero.sample(n, generator, temperature).double()
         half = torch.full((n,), self.freedom / 2, dtype=torch.float64, device=generator.device)

@@ -92,6 +92,7 @@ CHANGES = 6  # numbers that say how a picture was moved, turned and scaled in tr
 class FlowMatching(nn.Module):
     """A velocity network with its sampler, as a flow: pictures of floats (B, C, H, W) to flat latents (B, D).
 
+    >>> import torch
     >>> flow = FlowMatching(FlowMatchingConfig((1, 8, 8), widths=(16, 32), attention=(False, True), depth=1, steps=4))
     >>> z = flow.eval().latents(torch.zeros(2, 1, 8, 8))
     >>> z.shape, flow.inverse(z).shape
