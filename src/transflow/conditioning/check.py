@@ -180,7 +180,8 @@ def check(
             distances[temperature] = 1000 * metrics.frechet_distance(_small(drawn), _small(model.quantise(photographs)))
     broken = None
     if model.can("unclamped"):
-        values = model.decode_unclamped(model.prior.sample(min(16, samples), seed=2))
+        sample = tempered(model, model.prior.sample(min(16, samples), seed=2), model.prior.mean)
+        values = model.decode_unclamped(sample)
         broken = quality.broken_ones(values).double().mean().item()
     renewed = None
     if pictures is not None and latents is not None and len(latents) >= FEWEST:

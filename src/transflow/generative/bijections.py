@@ -35,6 +35,14 @@ def soft_bound(s: Tensor, bound: float = 2.0) -> Tensor:
     return bound * torch.tanh(s / bound)
 
 
+def started_at_zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """Return a layer with its weights set to zero, so that what it drives starts as identity."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class ChannelAffine(nn.Module):
     """Activation normalisation followed by an invertible 1x1 convolution, as one affine map.
 

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transflow.generative.bijections import ChannelAffine, soft_bound, unsqueeze
+from transflow.generative.bijections import ChannelAffine, soft_bound, started_at_zero, unsqueeze
 from transflow.plain_values import make_plain
 
 
@@ -55,21 +55,13 @@ class DetailConfig:
         return self.steps * coupling + 27 * self.seen * self.channels
 
 
-def _zeros(layer: nn.Conv2d) -> nn.Conv2d:
-    """Start a layer at zero, so that what it drives starts as identity."""
-    nn.init.zeros_(layer.weight)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 class Residual(nn.Module):
     """``x + second(relu(first(relu(x))))``, 3x3 convolutions."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = _zeros(nn.Conv2d(width, width, 3, padding=1))
+        self.second = started_at_zero(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of x's shape."""
@@ -134,7 +126,7 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, seen: int) -> None:
         super().__init__()
-        self.net = _zeros(nn.Conv2d(seen, 2 * channels, 3, padding=1))
+        self.net = started_at_zero(nn.Conv2d(seen, 2 * channels, 3, padding=1))
 
     def scale_and_shift(self, seen: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log-scale s and the shift t."""
@@ -170,7 +162,7 @@ class ConditionalCoupling(nn.Module):
         self.first = nn.Conv2d(a, width, 3, padding=1)
         self.given = nn.Conv2d(seen, width, 1)
         self.middle = nn.Conv2d(width, width, 1)
-        self.last = _zeros(nn.Conv2d(width, 2 * (channels - a), 3, padding=1))
+        self.last = started_at_zero(nn.Conv2d(width, 2 * (channels - a), 3, padding=1))
 
     def scale_and_shift(self, x_a: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log-scale s and the shift t for the second half, each of its shape."""

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from transflow.generative.bijections import started_at_zero
+
 FREQUENCIES = 32  # of the sines and cosines that stand for a time
 GROUP = 16  # channels of a group that is normalised together
 HEAD = 32  # channels of an attention head, about
@@ -54,14 +56,6 @@ class UNetConfig(Protocol):
         """Share of activations set to zero in training."""
 
 
-def _zeros(layer: nn.Conv2d) -> nn.Conv2d:
-    """Start a layer at zero, so that its block starts as identity."""
-    nn.init.zeros_(layer.weight)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, channels // GROUP), channels)
 
@@ -79,7 +73,7 @@ class Attention(nn.Module):
         self.heads = heads_of(channels)
         self.norm = _norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = _zeros(nn.Conv2d(channels, channels, 1))
+        self.out = started_at_zero(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of x's shape."""
@@ -98,7 +92,7 @@ class Block(nn.Module):
         self.time = nn.Linear(embedding, 2 * channels)
         self.second_norm = _norm(channels)
         self.dropout = nn.Dropout(dropout)
-        self.second = _zeros(nn.Conv2d(channels, channels, 3, padding=1))
+        self.second = started_at_zero(nn.Conv2d(channels, channels, 3, padding=1))
         self.attention = Attention(channels) if attention else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
@@ -140,7 +134,7 @@ class UNet(nn.Module):
         self.finer = nn.ModuleList(nn.Conv2d(widths[i + 1], 4 * widths[i], 1) for i in grids[:-1])
         self.join = nn.ModuleList(nn.Conv2d(2 * widths[i], widths[i], 1) for i in grids[:-1])
         self.last_norm = _norm(widths[0])
-        self.last = _zeros(nn.Conv2d(widths[0], numbers, 3, padding=1))
+        self.last = started_at_zero(nn.Conv2d(widths[0], numbers, 3, padding=1))
 
     def forward(self, x: Tensor, t: Tensor, more: Tensor | None = None) -> Tensor:
         """Return velocities, (B, C, H, W).
