@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transflow.library.wrap import wrap
     from transflow.pictures.pixels import PixelFormat
     from transflow.showcase.demo import demo
+    from transflow.showcase.paper import paper
     from transflow.training.config import TrainConfig
     from transflow.training.loop import train
 
@@ -48,6 +49,7 @@ _HOMES = {
     "load": "transflow.library.load",
     "load_posterior": "transflow.library.load",
     "models": "transflow.library.load",
+    "paper": "transflow.showcase.paper",
     "train": "transflow.training.loop",
     "wrap": "transflow.library.wrap",
 }
@@ -69,6 +71,7 @@ __all__ = [
     "load",
     "load_posterior",
     "models",
+    "paper",
     "train",
     "wrap",
 ]

@@ -19,6 +19,7 @@ from transflow.cli.commands import (
     encode,
     interpolate,
     models,
+    paper,
     reconstruct,
     sample,
     score,
@@ -52,6 +53,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "demo": demo,
     "models": models,
+    "paper": paper,
     "check": check,
     "condition": condition,
     "encode": encode,

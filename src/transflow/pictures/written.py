@@ -19,7 +19,7 @@ from transflow.store.files import PathLike
 
 MAKER = "transflow"
 SOFTWARE = 0x0131  # of EXIF and TIFF
-TABLE = b"picture,class,rejected,"  # how a table of predictions begins
+TABLES = (b"picture,class,rejected,", b"accuracy in percent,")  # how tables of predictions and of accuracies begin
 GENERATOR = b'<meta name="generator" content="transflow">'
 PICTURE = "picture"
 
@@ -38,7 +38,7 @@ def kind_of(path: PathLike) -> str:
     try:
         with open(path, "rb") as file:
             start = file.read(1024)
-        if start.startswith(TABLE):
+        if start.startswith(TABLES):
             return "table"
         if GENERATOR in start:
             return "page"

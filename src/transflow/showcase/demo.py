@@ -23,8 +23,8 @@ from transflow.library.load import load
 from transflow.library.names import DEFAULT, SHOWN
 from transflow.pictures.drawn import KINDS, synthetic_pictures
 from transflow.pictures.grids import animation, encode_image, grid, pairs, to_uint8
-from transflow.pictures.written import check_folder_of_ours
-from transflow.store.files import PathLike, check_folder, write_bytes
+from transflow.showcase.folder import Folder
+from transflow.store.files import PathLike
 
 PAPER_RANGE = ("0.2m", "0.4m", "0.6m", "0.8m", "1m")
 NOVELTIES = (0.0, 0.2, 0.4, 0.6, 0.7, 1.0)
@@ -74,25 +74,6 @@ TEXTS = {
         "Flat ellipses and lines, far from any photograph: the new faces are drawn like them.",
     ),
 }
-
-
-class Folder:
-    """The folder of the page: files are written one by one, each reported."""
-
-    def __init__(self, path: PathLike, report: Callable[[str], None] | None, overwrite: bool) -> None:
-        self.path, self.report = Path(path), report
-        check_folder(self.path)
-        if not overwrite:
-            check_folder_of_ours(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-
-    def write(self, name: str, content: bytes) -> Path:
-        """Write a file; return its path."""
-        path = self.path / name
-        write_bytes(path, content)
-        if self.report:
-            self.report(str(path))
-        return path
 
 
 def demo(
