@@ -23,7 +23,8 @@ from transflow.showcase.paper_pictures import PaperPictures
 NOISE = "0.5m"  # the middle of the paper's range
 NOISES = ("0.1m", "0.3m", "0.5m", "0.7m", "1m", "3m")
 COLUMNS, MEASURED = 8, 64
-STEPS, FRAMES, MAP = 7, 16, 7
+STEPS, FRAMES, MAP = 7, 12, 7
+GROWING = 6  # pictures of the animation
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,9 @@ def unlike(p: PaperPictures) -> Made:
 
 def magnitude(p: PaperPictures) -> Made:
     """Go from the zero vector to pictures."""
-    latents = p.model.encode(p.of("own")[:COLUMNS])
+    latents = p.model.encode(p.of("own")[:GROWING])
     shares = [i / (FRAMES - 1) for i in range(FRAMES)]
-    frames = [grid(p.model.decode(share * latents), COLUMNS) for share in shares]
+    frames = [grid(p.model.decode(share * latents), GROWING, zoom=3) for share in shares]
     return Made(
         animation(frames), ".gif", f"t z for t = 0 .. 1 in {FRAMES} steps, of the latents z of {COLUMNS} pictures"
     )
