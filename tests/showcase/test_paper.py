@@ -12,6 +12,7 @@ from transflow import load, paper
 from transflow.gaussians.gaussian import Gaussian
 from transflow.library import names
 from transflow.pictures.grids import to_uint8
+from transflow.pictures.written import kind_of
 from transflow.showcase import paper_digits, paper_figures, paper_planes
 from transflow.showcase.paper import FIGURES
 from transflow.showcase.paper_pictures import KINDS, PaperPictures
@@ -86,11 +87,13 @@ def test_ellipses_hold_their_share():
         assert (drawn.norm(dim=1) < radius).double().mean().item() == pytest.approx(level, abs=0.015)
 
 
-def test_accuracies_stand_beside_the_published_ones(given, monkeypatch):
+def test_accuracies_stand_beside_the_published_ones(tmp_path, given, monkeypatch):
     monkeypatch.setattr(paper_digits, "COUNTS", (1, 2))
     made = paper_digits.accuracy(given)
     rows = list(csv.reader(made.content.decode().splitlines()))
     assert made.suffix == ".csv"
+    (tmp_path / "table-1.csv").write_bytes(made.content)
+    assert kind_of(tmp_path / "table-1.csv") == "table"
     assert rows[0][1:] == ["1", "2"]
     assert rows[1] == ["paper: transflow", "30.39", "46.39"]
     here = [float(cell) for row in rows[4:] for cell in row[1:]]

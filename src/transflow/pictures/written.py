@@ -19,7 +19,7 @@ from transflow.store.files import PathLike
 
 MAKER = "transflow"
 SOFTWARE = 0x0131  # of EXIF and TIFF
-TABLES = (b"picture,class,rejected,", b"accuracy in percent,")  # how tables of predictions and of accuracies begin
+TABLES = (b"picture,class,rejected,", b"accuracy in percent by")  # how tables of predictions and of accuracies begin
 GENERATOR = b'<meta name="generator" content="transflow">'
 PICTURE = "picture"
 

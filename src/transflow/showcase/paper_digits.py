@@ -68,7 +68,7 @@ def accuracy(p: PaperPictures) -> Made:
                 found[name].append(100 * float((guess == truth).mean()))
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(["accuracy in percent, examples of a class", *counts])
+    table.writerow(["accuracy in percent by examples of a class", *counts])
     for name, published in PUBLISHED.items():
         table.writerow([name, *published[: len(counts)]])
     for name, here in found.items():
