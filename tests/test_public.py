@@ -17,8 +17,8 @@ PACKAGE = ROOT / "src" / "transflow"
 def test_the_public_names():
     assert sorted(transflow.__all__) == [
         "Encoded", "Evidence", "FewShotClassifier", "Gaussian", "Glow", "GlowConfig", "Latents", "Model",
-        "PixelFormat", "Posterior", "TrainConfig", "__version__", "demo", "load", "load_posterior", "models", "paper",
-        "train", "wrap",
+        "PixelFormat", "Posterior", "TrainConfig", "TransflowTransformer", "__version__", "demo", "load",
+        "load_posterior", "models", "paper", "train", "wrap",
     ]  # fmt: skip
     for name in transflow.__all__:
         assert getattr(transflow, name) is not None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transflow.conditioning.model import Model
     from transflow.conditioning.posterior import Posterior
     from transflow.estimators.classifier import FewShotClassifier
+    from transflow.estimators.transformer import TransflowTransformer
     from transflow.gaussians.evidence import Evidence
     from transflow.gaussians.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
@@ -45,6 +46,7 @@ _HOMES = {
     "PixelFormat": "transflow.pictures.pixels",
     "Posterior": "transflow.conditioning.posterior",
     "TrainConfig": "transflow.training.config",
+    "TransflowTransformer": "transflow.estimators.transformer",
     "demo": "transflow.showcase.demo",
     "load": "transflow.library.load",
     "load_posterior": "transflow.library.load",
@@ -66,6 +68,7 @@ __all__ = [
     "PixelFormat",
     "Posterior",
     "TrainConfig",
+    "TransflowTransformer",
     "__version__",
     "demo",
     "load",

@@ -22,9 +22,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from transflow.conditioning import posterior_file
+from transflow.conditioning import posterior_file, shown
 from transflow.conditioning.between import latents_between
 from transflow.conditioning.conditioned import Conditioned
+from transflow.conditioning.distribution import PictureDistribution
 from transflow.conditioning.gathered import Gathered
 from transflow.conditioning.tempered import tempered
 from transflow.devices import fresh_seed
@@ -55,6 +56,25 @@ class Posterior(Conditioned):
 
     def __repr__(self) -> str:
         return one_line(self, repr(self.model), f"{self.evidence.count} pictures", f"noise {self.spec}")
+
+    def _repr_png_(self) -> bytes | None:
+        """The evidence and samples, for notebooks; None of models whose pictures cannot be seen."""
+        return shown.png(self) if self.model.shape[0] in (1, 3) else None
+
+    def _repr_html_(self) -> str | None:
+        """The same with a line of words."""
+        return shown.as_html(self) if self.model.shape[0] in (1, 3) else None
+
+    def as_distribution(self, *, predictive: bool = False) -> PictureDistribution:
+        """Return the posterior over pictures as one of `torch.distributions`: samples, gradients, densities.
+
+        Its latents are of the Gaussian that the posterior knows, `gaussian`: of parents and mixtures, that of their
+        mean and covariance. Nothing is shortened (see `conditioning.tempered`), so that samples are of the density.
+
+        Args:
+            predictive: of one more picture of the evidence's kind, instead.
+        """
+        return PictureDistribution(self.model, self.predictive if predictive else self.gaussian)
 
     def with_learn(self, learn: str | None = None, novelty: float | None = None, *, long: bool = False) -> Posterior:
         """Return the posterior of the same evidence, drawn from in another way.
