@@ -23,7 +23,7 @@ APART = {
 }  # these know no pictures and no models
 WORLDS = {
     "PIL": ["pictures"], "safetensors": ["store"], "argparse": ["cli"], "tqdm": ["cli"], "sklearn": ["estimators"],
-    "filelock": ["store"],
+    "filelock": ["store"], "huggingface_hub": ["store/hub"],
     "torch.optim": ["training", "adapters/latent_search"], "torch.distributed": ["training"],
     "ray": ["conditioning/cluster"],
 }  # fmt: skip

@@ -22,6 +22,7 @@ from transflow.conditioning.completion import NOISE, TEMPERATURE, Completion, Ha
 from transflow.conditioning.conditioned import DEFAULT_NOISE
 from transflow.conditioning.gathered import Gathered
 from transflow.conditioning.posterior import Posterior
+from transflow.conditioning.published import push
 from transflow.conditioning.tempered import tempered
 from transflow.devices import fresh_seed
 from transflow.gaussians.gaussian import Gaussian
@@ -241,6 +242,32 @@ class Model(BaseModel):
             refine: trajectories of Hamiltonian Monte Carlo after the search, each of ten evaluations.
         """
         return complete(self, picture, known, noise, n, seed=seed, prior=prior, temperature=temperature, refine=refine)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        message: str = "Model of transflow",
+    ) -> str:
+        """Write the model, with a card, to a repository of the Hugging Face hub; `load` takes ``hf://`` and its name.
+
+        Args:
+            repo: "user/repo"; made where there is none.
+            private: whether a new repository is.
+            token: of the hub; without it, the one that ``hf auth login`` keeps.
+            message: of the commit.
+
+        Returns:
+            Its address.
+
+        Raises:
+            TypeError: the model is another library's.
+            OSError: the hub refused it, or cannot be reached.
+            ImportError: the extra ``hub`` is missing.
+        """
+        return push(self, repo, file=self.file, private=private, token=token, message=message)
 
     def score(self, pictures: PicturesLike) -> Scores:
         """Return log-likelihood, bits per dimension and latent radius of each picture."""

@@ -24,6 +24,7 @@ from transflow.plain_values import quoted
 from transflow.protocols import MUST, has
 from transflow.store import container
 from transflow.store.files import PathLike
+from transflow.store.hub import download, is_hub_name
 
 WRAP = "transflow.wrap makes a model of an object."
 GIVE = "Give the model: -m, or model= in Python."
@@ -40,8 +41,9 @@ def load(
     """Return a model: a bundled one by name, the one in a file, or somebody else's.
 
     Args:
-        name_or_file: as `models` lists them; a path; "diffusers:FOLDER-OR-HUB-ID"; "checkpoint:FILE" of other people's
-            weights; "module:attribute" of Python code, which is run (see `library.names`).
+        name_or_file: as `models` lists them; a path; "hf://user/repo" of the Hugging Face hub;
+            "diffusers:FOLDER-OR-HUB-ID"; "checkpoint:FILE" of other people's weights; "module:attribute" of Python
+            code, which is run (see `library.names`).
         dtype: torch's, or in words: float32; float64, whose round trip is exact to about 1e-13 with faces-32, but
             slower; or bfloat16, for the coupling networks alone, which is faster, while latents and all else are
             float32 (see docs/speed.md for what it costs).
@@ -122,6 +124,8 @@ def load_model_of(
                 f"Expected the model of {path} on this machine, at {quoted(found[1])}; it is not there. {GIVE}"
             )
         return load(name, dtype=dtype or dtype_of(precision), device=device)
+    if is_hub_name(name):
+        download(name, known_only=True)
     try:
         return load(name, dtype=dtype or dtype_of(precision), device=device)
     except FileNotFoundError:

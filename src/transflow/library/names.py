@@ -1,7 +1,8 @@
 """What a model is called: a bundled name, a file, another package's name, a prefix, or Python code.
 
     faces-32                       comes with the package
-    models/mine.safetensors        a file of ours
+    models/mine.safetensors        a file of ours, or a folder with a model.safetensors
+    hf://user/repo                 on the Hugging Face hub (see `store.hub`)
     diffusers:FOLDER-OR-HUB-ID     a saved pipeline (see `adapters.diffusers`)
     checkpoint:FILE                other people's weights (see `adapters.checkpoints`)
     NAME                           of the entry points "transflow.models" of installed packages
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transflow.store.files import PathLike
+from transflow.store.hub import FILE, download, is_hub_name
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -56,12 +58,16 @@ def find_file(name_or_file: PathLike) -> Path:
     known = bundled()
     if str(name_or_file) in known:
         return known[str(name_or_file)]
+    if is_hub_name(name_or_file):
+        return download(str(name_or_file))
     path = Path(name_or_file)
     if path.is_file():
         return path
+    if (path / FILE).is_file():
+        return path / FILE
     raise FileNotFoundError(
-        f"Expected a model: {', '.join(known) or 'none is bundled'}, a .safetensors file, diffusers:FOLDER-OR-ID, "
-        f"checkpoint:FILE or module:attribute; got: {name_or_file}"
+        f"Expected a model: {', '.join(known) or 'none is bundled'}, a .safetensors file, hf://user/repo, "
+        f"diffusers:FOLDER-OR-ID, checkpoint:FILE or module:attribute; got: {name_or_file}"
     )
 
 
