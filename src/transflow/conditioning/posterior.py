@@ -152,7 +152,10 @@ class Posterior(Conditioned):
 
         Args:
             picture: its number in the evidence, as it came, from 0.
-            n, generator, temperature, seed: as `sample` takes them.
+            n: how many.
+            generator: as `sample` takes it.
+            temperature: as `sample` takes it.
+            seed: as `sample` takes it.
 
         Raises:
             ValueError: there is no such picture, its latent is not kept, or there are too few others.
