@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from transflow.cli.messages import fail, note
+from transflow.cli.messages import fail, note, warnings_as_notes
 from transflow.cli.parser import COMMANDS, build_parser
 from transflow.devices import OUT_OF_MEMORY
 
@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # file names may be in any encoding
-        COMMANDS[options.command].run(options)
+        with warnings_as_notes():
+            COMMANDS[options.command].run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

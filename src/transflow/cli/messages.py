@@ -11,6 +11,9 @@ import math
 import sys
 import time
 import unicodedata
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from transflow.devices import is_first_process
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # categories: controls, undecodable bytes, separators of lines and paragraphs
-DIRECTIONS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn the rest of a line around
+DIRECTIONS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn a line around
 
 
 def printable(text: str) -> str:
@@ -64,6 +67,14 @@ def _finite(value: Any) -> Any:
 def note(message: str) -> None:
     """Print one line that is not part of the result."""
     print(f"transflow: {printable(message)}", file=sys.stderr)
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Print each warning that is raised within as a note: it may hold a foreign word, too."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: note(f"warning: {message}")
+        yield
 
 
 def fail(message: str) -> int:
