@@ -7,7 +7,6 @@ largest folder. A file that is not a picture is an error that names it, unless t
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import warnings
@@ -24,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from transflow.pictures.files import BadPicture, File, Source, as_list, is_paths
+from transflow.pictures.formats import decoded, none_of
 from transflow.pictures.limits import LIFT, VARIABLE, most_pixels, too_many_pixels
 from transflow.pictures.preprocess import BATCH, PictureLike, Shape, check_channels, preprocess, preprocess_one
 from transflow.pictures.sources import chunks, files
@@ -210,16 +210,17 @@ def _decode(file: File, shape: Shape) -> DecodedFile:
 def _pixels(name: str, content: bytes, shape: Shape) -> NDArray[np.uint8]:
     if VARIABLE in os.environ:  # and so for the whole process: the bound is Pillow's
         Image.MAX_IMAGE_PIXELS = -(-most_pixels() // 2)
+
+    def check(picture: Image.Image) -> None:
+        if problem := too_many_pixels(picture, name):
+            raise BadPicture(problem)
+
     if not content:
         raise BadPicture(f"Expected a picture; got an empty file (0 bytes): {name}")
     try:
-        picture = Image.open(io.BytesIO(content))
-        if problem := too_many_pixels(picture, name):
-            raise BadPicture(problem)
-        picture.load()
-        return preprocess_one(picture, shape)
+        return preprocess_one(decoded(content, check), shape)
     except UnidentifiedImageError:
-        raise BadPicture(f"Expected a picture; got a file that is none: {name}") from None
+        raise BadPicture(none_of(content, name)) from None
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise BadPicture(f"Expected a picture of at most {most} megapixels; got a larger one: {name}. {LIFT}") from None

@@ -19,6 +19,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from transflow.store.files import PathLike, check_regular
+from transflow.store.signatures import PICKLE, SAFETENSORS, TEXT, name_of, read_start
 
 PLACES = ("state_dict", "model_state_dict", "model", "graph", "net", "flow", "module", "weights")
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")  # of DataParallel, torch.compile and trainers
@@ -67,6 +68,9 @@ def _open(path: PathLike) -> Any:
             f"can run code: {path}. Where you trust it, open it yourself and save model.state_dict() alone."
         ) from None
     except Exception:  # torch's reader raises many kinds on damaged files
+        found = name_of(read_start(path))
+        if found.what and found.what not in (PICKLE, SAFETENSORS, TEXT):
+            raise ValueError(found.told(f"Expected a checkpoint; got {found.what}: {path}")) from None
         raise ValueError(
             f"Expected a checkpoint written by torch.save; got another kind of file or a damaged one: {path}"
         ) from None
