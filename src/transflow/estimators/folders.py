@@ -23,7 +23,7 @@ from transflow.gaussians.noise import NoiseSpec
 from transflow.pictures.decode import OnBad, batches
 from transflow.pictures.labels import labels_among
 from transflow.plain_values import one_line
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the wide signs, too
 
@@ -142,6 +142,7 @@ def classify(
         on_bad: called with a message for each file that is not a picture; the file is skipped. Without it, such a
             file is an error.
     """
+    query = at_home(query) if isinstance(query, (str, os.PathLike)) else query
     pixels, labels = read_labelled(support, model, on_bad=on_bad)
     classifier = FewShotClassifier(model, noise, augment).fit(pixels, labels)
     classes = tuple(str(c) for c in classifier.classes_)

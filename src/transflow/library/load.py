@@ -23,7 +23,7 @@ from transflow.library.wrap import check_exact
 from transflow.plain_values import quoted
 from transflow.protocols import MUST, has
 from transflow.store import container
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
 
 WRAP = "transflow.wrap makes a model of an object."
 GIVE = "Give the model: -m, or model= in Python."
@@ -58,6 +58,7 @@ def load(
     """
     if not isinstance(name_or_file, (str, os.PathLike)):
         raise TypeError(f"Expected a model's name or file; got {type(name_or_file).__name__}. {WRAP}")
+    name_or_file = at_home(name_or_file)
     name, dtype = str(name_or_file), dtype_of(dtype) if isinstance(dtype, str) else dtype
     if size is not None:
         options["size"] = size  # of a file of ours; adapters say that they do not know it

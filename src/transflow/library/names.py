@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -56,7 +56,7 @@ def find_file(name_or_file: PathLike) -> Path:
     known = bundled()
     if str(name_or_file) in known:
         return known[str(name_or_file)]
-    path = Path(name_or_file)
+    path = Path(at_home(name_or_file))
     if path.is_file():
         return path
     raise FileNotFoundError(
@@ -76,7 +76,7 @@ def split_prefix(name: PathLike) -> tuple[str, str] | None:
         return None
     if not rest:
         raise ValueError(f"Expected a file, a folder or an id after {prefix}:; got nothing.")
-    return PREFIXES[prefix], rest
+    return PREFIXES[prefix], str(at_home(rest))
 
 
 def is_code(name: PathLike) -> bool:

@@ -22,10 +22,19 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from transflow.pictures.files import BadPicture, File, Source, as_list, is_paths
+from transflow.pictures.files import BadPicture, File
 from transflow.pictures.formats import decoded, none_of
+from transflow.pictures.given import Source, as_list, is_paths
 from transflow.pictures.limits import LIFT, VARIABLE, most_pixels, too_many_pixels
-from transflow.pictures.preprocess import BATCH, PictureLike, Shape, check_channels, preprocess, preprocess_one
+from transflow.pictures.preprocess import (
+    BATCH,
+    PictureLike,
+    Shape,
+    check_channels,
+    preprocess,
+    preprocess_one,
+    with_channels,
+)
 from transflow.pictures.sources import chunks, files
 from transflow.plain_values import one_line
 from transflow.store.identity import digest
@@ -108,10 +117,10 @@ def batches(
 ) -> Iterator[PictureBatch]:
     """Yield what `read` returns, ``batch`` pictures at a time; of no pixels at all, one batch of none."""
     if not is_paths(pictures):
-        yield from (PictureBatch((), preprocess(part, shape)) for part in _slices(pictures, batch))
+        yield from (PictureBatch((), preprocess(part, shape)) for part in _slices(pictures, batch, shape))
         return
     check_channels(shape)
-    sources = as_list(pictures)  # type: ignore[arg-type]
+    sources = as_list(pictures)
     bad: list[str] = []
     some = False
     for part in batched(decode_files(files(sources), shape), batch, noting(bad, on_bad)):
@@ -135,16 +144,18 @@ def noting(bad: list[str], on_bad: OnBad | None) -> OnBad | None:
 
 def no_pictures_error(sources: Iterable[Source], bad: bool) -> ValueError:
     """Return the error that there is no picture in sources, or only bad ones."""
-    names = ", ".join(str(source) for source in sources)
+    names = ", ".join(source.name if isinstance(source, File) else str(source) for source in sources)
     return ValueError(f"Expected at least one picture in {names}; got {'only bad ones' if bad else 'none'}.")
 
 
-def _slices(pictures: Any, batch: int) -> Iterator[Any]:
+def _slices(pictures: Any, batch: int, shape: Shape) -> Iterator[Any]:
     if isinstance(pictures, Image.Image):
         pictures = [pictures]
     if not isinstance(pictures, (Tensor, np.ndarray, list, tuple)) or getattr(pictures, "ndim", 1) == 0:
         yield pictures  # which is refused
         return
+    if isinstance(pictures, (Tensor, np.ndarray)):
+        pictures = with_channels(pictures, shape)
     for i in range(0, max(1, len(pictures)), batch):
         yield pictures[i : i + batch]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from transflow.pictures.files import BadPicture, File
 from transflow.pictures.formats import decoded, none_of
 from transflow.pictures.preprocess import Shape, preprocess_one, to_rgb_or_grey
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
 
 SHARE = 1 / 20
 
@@ -72,6 +72,7 @@ def open_picture(path: PathLike) -> Image.Image:
         FileNotFoundError: it is not there.
         BadPicture: it is no picture.
     """
+    path = at_home(path)
     if not Path(path).exists():
         raise FileNotFoundError(f"Expected a picture file; got a path that is not there: {path}")
     try:

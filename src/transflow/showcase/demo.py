@@ -24,7 +24,7 @@ from transflow.library.names import DEFAULT, SHOWN
 from transflow.pictures.drawn import KINDS, synthetic_pictures
 from transflow.pictures.grids import animation, encode_image, grid, pairs, to_uint8
 from transflow.pictures.written import check_folder_of_ours
-from transflow.store.files import PathLike, check_folder, write_bytes
+from transflow.store.files import PathLike, at_home, check_folder, write_bytes
 
 PAPER_RANGE = ("0.2m", "0.4m", "0.6m", "0.8m", "1m")
 NOVELTIES = (0.0, 0.2, 0.4, 0.6, 0.7, 1.0)
@@ -80,7 +80,7 @@ class Folder:
     """The folder of the page: files are written one by one, each reported."""
 
     def __init__(self, path: PathLike, report: Callable[[str], None] | None, overwrite: bool) -> None:
-        self.path, self.report = Path(path), report
+        self.path, self.report = Path(at_home(path)), report
         check_folder(self.path)
         if not overwrite:
             check_folder_of_ours(self.path)

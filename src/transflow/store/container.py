@@ -24,7 +24,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from transflow.plain_values import quoted
-from transflow.store.files import PathLike, check_folder, check_writable, write_bytes
+from transflow.store.files import PathLike, at_home, check_folder, check_writable, write_bytes
 from transflow.store.identity import canonical, plain
 from transflow.store.signatures import AGAIN, SAFETENSORS, name_of, read_start
 from transflow.store.tensors import Damaged, opened, read_head, read_json, read_tensors
@@ -86,7 +86,7 @@ def header(path: PathLike, schema: Schema | None = None) -> dict[str, Any]:
 def kind_of(path: PathLike) -> str:
     """Return the kind of a file of ours; "" for another's, or a damaged one."""
     try:
-        return str(header(path)["kind"]) if Path(path).is_file() else ""
+        return str(header(path)["kind"]) if Path(at_home(path)).is_file() else ""
     except (ValueError, OSError):
         return ""
 
@@ -139,9 +139,9 @@ def _read(path: PathLike, schema: Schema | None, *, with_tensors: bool) -> tuple
     except FileNotFoundError:
         raise FileNotFoundError(f"Expected a file written by transflow; got a path that is not there: {path}") from None
     except Damaged as error:
-        what, found = str(error), name_of(read_start(path))
-        if "another format" in what and found.what not in ("", SAFETENSORS):
-            raise ValueError(found.told(wrong.format(found.what))) from None
+        what, named = str(error), name_of(read_start(path))
+        if "another format" in what and named.what not in ("", SAFETENSORS):
+            raise ValueError(named.told(wrong.format(named.what))) from None
         if what.endswith(AGAIN):
             raise ValueError(f"{wrong.format(what.removesuffix(AGAIN).rstrip(' .'))}. {AGAIN}") from None
         raise ValueError(wrong.format(what)) from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
 
 LONGEST = 512  # bytes that are looked at
 AGAIN = "Download the file itself."
@@ -101,7 +101,7 @@ def name_of(start: bytes) -> Named:
 def read_start(path: PathLike) -> bytes:
     """Return the first bytes of a file; none of one that cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open(at_home(path), "rb") as file:
             return file.read(LONGEST)
     except OSError:
         return b""

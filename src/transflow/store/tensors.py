@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
 from transflow.store.signatures import AGAIN
 
 LARGEST = 2**26  # bytes of JSON
@@ -46,6 +46,7 @@ def opened(path: PathLike) -> Iterator[BinaryIO]:
         Damaged: it is a folder, a pipe or a device.
         OSError: it is not there, or cannot be read.
     """
+    path = at_home(path)
     mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode):
         raise Damaged("a folder" if stat.S_ISDIR(mode) else "a pipe or a device")
