@@ -19,7 +19,7 @@ from transflow.devices import dtype_of, fresh_seed
 from transflow.latents import stream as latents
 from transflow.latents.encoded import Encoded
 from transflow.library import load as library
-from transflow.library.names import find_file, split_prefix
+from transflow.library.names import find_file, places_of, split_prefix
 from transflow.store import container
 
 
@@ -43,7 +43,8 @@ def files_of(*names: str | None) -> list[Path]:
     found = [path for name in names if name and (path := _path_of(name))]
     for path in list(found):
         with suppress(OSError, ValueError):
-            found += filter(None, [_path_of(str(container.header(path).get("model", "")))])
+            model = str(container.header(path).get("model", ""))
+            found += filter(None, [_path_of(place) for place in (model, *places_of(model, path))])
     return found
 
 

@@ -13,10 +13,11 @@ A file that names its model never runs Python code for it: that is done only for
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from transflow.store.files import PathLike, at_home
@@ -77,6 +78,24 @@ def split_prefix(name: PathLike) -> tuple[str, str] | None:
     if not rest:
         raise ValueError(f"Expected a file, a folder or an id after {prefix}:; got nothing.")
     return PREFIXES[prefix], str(at_home(rest))
+
+
+def places_of(name: str, path: PathLike) -> list[str]:
+    """Return where the model that a file names is, the likeliest first; none where it is nowhere.
+
+    That is where its name says; from the folder of the file, where its name says; and beside the file. So a folder that
+    holds both may be moved, and opened from anywhere; which of several it is, fingerprints say.
+
+    Args:
+        name: of the model, as the file has it; with its prefix, if any, which the places have, too.
+        path: the file.
+    """
+    rest = split_prefix(name)
+    prefix, place = ("", name) if rest is None else (f"{name.partition(':')[0]}:", rest[1])
+    folder = Path(at_home(path)).absolute().parent
+    tried = [Path(place), folder / place, folder / PureWindowsPath(place).name]  # whose parts / and \\ separate
+    there = {os.path.realpath(one): str(one) for one in reversed(tried) if one.name and one.exists()}
+    return [prefix + one for one in reversed(there.values())]
 
 
 def is_code(name: PathLike) -> bool:
