@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from transflow.base_model import BaseModel
-from transflow.cli.messages import note, progress_bar
+from transflow.cli.messages import note
+from transflow.cli.progress import Progress
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
 from transflow.devices import dtype_of, fresh_seed
@@ -76,7 +77,7 @@ def stream(
         names: a list to which the pictures' names are appended.
     """
     sources = sources or options.pictures
-    with progress_bar(total_of(sources)) as bar:
+    with Progress(total_of(sources)) as bar:
         for part in latents.stream(model, sources, on_bad=on_bad(options), log_prob=log_prob):
             if names is not None:
                 names.extend(part.names)

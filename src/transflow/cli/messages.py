@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, notes, errors and progress bars on standard error.
+"""What commands print: results on standard output, notes and errors on standard error.
 
 Every line goes through `printable`: file names and other foreign words may hold control characters, which would
 break a table's lines or write to the terminal.
@@ -14,12 +14,9 @@ import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transflow.devices import is_first_process
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # categories: controls, undecodable bytes, separators of lines and paragraphs
 DIRECTIONS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn a line around
@@ -84,20 +81,3 @@ def fail(message: str) -> int:
     else:
         time.sleep(2)  # torchrun ends all processes once one has failed: the first must have printed by then
     return 2
-
-
-def progress_bar(total: int | None) -> tqdm[Any]:
-    """Return a bar of pictures: on a terminal after one second, elsewhere one line a minute."""
-    from tqdm import tqdm
-
-    seconds = 1.0 if sys.stderr.isatty() else 60.0
-    return tqdm(
-        total=total,
-        unit=" pictures",
-        delay=seconds,
-        mininterval=seconds / 2,
-        maxinterval=seconds,
-        leave=False,
-        dynamic_ncols=True,
-        smoothing=0.1,
-    )
