@@ -77,10 +77,10 @@ def _in_notebook() -> bool:
 
 def _bar(total: float | None, unit: str) -> Any:
     if _in_notebook():
-        from tqdm.auto import tqdm  # a widget, where ipywidgets is there
+        from tqdm.auto import tqdm as bar  # a widget, where ipywidgets is there
     else:
-        from tqdm import tqdm
+        from tqdm import tqdm as bar  # type: ignore[assignment]
     if unit == "%":
-        return tqdm(total=total, bar_format="{percentage:3.0f}% |{bar:20}| {postfix}")
+        return bar(total=total, bar_format="{percentage:3.0f}% |{bar:20}| {postfix}")
     options: dict[str, Any] = {"delay": 1.0, "mininterval": 0.5, "maxinterval": 1.0, "smoothing": 0.1}
-    return tqdm(total=total, unit=f" {unit}", leave=False, dynamic_ncols=True, **options)
+    return bar(total=total, unit=f" {unit}", leave=False, dynamic_ncols=True, **options)
