@@ -12,14 +12,15 @@ from typing import Any
 import torch
 
 from transflow.base_model import BaseModel
-from transflow.cli.messages import note, progress_bar
+from transflow.cli.messages import note
+from transflow.cli.progress import Progress
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
 from transflow.devices import dtype_of, fresh_seed
 from transflow.latents import stream as latents
 from transflow.latents.encoded import Encoded
 from transflow.library import load as library
-from transflow.library.names import find_file, split_prefix
+from transflow.library.names import find_file, places_of, split_prefix
 from transflow.store import container
 
 
@@ -43,7 +44,8 @@ def files_of(*names: str | None) -> list[Path]:
     found = [path for name in names if name and (path := _path_of(name))]
     for path in list(found):
         with suppress(OSError, ValueError):
-            found += filter(None, [_path_of(str(container.header(path).get("model", "")))])
+            model = str(container.header(path).get("model", ""))
+            found += filter(None, [_path_of(place) for place in (model, *places_of(model, path))])
     return found
 
 
@@ -75,7 +77,7 @@ def stream(
         names: a list to which the pictures' names are appended.
     """
     sources = sources or options.pictures
-    with progress_bar(total_of(sources)) as bar:
+    with Progress(total_of(sources)) as bar:
         for part in latents.stream(model, sources, on_bad=on_bad(options), log_prob=log_prob):
             if names is not None:
                 names.extend(part.names)

@@ -149,6 +149,11 @@ class Model(BaseModel):
         seed: int | None = None,
     ) -> Tensor:
         """Return n pictures, floats in [0, 1], (n, C, H, W), decoded from samples of a Gaussian over latents."""
+        if not callable(getattr(gaussian, "sample", None)) or not isinstance(getattr(gaussian, "mean", None), Tensor):
+            got = type(gaussian).__name__
+            raise TypeError(
+                f"Expected a Gaussian over latents, such as model.prior; got {got}. A posterior has pictures(n)."
+            )
         return self.decode(tempered(self, gaussian.sample(n, generator, temperature, seed=seed), gaussian.mean))
 
     def condition(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ from transflow.gaussians.noise import NoiseSpec
 from transflow.pictures.decode import OnBad, batches
 from transflow.pictures.labels import labels_among
 from transflow.plain_values import one_line
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the wide signs, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +92,15 @@ class Evaluation:
         truth = self.truth or [""] * len(self.names)
         rows = zip(self.names, self.predicted, self.rejected(rate), p, truth, self.probabilities.tolist(), strict=True)
         for name, predicted, rejected, p_value, true, probabilities in rows:
-            table.writerow([_cell(name), predicted, int(rejected), p_value, true, *(f"{x:.6f}" for x in probabilities)])
+            words = (_cell(name), _cell(predicted), int(rejected), p_value, _cell(true))
+            table.writerow([*words, *(f"{x:.6f}" for x in probabilities)])
         return out.getvalue().encode(errors="surrogateescape")  # names that are not UTF-8 keep their bytes
 
 
-def _cell(name: str) -> str:
-    """A file's name as a table's program takes it for text, too: one that begins as a formula does, after a quote."""
-    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+def _cell(word: str) -> str:
+    """A foreign word as a table's program takes it for text, too: one that begins as a formula does, after a quote."""
+    number = re.fullmatch(r"[+-]?\d+(\.\d+)?", word)
+    return f"'{word}" if word.startswith(FORMULA) and not number else word
 
 
 class Accuracies:
@@ -137,6 +142,7 @@ def classify(
         on_bad: called with a message for each file that is not a picture; the file is skipped. Without it, such a
             file is an error.
     """
+    query = at_home(query) if isinstance(query, (str, os.PathLike)) else query
     pixels, labels = read_labelled(support, model, on_bad=on_bad)
     classifier = FewShotClassifier(model, noise, augment).fit(pixels, labels)
     classes = tuple(str(c) for c in classifier.classes_)

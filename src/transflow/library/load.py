@@ -18,12 +18,21 @@ from transflow.conditioning.posterior import Posterior
 from transflow.devices import PRECISIONS, dtype_of, find_device
 from transflow.gaussians.learn import MEAN
 from transflow.generative import model_file
-from transflow.library.names import SMALLER, bundled, find_file, import_object, is_code, registered, split_prefix
+from transflow.library.names import (
+    SMALLER,
+    bundled,
+    find_file,
+    import_object,
+    is_code,
+    places_of,
+    registered,
+    split_prefix,
+)
 from transflow.library.wrap import check_exact
 from transflow.plain_values import quoted
 from transflow.protocols import MUST, has
 from transflow.store import container
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
 from transflow.store.hub import download, is_hub_name
 
 WRAP = "transflow.wrap makes a model of an object."
@@ -60,6 +69,7 @@ def load(
     """
     if not isinstance(name_or_file, (str, os.PathLike)):
         raise TypeError(f"Expected a model's name or file; got {type(name_or_file).__name__}. {WRAP}")
+    name_or_file = at_home(name_or_file)
     name, dtype = str(name_or_file), dtype_of(dtype) if isinstance(dtype, str) else dtype
     if size is not None:
         options["size"] = size  # of a file of ours; adapters say that they do not know it
@@ -106,11 +116,14 @@ def load_model_of(
         device: as `load` takes it.
 
     Raises:
-        FileNotFoundError: the model is not where it was.
+        FileNotFoundError: the model is neither where it was nor beside the file.
     """
     name = header["model"]
     shown = quoted(name)
-    if is_code(name) and not Path(name).is_file():
+    places = [name] if name in bundled() or is_hub_name(name) else places_of(name, path)
+    if is_hub_name(name):
+        download(name, known_only=True)
+    if is_code(name) and not places:
         raise ValueError(
             f"Expected the model of {path}, which is Python code to run: {shown}. Give it with -m, if you trust it, "
             "or in Python as model=."
@@ -118,18 +131,30 @@ def load_model_of(
     precision = header.get("precision") or "float32"
     if dtype is None and precision not in PRECISIONS:
         raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {quoted(precision)}: {path}")
-    if (found := split_prefix(name)) is not None:
-        if not Path(found[1]).exists():
-            raise FileNotFoundError(
-                f"Expected the model of {path} on this machine, at {quoted(found[1])}; it is not there. {GIVE}"
-            )
-        return load(name, dtype=dtype or dtype_of(precision), device=device)
-    if is_hub_name(name):
-        download(name, known_only=True)
-    try:
-        return load(name, dtype=dtype or dtype_of(precision), device=device)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"Expected the model of {path} at {shown}; the file is missing. {GIVE}") from None
+    if (found := split_prefix(name)) is not None and not places:
+        raise FileNotFoundError(
+            f"Expected the model of {path} on this machine, at {quoted(found[1])}; it is not there. {GIVE}"
+        )
+    if not places:
+        raise FileNotFoundError(f"Expected the model of {path} at {shown}; the file is missing. {GIVE}")
+    return _first_made(header["fingerprint"], places, dtype or dtype_of(precision), device)
+
+
+def _first_made(fingerprint: str, places: list[str], dtype: torch.dtype, device: str | None) -> Model:
+    """The first model of a fingerprint among places; where none has it, the first of all, which is then refused."""
+    wrong: list[Model | Exception] = []
+    for place in places:
+        try:
+            model = load(place, dtype=dtype, device=device)
+        except (ValueError, OSError) as error:
+            wrong.append(error)
+            continue
+        if model.made(fingerprint):
+            return model
+        wrong.append(model)
+    if isinstance(wrong[0], Exception):
+        raise wrong[0]
+    return wrong[0]
 
 
 def load_posterior(

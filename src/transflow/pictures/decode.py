@@ -7,7 +7,6 @@ largest folder. A file that is not a picture is an error that names it, unless t
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import warnings
@@ -23,9 +22,19 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from transflow.pictures.files import BadPicture, File, Source, as_list, is_paths
+from transflow.pictures.files import BadPicture, File
+from transflow.pictures.formats import decoded, none_of
+from transflow.pictures.given import Source, as_list, is_paths
 from transflow.pictures.limits import LIFT, VARIABLE, most_pixels, too_many_pixels
-from transflow.pictures.preprocess import BATCH, PictureLike, Shape, check_channels, preprocess, preprocess_one
+from transflow.pictures.preprocess import (
+    BATCH,
+    PictureLike,
+    Shape,
+    check_channels,
+    preprocess,
+    preprocess_one,
+    with_channels,
+)
 from transflow.pictures.sources import chunks, files
 from transflow.plain_values import one_line
 from transflow.store.identity import digest
@@ -108,10 +117,10 @@ def batches(
 ) -> Iterator[PictureBatch]:
     """Yield what `read` returns, ``batch`` pictures at a time; of no pixels at all, one batch of none."""
     if not is_paths(pictures):
-        yield from (PictureBatch((), preprocess(part, shape)) for part in _slices(pictures, batch))
+        yield from (PictureBatch((), preprocess(part, shape)) for part in _slices(pictures, batch, shape))
         return
     check_channels(shape)
-    sources = as_list(pictures)  # type: ignore[arg-type]
+    sources = as_list(pictures)
     bad: list[str] = []
     some = False
     for part in batched(decode_files(files(sources), shape), batch, noting(bad, on_bad)):
@@ -135,16 +144,18 @@ def noting(bad: list[str], on_bad: OnBad | None) -> OnBad | None:
 
 def no_pictures_error(sources: Iterable[Source], bad: bool) -> ValueError:
     """Return the error that there is no picture in sources, or only bad ones."""
-    names = ", ".join(str(source) for source in sources)
+    names = ", ".join(source.name if isinstance(source, File) else str(source) for source in sources)
     return ValueError(f"Expected at least one picture in {names}; got {'only bad ones' if bad else 'none'}.")
 
 
-def _slices(pictures: Any, batch: int) -> Iterator[Any]:
+def _slices(pictures: Any, batch: int, shape: Shape) -> Iterator[Any]:
     if isinstance(pictures, Image.Image):
         pictures = [pictures]
     if not isinstance(pictures, (Tensor, np.ndarray, list, tuple)) or getattr(pictures, "ndim", 1) == 0:
         yield pictures  # which is refused
         return
+    if isinstance(pictures, (Tensor, np.ndarray)):
+        pictures = with_channels(pictures, shape)
     for i in range(0, max(1, len(pictures)), batch):
         yield pictures[i : i + batch]
 
@@ -210,16 +221,17 @@ def _decode(file: File, shape: Shape) -> DecodedFile:
 def _pixels(name: str, content: bytes, shape: Shape) -> NDArray[np.uint8]:
     if VARIABLE in os.environ:  # and so for the whole process: the bound is Pillow's
         Image.MAX_IMAGE_PIXELS = -(-most_pixels() // 2)
+
+    def check(picture: Image.Image) -> None:
+        if problem := too_many_pixels(picture, name):
+            raise BadPicture(problem)
+
     if not content:
         raise BadPicture(f"Expected a picture; got an empty file (0 bytes): {name}")
     try:
-        picture = Image.open(io.BytesIO(content))
-        if problem := too_many_pixels(picture, name):
-            raise BadPicture(problem)
-        picture.load()
-        return preprocess_one(picture, shape)
+        return preprocess_one(decoded(content, check), shape)
     except UnidentifiedImageError:
-        raise BadPicture(f"Expected a picture; got a file that is none: {name}") from None
+        raise BadPicture(none_of(content, name)) from None
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise BadPicture(f"Expected a picture of at most {most} megapixels; got a larger one: {name}. {LIFT}") from None

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from transflow.pictures.written import marks
 
+SHRINKS = (".ico", ".cur", ".icns")  # to 256 pixels, or to squares, in silence
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 
 
@@ -120,6 +121,8 @@ def encode_image(picture: Image.Image, suffix: str) -> bytes:
 def check_picture_file(path: str) -> None:
     """Raise `ValueError` now if no picture could be written to a file of this name."""
     suffix = Path(path).suffix.lower()
+    if suffix in SHRINKS:
+        raise ValueError(f"Expected a picture file that keeps every pixel, such as grid.png; got an icon: {path}")
     try:
         encode_image(Image.new("RGB", (8, 8)), suffix)
     except (KeyError, OSError, ValueError):

@@ -30,6 +30,7 @@ from torch import Tensor
 Array: TypeAlias = NDArray[np.generic]
 PictureLike: TypeAlias = Union[Tensor, Array, Image.Image, Sequence[Image.Image]]
 Shape: TypeAlias = tuple[int, int, int]  # channels, height and width
+A = {"tensor": "a", "array": "an"}
 BATCH = 64  # pictures that a model is given at a time: bounds memory, changes nothing else
 
 
@@ -89,8 +90,8 @@ def preprocess(pictures: PictureLike, shape: Shape) -> Tensor:
     """Return pictures of a model's shape by the rule above.
 
     Args:
-        pictures: a uint8 tensor (B, C, H, W); a uint8 array (B, H, W) or (B, H, W, C); a PIL
-            picture, or a sequence of them.
+        pictures: a uint8 tensor (B, C, H, W) or (B, H, W); a uint8 array (B, H, W) or (B, H, W, C); a PIL picture; or a
+            sequence of single ones.
         shape: (C, H, W) of the model, in pixels.
 
     Returns:
@@ -104,6 +105,8 @@ def preprocess(pictures: PictureLike, shape: Shape) -> Tensor:
     """
     if isinstance(pictures, Image.Image):
         pictures = [pictures]
+    if isinstance(pictures, (Tensor, np.ndarray)):
+        pictures = with_channels(pictures, shape)
     if isinstance(pictures, Tensor):
         fine = pictures.ndim == 4 and (pictures.shape[1] in (1, 3, 4) or pictures.shape[1] == shape[0])
         batch = _checked(pictures.detach().cpu().numpy(), "tensor", "(B, C, H, W)", fine)
@@ -111,16 +114,16 @@ def preprocess(pictures: PictureLike, shape: Shape) -> Tensor:
             return torch.from_numpy(batch).clone()
         batch = batch.transpose(0, 2, 3, 1)
     elif isinstance(pictures, np.ndarray):
-        if pictures.ndim == 3 and pictures.shape[2] in (3, 4) and pictures.shape[1] > 4:
-            raise ValueError(f"Expected pictures (B, H, W, C); got one alone, {pictures.shape}. Give picture[None].")
-        fine = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[3] in (1, 3, 4, shape[0]))
+        fine = pictures.ndim == 4 and pictures.shape[3] in (1, 3, 4, shape[0])
         batch = _checked(pictures, "array", "(B, H, W) or (B, H, W, C)", fine)
         if batch.ndim == 4 and shape[0] not in (1, 3) and batch.shape[3] == shape[0]:
             return preprocess(torch.from_numpy(np.ascontiguousarray(batch.transpose(0, 3, 1, 2))), shape)
     elif isinstance(pictures, Sequence) and not isinstance(pictures, str):
-        wrong = [type(p).__name__ for p in pictures if not isinstance(p, Image.Image)]
+        wrong = [type(p).__name__ for p in pictures if not isinstance(p, (Image.Image, Tensor, np.ndarray))]
         if wrong:
             raise TypeError(f"Expected a list of PIL pictures; got a list with {wrong[0]}.")
+        if any(not isinstance(p, Image.Image) for p in pictures):  # of any sizes, each for itself
+            return torch.cat([preprocess([p] if isinstance(p, Image.Image) else p[None], shape) for p in pictures])
         check_channels(shape)
         return _stack((preprocess_one(p, shape) for p in pictures), shape)
     else:
@@ -131,6 +134,27 @@ def preprocess(pictures: PictureLike, shape: Shape) -> Tensor:
     if batch.ndim == 4 and batch.shape[3] == 1:
         batch = batch[..., 0]
     return _stack((preprocess_one(Image.fromarray(np.ascontiguousarray(p)), shape) for p in batch), shape)
+
+
+def with_channels(pictures: Tensor | Array, shape: Shape) -> Tensor | Array:
+    """Return grey pictures (B, H, W) with an axis of channels: a tensor's second, an array's last; others as they are.
+
+    Raises:
+        ValueError: it may as well be one picture in colour.
+    """
+    if pictures.ndim != 3:
+        return pictures
+    size, first, last = tuple(pictures.shape), pictures.shape[0], pictures.shape[2]
+    if last in (3, 4) and pictures.shape[1] > 4:
+        raise ValueError(f"Expected pictures (B, H, W, C); got one alone, {size}. Give picture[None].")
+    tensor = isinstance(pictures, Tensor)
+    if first in ((3, 4) if tensor else (3,)) and last > 4 and shape[0] == 3:
+        one, grey = ("[None]", "[:, None]") if tensor else (".transpose(1, 2, 0)[None]", "[..., None]")
+        expected = "(B, C, H, W)" if tensor else "(B, H, W) or (B, H, W, C)"
+        raise ValueError(
+            f"Expected pictures {expected}; got {size}, one in colour or {first} grey ones. Give x{one} or x{grey}."
+        )
+    return pictures[:, None] if isinstance(pictures, Tensor) else pictures[..., None]
 
 
 def check_channels(shape: Shape, got: object = "pictures of any size") -> None:
@@ -144,13 +168,19 @@ def check_channels(shape: Shape, got: object = "pictures of any size") -> None:
 
 def _checked(batch: Array, what: str, shapes: str, fine: bool) -> Array:
     if not fine or 0 in batch.shape[1:]:
-        raise ValueError(f"Expected a {what} of pictures of shape {shapes}, C of 1, 3 or 4; got {tuple(batch.shape)}.")
+        hint, channels = "", ((1,), (3,), (4,))
+        if what == "array" and batch.shape[1:2] in channels:
+            hint = " Give torch.from_numpy(x)."
+        elif what == "tensor" and batch.shape[3:] in channels:
+            hint = " Give x.permute(0, 3, 1, 2)."
+        got = f"C of 1, 3 or 4; got {tuple(batch.shape)}.{hint}"
+        raise ValueError(f"Expected {A[what]} {what} of pictures of shape {shapes}, {got}")
     if batch.dtype != np.uint8:
         hint = ""
         if batch.dtype.kind == "f":
             hint = " with NaN" if np.isnan(batch).any() else ""
             hint += ". For pictures in [0, 1]: (255 * x).round() as uint8"
-        raise TypeError(f"Expected a {what} of uint8 pixels, 0 to 255; got {batch.dtype}{hint}.")
+        raise TypeError(f"Expected {A[what]} {what} of uint8 pixels, 0 to 255; got {batch.dtype}{hint}.")
     return batch
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from transflow.pictures.written import check_folder_of_ours
-from transflow.store.files import PathLike, check_folder, write_bytes
+from transflow.store.files import PathLike, at_home, check_folder, write_bytes
 
 
 class Folder:
     """The folder of the page: files are written one by one, each reported."""
 
     def __init__(self, path: PathLike, report: Callable[[str], None] | None, overwrite: bool) -> None:
-        self.path, self.report = Path(path), report
+        self.path, self.report = Path(at_home(path)), report
         check_folder(self.path)
         if not overwrite:
             check_folder_of_ours(self.path)

@@ -24,8 +24,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from transflow.plain_values import quoted
-from transflow.store.files import PathLike, check_folder, check_writable, write_bytes
+from transflow.store.files import PathLike, at_home, check_folder, check_writable, write_bytes
 from transflow.store.identity import canonical, plain
+from transflow.store.signatures import AGAIN, SAFETENSORS, name_of, read_start
 from transflow.store.tensors import Damaged, opened, read_head, read_json, read_tensors
 
 __all__ = ["FORMAT", "PathLike", "Schema", "check_folder", "check_writable", "header", "read", "write", "write_bytes"]
@@ -85,7 +86,7 @@ def header(path: PathLike, schema: Schema | None = None) -> dict[str, Any]:
 def kind_of(path: PathLike) -> str:
     """Return the kind of a file of ours; "" for another's, or a damaged one."""
     try:
-        return str(header(path)["kind"]) if Path(path).is_file() else ""
+        return str(header(path)["kind"]) if Path(at_home(path)).is_file() else ""
     except (ValueError, OSError):
         return ""
 
@@ -138,9 +139,11 @@ def _read(path: PathLike, schema: Schema | None, *, with_tensors: bool) -> tuple
     except FileNotFoundError:
         raise FileNotFoundError(f"Expected a file written by transflow; got a path that is not there: {path}") from None
     except Damaged as error:
-        what = str(error)
-        if "another format" in what and _is_pickle(path):
-            what = "a pickle, which is never opened since it can run code"
+        what, named = str(error), name_of(read_start(path))
+        if "another format" in what and named.what not in ("", SAFETENSORS):
+            raise ValueError(named.told(wrong.format(named.what))) from None
+        if what.endswith(AGAIN):
+            raise ValueError(f"{wrong.format(what.removesuffix(AGAIN).rstrip(' .'))}. {AGAIN}") from None
         raise ValueError(wrong.format(what)) from None
     except OSError as error:
         raise OSError(f"Expected a file that can be read; got {path} ({error.strerror})") from None
@@ -173,9 +176,3 @@ def _is(value: Any, types: Types) -> bool:
     """Whether a value is of types; True is no number."""
     several = types if isinstance(types, tuple) else (types,)
     return isinstance(value, types) and (not isinstance(value, bool) or bool in several)
-
-
-def _is_pickle(path: PathLike) -> bool:
-    with open(path, "rb") as file:
-        start = file.read(4)
-    return start[:2] == b"PK" or start[:1] == b"\x80"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from transflow.pictures.decode import PictureBatch
-from transflow.store.files import PathLike, check_regular
+from transflow.store.files import PathLike, at_home, check_regular
 from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
 from transflow.training.outliers import outlier_pictures
 from transflow.training.state import TrainingState
@@ -81,7 +81,7 @@ def read_groups(path: PathLike) -> dict[str, str]:
     check_regular(path, "a CSV of file names and groups")
     table: dict[str, str] = {}
     try:
-        with open(path, newline="") as file:
+        with open(at_home(path), newline="") as file:
             for row in csv.reader(file):
                 if len(row) > 1 and table.setdefault(row[0], row[1]) != row[1]:
                     both = f"{row[0]} in {table[row[0]]} and in {row[1]}"

@@ -24,7 +24,7 @@ from transflow.devices import faster_precision, find_device
 from transflow.library.load import load
 from transflow.metrics import bits_per_dim
 from transflow.pictures import decode
-from transflow.pictures.files import Source, as_list
+from transflow.pictures.given import Source, as_list
 from transflow.store.files import PathLike
 from transflow.store.locks import locked
 from transflow.training.begin import config_from, weights_for

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from transflow.cli.arguments import add_pictures, positive_integer, positive_integers, seed_number, switches
 from transflow.cli.messages import say
+from transflow.cli.progress import Progress
 from transflow.cli.training import OPTIONS, config_of
 from transflow.devices import DEFAULT_DEVICE, TRAINING_PRECISIONS, is_first_process
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from transflow.training.loop import Progress
+    from transflow.training import loop
 
 HELP = "train a model on pictures"
 
@@ -123,25 +122,22 @@ class Bar:
 
     def __init__(self) -> None:
         self.share = 1.0
-        self._bar: tqdm[Any] | None = None
+        self._shown: Progress | None = None
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: loop.Progress) -> None:
         """Show the state after a step."""
-        from tqdm import tqdm
-
         self.share = progress.share
-        if self._bar is None:
-            self._bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% |{bar:20}| {postfix}")
+        if self._shown is None:
+            self._shown = Progress(100.0, "%")
         held_out = f", held out {progress.held_out:.3f}" if progress.held_out is not None else ""
         skipped = f", {progress.skipped} skipped" if progress.skipped else ""
         bits = progress.bits_per_dim
         words = f"loss {progress.loss:.4f}" if math.isnan(bits) else f"{bits:.3f} bits/dim"
         words += f"{held_out}, {progress.pictures_per_second:.0f} images/s, "
         words += f"{max(0.0, progress.minutes_left):.1f} min left{skipped}"
-        self._bar.set_postfix_str(words, refresh=False)
-        self._bar.update(100 * progress.share - self._bar.n)
+        self._shown.update(100 * progress.share - self._shown.done, words)
 
     def close(self) -> None:
         """Leave the last state on the screen."""
-        if self._bar is not None:
-            self._bar.close()
+        if self._shown is not None:
+            self._shown.close()
