@@ -17,6 +17,7 @@ from torch import Tensor
 from transflow.base_model import BaseModel
 from transflow.fewshot.examples import FeatureKind, normalise
 from transflow.pictures import augment as maps
+from transflow.pictures import datasets
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.labels import check_classes, labels_of
 from transflow.pictures.preprocess import BATCH
@@ -84,7 +85,10 @@ def copies_of(augment: bool | int) -> int:
 
 
 def read_labelled(folder: Any, model: BaseModel, *, on_bad: OnBad | None = None) -> tuple[Tensor, list[str]]:
-    """Return the pictures of a folder with a sub-folder for each class, of the model's shape, and their classes."""
+    """Return the pictures of a folder with a sub-folder for each class, or of a labelled dataset, and their classes."""
+    if datasets.is_dataset(folder):
+        batches, labels = datasets.labelled(folder, BATCH)
+        return torch.cat([model.preprocess(part) for part in batches]), labels
     if not isinstance(folder, (str, os.PathLike)) or not Path(folder := at_home(folder)).is_dir():
         raise ValueError("Expected labels, or a folder with a sub-folder for each class; got neither.")
     check_classes(folder)

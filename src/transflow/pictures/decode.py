@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from transflow.pictures import datasets
 from transflow.pictures.files import BadPicture, File
 from transflow.pictures.formats import decoded, none_of
 from transflow.pictures.given import Source, as_list, is_paths
@@ -93,7 +94,8 @@ def read(
     """Return pictures of a model's shape, all at once (see `preprocess` for the rule).
 
     Args:
-        pictures: a folder, a tar, a picture file, or several of these; or pixels, as `preprocess` takes them.
+        pictures: a folder, a tar, a picture file, or several of these; a dataset (see `datasets`); or pixels, as
+            `preprocess` takes them.
         shape: (C, H, W).
         on_bad: called with a message for each file that is not a picture; the file is skipped. Without it, such a
             file is an error.
@@ -116,6 +118,14 @@ def batches(
     on_bad: OnBad | None = None,
 ) -> Iterator[PictureBatch]:
     """Yield what `read` returns, ``batch`` pictures at a time; of no pixels at all, one batch of none."""
+    if datasets.is_dataset(pictures):
+        some = False
+        for part, _ in datasets.parts(pictures, batch):
+            some = True
+            yield PictureBatch((), preprocess(part, shape))
+        if not some:
+            raise ValueError("Expected at least one picture; got an empty dataset.")
+        return
     if not is_paths(pictures):
         yield from (PictureBatch((), preprocess(part, shape)) for part in _slices(pictures, batch, shape))
         return
