@@ -9,9 +9,11 @@ import torch.nn.functional as F
 
 from helpers import shaken
 from transflow import Glow, GlowConfig, load
+from transflow.generative import fused_conv
 from transflow.generative import glow_fused as inference
 from transflow.generative.bijections import ChannelAffine, Coupling
-from transflow.generative.glow_fused import FusedAffine, FusedConv, FusedCoupling, FusedLevel, fuse
+from transflow.generative.fused_conv import FusedConv
+from transflow.generative.glow_fused import FusedAffine, FusedCoupling, FusedLevel, fuse
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 
@@ -51,10 +53,10 @@ WAYS = ("products", "fused", "pairs", "plain")
 
 def take(way, monkeypatch):
     """Small inputs by matrix products; or all by torch's fused operators, in pairs of pixels too; or by none."""
-    monkeypatch.setattr(inference, "multiplies_in_float32", lambda: way == "products")
-    monkeypatch.setattr(inference, "pays_in_pairs", lambda weight: way == "pairs" and weight.shape[3] > 1)
+    monkeypatch.setattr(fused_conv, "multiplies_in_float32", lambda: way == "products")
+    monkeypatch.setattr(fused_conv, "pays_in_pairs", lambda weight: way == "pairs" and weight.shape[3] > 1)
     if way == "plain":
-        monkeypatch.setattr(inference, "fused_operators", lambda *_: None)
+        monkeypatch.setattr(fused_conv, "fused_operators", lambda *_: None)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -133,25 +135,25 @@ def test_pairs_pay_where_registers_of_eight_are_filled_better(monkeypatch):
     """12 outputs cost what 16 cost; in pairs as much, but 24 is the best number. 24 alone are best already."""
 
     def pays(outputs, kernel=3, dtype=torch.float32):
-        return inference.pays_in_pairs(torch.empty(outputs, 128, kernel, kernel, dtype=dtype))
+        return fused_conv.pays_in_pairs(torch.empty(outputs, 128, kernel, kernel, dtype=dtype))
 
-    monkeypatch.setattr(inference, "vector_set", lambda: "AVX2")
+    monkeypatch.setattr(fused_conv, "vector_set", lambda: "AVX2")
     assert [n for n in (2, 4, 6, 8, 12, 16, 24, 48) if pays(n)] == [2, 4, 12]
     assert not pays(12, kernel=1)
     assert not pays(12, dtype=torch.bfloat16)
-    monkeypatch.setattr(inference, "vector_set", lambda: "AVX512")
+    monkeypatch.setattr(fused_conv, "vector_set", lambda: "AVX512")
     assert not pays(12)
 
 
 def test_where_torch_has_no_fused_operators_there_are_none():
-    assert inference.fused_operators("cpu", torch.float64) is None
-    assert inference.fused_operators("cuda", torch.float32) is None
+    assert fused_conv.fused_operators("cpu", torch.float64) is None
+    assert fused_conv.fused_operators("cuda", torch.float32) is None
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs a torch with oneDNN")
 def test_where_torch_has_fused_operators_they_are_found():
     """They are no public interface: a torch that renames them would make every model slower without a word."""
-    assert inference.fused_operators("cpu", torch.float32) is not None
+    assert fused_conv.fused_operators("cpu", torch.float32) is not None
 
 
 @pytest.mark.parametrize("first", [True, False])
