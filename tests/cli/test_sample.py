@@ -1,6 +1,7 @@
 """The command `sample` writes what Python draws, in the precision asked for."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from transflow import load_posterior
@@ -34,6 +35,20 @@ def test_dtype_is_the_models_and_a_posterior_keeps_its_own(run, folder, model_fi
         run("sample", made, "-n", "4", "--seed", "0", *dtype, "-o", output)
         written.append(output.read_bytes())
     assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_emulated_bfloat16_is_done_and_said_in_one_line(there, run, folder, model_file, tmp_path, monkeypatch):
+    made = tmp_path / "rounded.safetensors"
+    monkeypatch.setattr("transflow.devices.faster_precision", lambda device: "bfloat16" if there else "float32")
+    for words in (
+        ("condition", folder, "-m", model_file, "--dtype", "bfloat16", "-o", made),
+        ("sample", made, "-n", "1", "-o", tmp_path / "a.png"),
+    ):
+        status, _, err = run(*words)
+        assert status == 0
+        assert err.count("emulates") == err.count("float32 is faster here\n") == (0 if there else 1)
+    assert "emulates" not in run("condition", folder, "-m", model_file, "-o", tmp_path / "exact.safetensors")[2]
 
 
 def test_samples_say_what_they_are_made_of(run, folder, model_file, tmp_path):

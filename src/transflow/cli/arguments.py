@@ -54,8 +54,8 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT, wo
     parser.add_argument(
         "--dtype",
         choices=PRECISIONS,
-        help="precision: bfloat16 is faster and affects the coupling networks only; float64 is exact to 1e-13 and "
-        "slower (default: float32, or that of the posterior file)",
+        help="precision: bfloat16 is of the coupling networks alone, and faster on hardware that has it (AVX512-BF16, "
+        "AMX, CUDA from 8.0 on); float64 is exact to 1e-13, slower (default: float32, or that of the posterior file)",
     )
     parser.add_argument("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
 

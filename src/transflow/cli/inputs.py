@@ -16,7 +16,7 @@ from transflow.cli.messages import note
 from transflow.cli.progress import Progress
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
-from transflow.devices import dtype_of, fresh_seed
+from transflow.devices import dtype_of, fresh_seed, is_emulated
 from transflow.latents import stream as latents
 from transflow.latents.encoded import Encoded
 from transflow.library import load as library
@@ -27,13 +27,24 @@ from transflow.store import container
 def load_model(options: argparse.Namespace, name: str) -> Model:
     """Return the model of a name or file, in the precision and on the device of the options."""
     with redirect_stdout(sys.stderr):  # what a user's module prints is no part of the result
-        return library.load(name, dtype=_dtype(options), device=options.device)
+        model = library.load(name, dtype=_dtype(options), device=options.device)
+    note_emulated(model.precision, model.device)
+    return model
 
 
 def load_posterior(options: argparse.Namespace, path: str) -> Posterior:
     """Return the posterior in a file, on the model given by --model, or else the one named in the file."""
     model = load_model(options, options.model) if options.model else None
-    return library.load_posterior(path, model, dtype=_dtype(options), device=options.device)
+    found = library.load_posterior(path, model, dtype=_dtype(options), device=options.device)
+    if model is None:
+        note_emulated(found.model.precision, found.model.device)
+    return found
+
+
+def note_emulated(precision: str, device: torch.device) -> None:
+    """Say so where the hardware has no bfloat16 and it is asked for."""
+    if is_emulated(precision, device):
+        note(f"note: this {device.type} has no instructions for bfloat16, and emulates them; float32 is faster here")
 
 
 def files_of(*names: str | None) -> list[Path]:

@@ -11,7 +11,7 @@ from transflow.cli.arguments import add_pictures, positive_integer, positive_int
 from transflow.cli.messages import say
 from transflow.cli.progress import Progress
 from transflow.cli.training import OPTIONS, config_of
-from transflow.devices import DEFAULT_DEVICE, TRAINING_PRECISIONS, is_first_process
+from transflow.devices import DEFAULT_DEVICE, TRAINING_PRECISIONS, find_device, is_first_process
 
 if TYPE_CHECKING:
     from transflow.training import loop
@@ -78,7 +78,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, or continue; print bits per dimension, or the loss, of held-out pictures."""
-    from transflow.cli.inputs import files_of, on_bad
+    from transflow.cli.inputs import files_of, note_emulated, on_bad
     from transflow.cli.output import Output
     from transflow.training import loop
 
@@ -87,6 +87,8 @@ def run(options: argparse.Namespace) -> None:
     reads = [*options.pictures, *([options.groups] if options.groups else []), *files_of(options.begin_from)]
     known = options.output if options.resume else None
     output = Output.file(options.output, reads, suffix=".safetensors", kind="model", known=known)
+    if options.precision and is_first_process():
+        note_emulated(options.precision, find_device(options.device))
     bar = Bar()
     try:
         model = loop.train(
