@@ -207,6 +207,9 @@ class Model(BaseModel):
             seed: of the draws.
             temperature: multiplies the standard deviation.
         """
+        for word, given in (("noises", noise), ("novelties", novelty)):
+            if isinstance(scalar(given), (str, int, float)):
+                raise TypeError(f"Expected {word} as a list, one for each row; got {given!r}. Give [{given!r}].")
         if bool(len(noise)) == bool(len(novelty)):
             raise ValueError("Expected at least one noise or one novelty for each row, and not both; got both or none.")
         for spec in noise:

@@ -172,6 +172,8 @@ def load_posterior(
     Raises:
         ValueError: the posterior belongs to a model of other weights, or the file is damaged.
     """
+    if model is not None and not isinstance(model, BaseModel):
+        raise TypeError(f"Expected a model; got {type(model).__name__}. Give what load, or wrap, returns.")
     tensors, header = posterior_file.read(path)
     if model is None:
         model = load_model_of(path, header, dtype=dtype, device=device)

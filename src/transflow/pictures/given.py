@@ -22,6 +22,9 @@ Source: TypeAlias = Union[PathLike, File]  # a folder, a tar or a picture file; 
 
 def as_list(sources: Any) -> list[Source]:
     """Return one source, or several, as a list: paths, ~ being one's own folder, and uploads as files."""
+    if not is_source(sources) and not isinstance(sources, Iterable):
+        what = type(sources).__name__
+        raise TypeError(f"Expected a folder, a tar or picture files, by path or open; got {what}.")
     several: Iterable[Any] = [sources] if is_source(sources) else sources
     return [source if isinstance(source, File) else _source(source) for source in several]
 
@@ -46,6 +49,8 @@ def paths_of(sources: Any) -> list[PathLike]:
 
 
 def _source(value: Any) -> Source:
+    if isinstance(value, str) and not value:
+        raise ValueError('Expected a path; got an empty one, "".')
     return as_file(value) if is_upload(value) else at_home(value)
 
 

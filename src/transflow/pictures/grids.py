@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
+from transflow.pictures.fonts import SIZE, drawable, fitting_font
 from transflow.pictures.written import marks
 
 SHRINKS = (".ico", ".cur", ".icns")  # to 256 pixels, or to squares, in silence
@@ -53,7 +54,7 @@ def grid(
     count, _, high, wide = pictures.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
     zoom = zoom or zoom_for(wide, columns)
-    font = ImageFont.load_default(size=15)
+    font = fitting_font([*rows, *heads], 15)
     left = gap + (max(int(font.getlength(word)) for word in rows) + 8 if rows else 0)
     top = gap + (24 if heads else 0)
     step_x, step_y = wide * zoom + gap, high * zoom + gap
@@ -84,12 +85,13 @@ def confusion(counts: Tensor, names: Sequence[str], cell: int = 44) -> Image.Ima
 
     Args:
         counts: shape (C, C), whole numbers.
-        names: of the classes, C of them.
+        names: of the classes, C of them; where no font has the letters of one, its number, from 1, is drawn.
         cell: pixels of a square's side.
     """
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or len(names) != len(counts):
         raise ValueError(f"Expected counts (C, C) and C names; got {tuple(counts.shape)} and {len(names)} names.")
-    font = ImageFont.load_default(size=13)
+    font = fitting_font(names, SIZE)
+    names = drawable(names, font)
     left = 12 + max(int(font.getlength(name)) for name in names)
     sheet = Image.new("RGB", (left + cell * len(names) + 4, left + cell * len(names) + 4), PAPER)
     draw = ImageDraw.Draw(sheet)

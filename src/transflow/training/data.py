@@ -7,7 +7,10 @@ names (the photographs of one person, say) whole.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -75,22 +78,53 @@ def check_pictures(pixels: Tensor, config: TrainConfig) -> None:
 def read_groups(path: PathLike) -> dict[str, str]:
     """Return the group of each file name, of a CSV whose first two columns they are.
 
+    Columns are separated by commas, semicolons or tabs; names may have folders before them; accented letters may be
+    composed or not.
+
     Raises:
         OSError, ValueError: the file cannot be read, is no CSV, or has a name in two groups.
     """
     check_regular(path, "a CSV of file names and groups")
-    table: dict[str, str] = {}
     try:
-        with open(at_home(path), newline="") as file:
-            for row in csv.reader(file):
-                if len(row) > 1 and table.setdefault(row[0], row[1]) != row[1]:
-                    both = f"{row[0]} in {table[row[0]]} and in {row[1]}"
-                    raise ValueError(f"Expected each file name in one group; got {both}: {path}")
+        content = Path(at_home(path)).read_bytes()
     except OSError as error:
         raise OSError(f"Expected a CSV of file names and groups; got {path} ({error.strerror})") from None
+    table: dict[str, str] = {}
+    try:
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)):
+            if len(row) > 1 and table.setdefault(_key(row[0]), row[1]) != row[1]:
+                both = f"{row[0]} in {table[_key(row[0])]} and in {row[1]}"
+                raise ValueError(f"Expected each file name in one group; got {both}: {path}")
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"Expected a CSV of file names and groups; got another file ({error}): {path}") from None
     return table
+
+
+def group_of(name: str, groups: Mapping[str, str]) -> str:
+    """Return the group of a picture: by its path, as much of it as the table has, else by its file's name alone.
+
+    Raises:
+        ValueError: it has none.
+    """
+    parts = _key(name).split("/")
+    for first in range(len(parts)):
+        if (group := groups.get("/".join(parts[first:]))) is not None:
+            return group
+    raise ValueError(f"Expected each picture in a group; got none for {name}.")
+
+
+def _key(name: str) -> str:
+    """A path as the table has it: composed, with /, without . at its beginning."""
+    if any("\udc80" <= letter <= "\udcff" for letter in name):  # bytes that the locale has no letters for
+        name = os.fsencode(name).decode(errors="surrogateescape")
+    return unicodedata.normalize("NFC", name.strip().replace("\\", "/")).removeprefix("./")
+
+
+def _delimiter(text: str) -> str:
+    """What separates the columns: what every line has, a tab or a semicolon before a comma."""
+    lines = [line for line in text.splitlines()[:100] if line.strip()]
+    return next((sign for sign in "\t;" if lines and all(sign in line for line in lines)), ",")
 
 
 def split(pictures: PictureBatch, config: TrainConfig, groups: dict[str, str] | None) -> tuple[Tensor, Tensor]:
@@ -98,10 +132,7 @@ def split(pictures: PictureBatch, config: TrainConfig, groups: dict[str, str] | 
     if groups is None:
         members: Sequence[str] = pictures.names
     else:
-        try:
-            members = [groups[Path(name).name] for name in pictures.names]
-        except KeyError as error:
-            raise ValueError(f"Expected each picture in a group; got none for {error.args[0]}.") from None
+        members = [group_of(name, groups) for name in pictures.names]
     names = sorted(set(members))
     shuffled = torch.randperm(len(names), generator=torch.Generator().manual_seed(config.seed)).tolist()
     chosen = {names[i] for i in shuffled[: max(1, round(len(names) * config.held_out))]}

@@ -114,6 +114,8 @@ def train(
         FloatingPointError: the loss is not finite, step after step.
     """
     begun = time.monotonic()
+    if config is not None and not isinstance(config, TrainConfig):
+        raise TypeError(f"Expected a TrainConfig; got {type(config).__name__}.")
     if stop_after is not None and not stop_after > 0:
         raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
     if resume and begin_from is not None:

@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from transflow.estimators.base import check_rejection_rate
     from transflow.estimators.folders import classify
     from transflow.pictures import grids
+    from transflow.pictures.fonts import drawn_names
     from transflow.pictures.labels import check_classes, class_folders, why_no_truth
 
     reads = [options.support, options.query, *files_of(options.model)]
@@ -69,3 +70,7 @@ def run(options: argparse.Namespace) -> None:
         say(f"  {'calibration error':<28}{found.calibration_error:.1%}")
     if confusion:
         confusion.write_picture(grids.confusion(found.confusion(), found.classes))
+        numbers = zip(found.classes, drawn_names(found.classes), strict=True)
+        legend = ", ".join(f"{number} is {name}" for name, number in numbers if name != number)
+        if legend:
+            note(f"note: no font here has the letters of all classes; in {confusion} {legend}")
