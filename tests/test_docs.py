@@ -86,7 +86,9 @@ def test_command_lines_parse(page):
 
 
 def test_the_guide_has_a_line_for_every_command():
-    shown = {name for line in command_lines(ROOT / "docs" / "guide.md") for name in re.findall(r"\btransflow (\w+)", line)}
+    shown = {
+        name for line in command_lines(ROOT / "docs" / "guide.md") for name in re.findall(r"\btransflow (\w+)", line)
+    }
     assert shown >= set(commands())
 
 
