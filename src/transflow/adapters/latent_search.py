@@ -126,15 +126,21 @@ def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, steps: int, scale:
     if not steps:
         return start
     eps = start.detach().clone().requires_grad_()
-    optimiser = LBFGS(
-        [eps],
-        max_iter=steps,
-        max_eval=2 * steps,
-        history_size=HISTORY,
-        tolerance_grad=1e-9,
-        tolerance_change=1e-12,
-        line_search_fn="strong_wolfe",
-    )
+    try:
+        optimiser = LBFGS(
+            [eps],
+            max_iter=steps,
+            max_eval=2 * steps,
+            history_size=HISTORY,
+            tolerance_grad=1e-9,
+            tolerance_change=1e-12,
+            line_search_fn="strong_wolfe",
+        )
+    except OSError as error:  # every optimiser of torch imports its compiler
+        raise OSError(
+            f"Expected a folder for torch's compiler to write to; got none ({' '.join(str(error).split())}). "
+            "Set TMPDIR, or TORCHINDUCTOR_CACHE_DIR, to one that can be written."
+        ) from error
 
     def closure() -> Tensor:
         value = scale * loss(eps)
