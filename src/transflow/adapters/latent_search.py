@@ -93,7 +93,7 @@ def invert(generate: Generate, targets: Tensor, dim: int, search: Search, report
         ValueError: the generator gives NaN; the picture is named.
     """
     generator = torch.Generator().manual_seed(search.seed)
-    starts = torch.randn(search.starts, dim, generator=generator).to(targets)
+    starts = torch.randn(search.starts, dim, generator=generator, dtype=torch.float32, device="cpu").to(targets)
     nearest = _nearest(generate, targets, starts, search.restarts)
     latents, errors = [starts[:0]], []
     for i, target in enumerate(targets):
@@ -108,7 +108,7 @@ def invert(generate: Generate, targets: Tensor, dim: int, search: Search, report
         errors.append(error)
         if report is not None:
             report(i + 1, len(targets))
-    return Inversion(torch.cat(latents), torch.tensor(errors, dtype=torch.float64).sqrt())
+    return Inversion(torch.cat(latents), torch.tensor(errors, dtype=torch.float64, device="cpu").sqrt())
 
 
 def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, steps: int, scale: float) -> Tensor:

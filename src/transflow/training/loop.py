@@ -71,6 +71,8 @@ class Progress:
     compiled: bool = False
 
 
+@torch.inference_mode(False)  # a run has gradients wherever it is called
+@torch.enable_grad()
 def train(
     pictures: Source | Iterable[Source],
     output: PathLike,
