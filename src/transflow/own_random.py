@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 DRAWING = ("rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson")
@@ -66,6 +67,8 @@ class OwnRandom(TorchFunctionMode):
     ) -> Any:
         """Call a function of torch, with the generator where it draws and has none."""
         given = dict(kwargs or {})
+        if func is F.dropout:
+            return self._dropout(*args, **given)
         if func in FUNCTIONS and given.get("generator") is None:
             given["generator"] = self.generator
         if func in PLACED:
@@ -76,3 +79,9 @@ class OwnRandom(TorchFunctionMode):
             made = func(*args, **given)
             return made.float() if given.get("dtype") is None and made.dtype == torch.get_default_dtype() else made
         return func(*args, **given)
+
+    def _dropout(self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        """What torch does on the processor, whose own function takes no generator."""
+        if not training or not p:
+            return x
+        return x * torch.empty_like(x).bernoulli_(1 - p, generator=self.generator).div_(1 - p)

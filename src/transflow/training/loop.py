@@ -227,7 +227,7 @@ def take_step(state: TrainingState, pixels: Tensor, loss_of: BatchLoss, ranks: R
         return rows.contiguous(memory_format=torch.channels_last) if rows.ndim == 4 else rows
 
     inputs = map(share, draw_inputs(pixels, state))
-    with state.randomness(ranks.rank):
+    with state.randomness(ranks.rank, compiled=loss_of.compiles):
         loss, mean = map(ranks.mean, loss_of(*inputs))
     state.update(loss)
     state.seen += batch

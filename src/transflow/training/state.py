@@ -92,9 +92,16 @@ class TrainingState:
         return (self.config.seed * 1_000_003 + self.step + 1) % 2**63
 
     @contextmanager
-    def randomness(self, rank: int = 0) -> Iterator[None]:
-        """Draw what modules themselves draw in the next step, such as dropout, from a seed of the step and the rank."""
+    def randomness(self, rank: int = 0, *, compiled: bool = False) -> Iterator[None]:
+        """Draw what modules themselves draw in the next step, such as dropout, from a seed of the step and the rank.
+
+        What is compiled, and CUDA, draw from the global generators, whose state is put back.
+        """
         cuda = self.device.type == "cuda"
+        if not cuda and not compiled:
+            with OwnRandom((self.step_seed + 7_368_787 * rank) % 2**63):
+                yield
+            return
         with torch.random.fork_rng(devices=[self.device] if cuda else []):
             seed = (self.step_seed + 7_368_787 * rank) % 2**63
             (torch.manual_seed if cuda else torch.default_generator.manual_seed)(seed)
