@@ -104,6 +104,8 @@ def preprocess(pictures: PictureLike, shape: Shape) -> Tensor:
     """
     if isinstance(pictures, Image.Image):
         pictures = [pictures]
+    if not isinstance(pictures, (Tensor, np.ndarray, Sequence)) and callable(getattr(pictures, "__array__", None)):
+        pictures = np.asarray(pictures)  # of h5py, zarr and others, which read when they are asked
     if isinstance(pictures, Tensor):
         fine = pictures.ndim == 4 and (pictures.shape[1] in (1, 3, 4) or pictures.shape[1] == shape[0])
         batch = _checked(pictures.detach().cpu().numpy(), "tensor", "(B, C, H, W)", fine)
@@ -146,11 +148,12 @@ def _checked(batch: Array, what: str, shapes: str, fine: bool) -> Array:
     if not fine or 0 in batch.shape[1:]:
         raise ValueError(f"Expected a {what} of pictures of shape {shapes}, C of 1, 3 or 4; got {tuple(batch.shape)}.")
     if batch.dtype != np.uint8:
+        what = f"{'an' if what == 'array' else 'a'} {what}"
         hint = ""
         if batch.dtype.kind == "f":
             hint = " with NaN" if np.isnan(batch).any() else ""
             hint += ". For pictures in [0, 1]: (255 * x).round() as uint8"
-        raise TypeError(f"Expected a {what} of uint8 pixels, 0 to 255; got {batch.dtype}{hint}.")
+        raise TypeError(f"Expected {what} of uint8 pixels, 0 to 255; got {batch.dtype}{hint}.")
     return batch
 
 
