@@ -28,6 +28,11 @@ WORLDS = {
     "ray": ["conditioning/cluster"],
 }  # fmt: skip
 LEAVES = {"cli/commands": "cli/parser"}  # the files of a folder are imported by their table alone
+WITH_DTYPE = {
+    "zeros", "ones", "empty", "full", "eye", "rand", "randn", "linspace", "logspace", "tensor", "as_tensor", "fftfreq",
+    "rfftfreq",
+}  # fmt: skip
+OF_NUMBERS = {"arange", "randint", "randperm"}  # whose dtype is that of what is given
 LONGEST = 300  # lines of a file
 
 
@@ -108,6 +113,28 @@ def test_one_home_for_each_outside_world(module):
             if name == world or name.startswith(world + "."):
                 assert any(module == home or module.startswith(home + "/") for home in homes), f"{module}: {name}"
     assert not re.search(r"\bprint\(", path_of(module).read_text()) or room_of(module) == "cli"
+
+
+def makers(module):
+    """Calls of torch that make tensors; not those of a module's weights, placed by who builds it."""
+    tree, weights = ast.parse(path_of(module).read_text()), set()
+    if room_of(module) == "generative":
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                weights |= set(map(id, ast.walk(node)))
+    for node in ast.walk(tree):
+        called = node.func if isinstance(node, ast.Call) and id(node) not in weights else None
+        if isinstance(called, ast.Attribute) and ast.unparse(called.value) in ("torch", "torch.fft"):
+            yield called.attr, node
+
+
+@EVERY
+def test_every_tensor_says_where_and_of_what(module):
+    """Else it is made on the caller's default device, in the caller's default dtype."""
+    for name, node in makers(module):
+        missing = {"device"} if name in OF_NUMBERS else {"device", "dtype"} if name in WITH_DTYPE else set()
+        missing -= {keyword.arg for keyword in node.keywords}
+        assert not missing, f"{module}, line {node.lineno}: {ast.unparse(node)} without {', '.join(sorted(missing))}"
 
 
 @EVERY

@@ -82,3 +82,23 @@ def test_what_does_not_fit_is_one_line(run, red, folder, model_file, tmp_path):
     run("condition", folder, "-m", model_file, "-o", made)
     status, _, err = run("sample", made, "--vary", 13, "-o", "a.png")
     assert (status, "Expected the number of an evidence picture, 0 to 11; got 12" in err) == (2, True)
+
+
+def test_an_output_is_no_input(run, red, model_file, tmp_path):
+    """Neither the posterior, by whatever path, nor the model that is given or that the posterior names."""
+    other, before = tmp_path / "other.safetensors", red.read_bytes()
+    other.write_bytes(before)
+    (tmp_path / "link.png").symlink_to(red)
+    (tmp_path / "model.png").symlink_to(model_file)
+    for words in (
+        ("sample", red, "-o", red),
+        ("sample", red, "-o", tmp_path / "link.png"),
+        ("sample", red, "-m", model_file, "-o", tmp_path / "model.png"),
+        ("interpolate", red, other, "-o", other),
+        ("interpolate", red, other, "-o", tmp_path / "link.png"),
+        ("interpolate", red, other, "-m", model_file, "-o", tmp_path / "model.png"),
+    ):
+        for more in ((), ("--overwrite",)):
+            status, out, err = run(*words, "-n", 2, *more)
+            assert (status, out, err.count("\n")) == (2, "", 1), words
+    assert red.read_bytes() == other.read_bytes() == before

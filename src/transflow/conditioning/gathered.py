@@ -154,7 +154,7 @@ class Gathered:
         """Return samples made of rows of the kept latents with the numbers of the pictures, as they came, from 0."""
         assert self.kept is not None
         first = {key: i for i, key in reversed(list(enumerate(self.digests)))}
-        numbers = torch.tensor([first[key] for key in self.kept.keys], device=drawn.parents.device)
+        numbers = torch.tensor([first[key] for key in self.kept.keys], device=drawn.parents.device, dtype=torch.long)
         return replace(drawn, parents=numbers[drawn.parents])
 
     def to(self, device: torch.device | str) -> Gathered:

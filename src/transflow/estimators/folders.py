@@ -74,7 +74,7 @@ class Evaluation:
         """
         if self.truth is None:
             raise ValueError("Expected pictures whose classes are known; got a folder without the evidence's classes.")
-        counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.long)
+        counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.long, device="cpu")
         for true, predicted in zip(self.truth, self.predicted, strict=True):
             counts[self.classes.index(true), self.classes.index(predicted)] += 1
         return counts
@@ -147,7 +147,8 @@ def classify(
     classifier = FewShotClassifier(model, noise, augment).fit(pixels, labels)
     classes = tuple(str(c) for c in classifier.classes_)
     number = {name: i for i, name in enumerate(classes)}
-    baselines = pixel_baselines(pixels, torch.tensor([number[c] for c in labels]), len(classes))
+    numbers = torch.tensor([number[c] for c in labels], dtype=torch.long, device="cpu")
+    baselines = pixel_baselines(pixels, numbers, len(classes))
     folder = query if isinstance(query, (str, os.PathLike)) and Path(query).is_dir() else None
     names: list[str] = []
     truth: list[str] | None = []
@@ -163,12 +164,13 @@ def classify(
         here = None if folder is None or truth is None else labels_among(folder, part.names, classes)
         truth = None if truth is None or here is None else truth + here
         if here is not None:
-            true = torch.tensor([number[label] for label in here])
+            true = torch.tensor([number[label] for label in here], dtype=torch.long, device="cpu")
             accuracies.add({"transflow": probabilities[-1].argmax(1)} | baselines(part.pixels), true)
     probability = torch.cat(probabilities)
     error = None
     if truth is not None:
-        error = metrics.calibration_error(probability, torch.tensor([number[label] for label in truth]))
+        true = torch.tensor([number[label] for label in truth], dtype=torch.long, device="cpu")
+        error = metrics.calibration_error(probability, true)
     return Evaluation(
         tuple(names),
         classes,

@@ -25,8 +25,8 @@ def fused_operators(device: str, dtype: torch.dtype) -> tuple[Callable[..., Tens
     """
     if device != "cpu" or dtype not in (torch.float32, torch.bfloat16):
         return None
-    x = torch.linspace(-1, 1, 32, dtype=dtype).view(1, 2, 4, 4)
-    weight, bias = torch.linspace(-1, 1, 36, dtype=dtype).view(2, 2, 3, 3), torch.ones(2, dtype=dtype)
+    x = torch.linspace(-1, 1, 32, dtype=dtype, device="cpu").view(1, 2, 4, 4)
+    weight, bias = torch.linspace(-1, 1, 36, dtype=dtype, device="cpu").view(2, 2, 3, 3), x.new_ones(2)
     try:
         pack = torch.ops.mkldnn._reorder_convolution_weight.default
         convolve = torch.ops.mkldnn._convolution_pointwise.default

@@ -154,7 +154,7 @@ def _write(
     on_bad: OnBad | None,
     report: Report | None,
 ) -> Latents:
-    example = model.encode_pixels(torch.zeros(1, *model.shape, dtype=torch.uint8))
+    example = model.encode_pixels(torch.zeros(1, *model.shape, dtype=torch.uint8, device="cpu"))
     dtype = model.precision or str(example.dtype).removeprefix("torch.")
     identity = {"model": model.name, "fingerprint": model.fingerprint, "dtype": dtype}
     before = _existing_index(model, target, identity)

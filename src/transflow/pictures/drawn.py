@@ -30,7 +30,8 @@ def synthetic_pictures(kind: str, own: Tensor, seed: int) -> Tensor:
         return greyscale(own)
     if kind == "tinted":
         grey = greyscale(own).float()
-        return (grey * torch.tensor([1.15, 0.55, 0.45])[:, None, None]).clamp(0, 255).to(torch.uint8)
+        tint = torch.tensor([1.15, 0.55, 0.45], dtype=torch.float32, device="cpu")
+        return (grey * tint[:, None, None]).clamp(0, 255).to(torch.uint8)
     if kind == "covered":
         covered, size = own.clone(), own.shape[-1]
         covered[:, :, round(0.38 * size) : round(0.53 * size), round(0.15 * size) : round(0.85 * size)] = 20

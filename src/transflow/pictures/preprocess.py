@@ -105,6 +105,8 @@ def preprocess(pictures: PictureLike, shape: Shape) -> Tensor:
     """
     if isinstance(pictures, Image.Image):
         pictures = [pictures]
+    if not isinstance(pictures, (Tensor, np.ndarray, Sequence)) and callable(getattr(pictures, "__array__", None)):
+        pictures = np.asarray(pictures)  # of h5py, zarr and others, which read when they are asked
     if isinstance(pictures, (Tensor, np.ndarray)):
         pictures = with_channels(pictures, shape)
     if isinstance(pictures, Tensor):
@@ -186,11 +188,11 @@ def _checked(batch: Array, what: str, shapes: str, fine: bool) -> Array:
 
 def _stack(pictures: Iterable[NDArray[np.uint8]], shape: Shape) -> Tensor:
     ready = list(pictures)
-    return torch.from_numpy(np.stack(ready)) if ready else torch.zeros(0, *shape, dtype=torch.uint8)
+    return torch.from_numpy(np.stack(ready)) if ready else torch.zeros(0, *shape, dtype=torch.uint8, device="cpu")
 
 
 def greyscale(pictures: Tensor) -> Tensor:
     """Return uint8 RGB pictures (B, 3, H, W) without colour, by luma, still of three channels."""
-    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float32, device="cpu")[:, None, None]
     luma = (pictures.float() * weights).sum(1, keepdim=True).round().to(torch.uint8)
     return luma.expand(-1, 3, -1, -1).contiguous()

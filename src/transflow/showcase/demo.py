@@ -160,7 +160,8 @@ def _section(kind: str, posterior: Posterior) -> str:
 
 def _cases(own: Tensor, seed: int) -> dict[str, Tensor]:
     """Pictures, one each, for which likelihood alone misleads: smooth ones are likely, and have short latents."""
-    noise = torch.randint(0, 256, own[:1].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randint(0, 256, own[:1].shape, generator=generator, dtype=torch.uint8, device="cpu")
     return {
         "face": own[:1],
         "grey face": synthetic_pictures("grey", own[:1], seed),

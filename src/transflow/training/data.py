@@ -25,7 +25,8 @@ from transflow.training.state import TrainingState
 
 def epoch_order(count: int, epoch: int, seed: int) -> Tensor:
     """Return the order in which an epoch shows its pictures, a permutation of count."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed((seed * 100_003 + epoch) % 2**63))
+    generator = torch.Generator().manual_seed((seed * 100_003 + epoch) % 2**63)
+    return torch.randperm(count, generator=generator, device="cpu")
 
 
 def draw_batch(pixels: Tensor, state: TrainingState) -> Tensor:
@@ -37,7 +38,7 @@ def draw_batch(pixels: Tensor, state: TrainingState) -> Tensor:
     generator = torch.Generator().manual_seed(state.step_seed)
     batch = pixels[torch.cat(parts)]
     if config.flip:
-        mirrored = torch.rand(len(batch), generator=generator) < 0.5
+        mirrored = torch.rand(len(batch), generator=generator, dtype=torch.float32, device="cpu") < 0.5
         batch = torch.where(mirrored[:, None, None, None], batch.flip(-1), batch)
     if state.device.type != "cpu":
         batch = batch.to(state.device)
@@ -134,9 +135,9 @@ def split(pictures: PictureBatch, config: TrainConfig, groups: dict[str, str] | 
     else:
         members = [group_of(name, groups) for name in pictures.names]
     names = sorted(set(members))
-    shuffled = torch.randperm(len(names), generator=torch.Generator().manual_seed(config.seed)).tolist()
+    shuffled = torch.randperm(len(names), generator=torch.Generator().manual_seed(config.seed), device="cpu").tolist()
     chosen = {names[i] for i in shuffled[: max(1, round(len(names) * config.held_out))]}
-    held_out = torch.tensor([member in chosen for member in members])
+    held_out = torch.tensor([member in chosen for member in members], dtype=torch.bool, device="cpu")
     if held_out.all():
         raise ValueError(f"Expected pictures to train on beside the held-out ones; got {len(names)} in all.")
     return pictures.pixels[~held_out], pictures.pixels[held_out]

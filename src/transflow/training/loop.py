@@ -71,6 +71,8 @@ class Progress:
     compiled: bool = False
 
 
+@torch.inference_mode(False)  # a run has gradients wherever it is called
+@torch.enable_grad()
 def train(
     pictures: Source | Iterable[Source],
     output: PathLike,
@@ -227,7 +229,7 @@ def take_step(state: TrainingState, pixels: Tensor, loss_of: BatchLoss, ranks: R
         return rows.contiguous(memory_format=torch.channels_last) if rows.ndim == 4 else rows
 
     inputs = map(share, draw_inputs(pixels, state))
-    with state.randomness(ranks.rank):
+    with state.randomness(ranks.rank, compiled=loss_of.compiles):
         loss, mean = map(ranks.mean, loss_of(*inputs))
     state.update(loss)
     state.seen += batch
