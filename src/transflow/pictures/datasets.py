@@ -127,9 +127,9 @@ def _as_pil(picture: Any) -> Image.Image:
 
 def _levels(pictures: Any) -> Any:
     """Floats in [0, 1] as the 256 levels that they stand for; whole numbers as they are."""
-    if isinstance(pictures, list) or torch.as_tensor(pictures[:1]).dtype == torch.uint8:
+    if isinstance(pictures, list):
         return pictures
-    values = torch.as_tensor(pictures)
+    values = pictures if isinstance(pictures, Tensor) else torch.from_numpy(np.ascontiguousarray(pictures))
     if not values.is_floating_point():
         return pictures  # which is refused
     if not ((values >= 0) & (values <= 1)).all():

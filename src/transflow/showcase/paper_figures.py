@@ -193,7 +193,7 @@ def _sheet(pictures: Tensor, rows: Sequence[str], words: str, columns: int = COL
 
 def _row(evidence: Tensor, count: int = COLUMNS) -> Tensor:
     """The first pictures of the evidence, repeated where it has fewer."""
-    return evidence[torch.arange(count) % len(evidence)]
+    return evidence[torch.arange(count, device=evidence.device) % len(evidence)]
 
 
 def _mean(numbers: Sequence[float]) -> float:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from transflow.conditioning.model import Model
 from transflow.estimators.digits import handwritten_digits
+from transflow.gaussians.draws import normal
 from transflow.pictures.decode import read
 from transflow.pictures.drawn import synthetic_pictures
 from transflow.pictures.grids import to_uint8
@@ -112,7 +113,7 @@ class PaperPictures:
         if how == "dark":
             return (own.float() * 0.3).round().to(torch.uint8)
         if how == "noisy":
-            noise = torch.randn(own.shape, generator=torch.Generator().manual_seed(self.seed)) * 40
+            noise = 40 * normal(torch.Generator().manual_seed(self.seed), *own.shape)
             return (own.float() + noise).round().clamp(0, 255).to(torch.uint8)
         made = synthetic_pictures(how, self._rgb(own), self.seed)
         return made if own.shape[1] == 3 else made[:, :1]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transflow.gaussians.draws import normal
 from transflow.gaussians.evidence import Evidence
 from transflow.gaussians.gaussian import Gaussian
 from transflow.gaussians.noise import choose_noise
@@ -22,6 +23,7 @@ from transflow.showcase.paper_pictures import PaperPictures
 
 LEVELS = (0.5, 0.9)  # probability inside of each ellipse
 NOISES = ("0.1m", "0.5m", "2m")
+MIDDLE = torch.tensor([2.0, 1.6], dtype=torch.double, device="cpu")
 COUNTS = (1, 3, 10, 30)
 COLOURS = ("tab:blue", "tab:gray", "tab:red", "tab:orange")
 
@@ -30,8 +32,8 @@ def plane(p: PaperPictures) -> Made:
     """Draw prior, evidence and posterior in two dimensions, for three noises."""
     plt = matplotlib()
     generator = torch.Generator().manual_seed(p.seed)
-    latents = torch.tensor([2.0, 1.6]) + 0.5 * torch.randn(8, 2, generator=generator)
-    evidence, prior = Evidence.of(latents), Gaussian.of(torch.zeros(2), 1.0)
+    latents = MIDDLE + 0.5 * normal(generator, 8, 2)
+    evidence, prior = Evidence.of(latents), Gaussian.standard(2)
     figure, axes = plt.subplots(1, 3, figsize=(11, 4), sharex=True, sharey=True, layout="constrained", dpi=90)
     words = []
     for axis, spec in zip(axes, NOISES, strict=True):
@@ -52,8 +54,8 @@ def line(p: PaperPictures) -> Made:
     """Draw prior, likelihood, posterior and predictive in one dimension, as evidence comes."""
     plt = matplotlib()
     generator = torch.Generator().manual_seed(p.seed)
-    latents = 1.8 + 0.7 * torch.randn(max(COUNTS), 1, generator=generator)
-    prior, noise = Gaussian.of(torch.zeros(1), 1.0), 1.0
+    latents = 1.8 + 0.7 * normal(generator, max(COUNTS), 1)
+    prior, noise = Gaussian.standard(1), 1.0
     x = np.linspace(-4, 5, 400)
     figure, axes = plt.subplots(
         1, len(COUNTS), figsize=(13, 3.4), sharex=True, sharey=True, layout="constrained", dpi=90
@@ -85,7 +87,7 @@ def _density(gaussian: Gaussian, x: np.ndarray) -> np.ndarray:
 
 def ellipses(axis: Any, gaussian: Gaussian, colour: str, label: str) -> None:
     """Draw the circles that hold the shares `LEVELS` of a Gaussian of two dimensions and one variance."""
-    points: Tensor = torch.linspace(0, 2 * torch.pi, 200, dtype=torch.double)
+    points: Tensor = torch.linspace(0, 2 * torch.pi, 200, dtype=torch.double, device="cpu")
     circle = torch.stack([points.cos(), points.sin()], 1)
     root = (gaussian.covariance.trace().item() / 2) ** 0.5
     for level in LEVELS:
