@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transflow.conditioning.model import Model
     from transflow.conditioning.posterior import Posterior
     from transflow.estimators.classifier import FewShotClassifier
+    from transflow.faces.align import align
     from transflow.gaussians.evidence import Evidence
     from transflow.gaussians.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
@@ -44,6 +45,7 @@ _HOMES = {
     "PixelFormat": "transflow.pictures.pixels",
     "Posterior": "transflow.conditioning.posterior",
     "TrainConfig": "transflow.training.config",
+    "align": "transflow.faces.align",
     "demo": "transflow.showcase.demo",
     "load": "transflow.library.load",
     "load_posterior": "transflow.library.load",
@@ -65,6 +67,7 @@ __all__ = [
     "Posterior",
     "TrainConfig",
     "__version__",
+    "align",
     "demo",
     "load",
     "load_posterior",
