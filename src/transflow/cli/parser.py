@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol
 
 from transflow._version import __version__
 from transflow.cli.commands import (
+    align,
     check,
     classify,
     complete,
@@ -53,6 +54,7 @@ COMMANDS: dict[str, Command] = {
     "demo": demo,
     "models": models,
     "check": check,
+    "align": align,
     "condition": condition,
     "encode": encode,
     "sample": sample,

@@ -41,7 +41,7 @@ R = TypeVar("R")
 OnBad: TypeAlias = Callable[[str], None]
 """Called with a message for each file that is not a picture, which is then skipped."""
 Turn: TypeAlias = Callable[[Image.Image, str], Image.Image]
-"""From a file's picture and name to what is used of it, such as the face in it; raises `BadPicture` if there is none."""
+"""From a file's picture and name to what is used of it, such as its face; raises `BadPicture` if there is none."""
 
 
 @dataclass(frozen=True, eq=False)

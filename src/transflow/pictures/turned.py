@@ -85,7 +85,7 @@ def cut_out(pixels: Pixels, eyes: Eyes, side: int = SIDE) -> Picture:
 
 
 def sampled(pixels: Pixels, a: complex, b: complex, size: tuple[int, int]) -> Picture:
-    """Return the picture whose point z shows the point a z + b of ``pixels``, (H, W, 3); ``size`` is width and height."""
+    """Return the picture, of a width and height, whose point z shows the point a z + b of ``pixels``, (H, W, 3)."""
     high, wide = pixels.shape[:2]
     ends = [a * complex(x, y) + b for x in (0, size[0]) for y in (0, size[1])]
     k = max(1, int(abs(a)))  # a pixel of the result covers k x k and a little more
