@@ -1,6 +1,6 @@
 """Eyes by hand: a page on this machine alone, on which each picture takes two clicks, or the arrow keys.
 
-    browser  <-  http://127.0.0.1:PORT/TOKEN/            the page, of the standard library's server; nothing from outside
+    browser  <-  http://127.0.0.1:PORT/TOKEN/            the page; nothing from outside
              <-  .../TOKEN/picture                       the picture in turn, made smaller
               -> .../TOKEN/eyes   {"number", "eyes"}     two points, in shares of width and height; none to leave it out
 
@@ -72,11 +72,15 @@ class AskByHand:
             self.number, self.name, self.picture, self.answer = self.number + 1, name, shown, None
         if self.server is None:
             self._serve()
+        answer = self._wait()
+        left, right = ((x * wide, y * high) for x, y in answer or [[0, 0], [0, 0]])
+        return [Eyes(left, right)] if answer else []
+
+    def _wait(self) -> list[list[float]]:
         with self.turn:
             while self.answer is None:
                 self.turn.wait(0.5)  # in parts, so that Ctrl-C is heard
-            answer, self.picture = self.answer, b""
-        return [Eyes(*((x * wide, y * high) for x, y in answer))] if answer else []
+            return self.answer
 
     def _serve(self) -> None:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))

@@ -13,12 +13,13 @@ Reference: Dalal and Triggs 2005, *Histograms of oriented gradients for human de
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from transflow.faces.mesh import FaceMesh, has_mesh
 from transflow.pictures.turned import Eyes, Pixels, view
 
 USUAL, LARGE, SMALL = 1000, 2000, 400  # longer sides of views, in pixels
@@ -73,10 +74,21 @@ class FaceDetector:
         return faces
 
 
+class InTurn:
+    """The faces of the first of several detectors that finds any."""
+
+    def __init__(self, *detectors: Callable[[Pixels], list[Eyes]]) -> None:
+        self.detectors = detectors
+
+    def __call__(self, pixels: Pixels) -> list[Eyes]:
+        """Return the eyes of each face in an upright RGB picture, uint8 (H, W, 3)."""
+        return next(filter(None, (find(pixels) for find in self.detectors)), [])
+
+
 @lru_cache(maxsize=1)
-def usual_detector() -> FaceDetector:
-    """Return the detector that is used where none is given."""
-    return FaceDetector()
+def usual_detector() -> Callable[[Pixels], list[Eyes]]:
+    """Return the detector that is used where none is given: dlib's, then the mesh for drawn faces if it is there."""
+    return InTurn(FaceDetector(), FaceMesh()) if has_mesh() else FaceDetector()
 
 
 def _views(pixels: Pixels) -> Iterator[tuple[list[tuple[Pixels, complex, complex]], float]]:

@@ -61,7 +61,7 @@ def _eyes(row: dict[str, str], columns: tuple[str, ...], where: str) -> Eyes:
         return Eyes.of_box(a, b, c, d)
     if a >= c:
         raise ValueError(
-            f"Expected the left eye left of the right one, as the picture shows them; got x of {a:g} and {c:g}: {where}. "
+            f"Expected the left eye left of the right one, as the picture shows them; got x {a:g} and {c:g}: {where}. "
             "Exchange the columns, or turn the picture upright first."
         )
     return Eyes((a, b), (c, d))
