@@ -87,7 +87,10 @@ def detectors() -> dict[str, Callable[[np.ndarray], list[Eyes]]]:
 
     def mtcnn(pixels: np.ndarray) -> list[Eyes]:
         shown, a, b = view(pixels, max(400, max(pixels.shape[:2])), margin=0.17)
-        boxes, marks = network.detect(np.ascontiguousarray(shown[..., ::-1]), min_face_size=40)
+        try:
+            boxes, marks = network.detect(np.ascontiguousarray(shown[..., ::-1]), min_face_size=40)
+        except ValueError:  # which it raises where its first network proposes nothing
+            return []
         eyes = [[a * complex(m[i], m[i + 5]) + b for i in (0, 1)] for m in marks]
         return [
             Eyes((x.real, x.imag), (y.real, y.imag), float(box[4])) for (x, y), box in zip(eyes, boxes, strict=True)
