@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.cli.messages import note
@@ -17,10 +18,12 @@ from transflow.cli.progress import Progress
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
 from transflow.devices import dtype_of, fresh_seed, is_emulated
+from transflow.faces.align import largest_face
 from transflow.latents import stream as latents
 from transflow.latents.encoded import Encoded
 from transflow.library import load as library
 from transflow.library.names import find_file, places_of, split_prefix
+from transflow.pictures.decode import Turn, read
 from transflow.store import container
 
 
@@ -89,7 +92,7 @@ def stream(
     """
     sources = sources or options.pictures
     with Progress(total_of(sources)) as bar:
-        for part in latents.stream(model, sources, on_bad=on_bad(options), log_prob=log_prob):
+        for part in latents.stream(model, sources, on_bad=on_bad(options), turn=turn_of(options), log_prob=log_prob):
             if names is not None:
                 names.extend(part.names)
             bar.update(len(part))
@@ -107,6 +110,16 @@ def total_of(sources: Any) -> int | None:
 def on_bad(options: argparse.Namespace) -> Callable[[str], None] | None:
     """Return what is called with a message for each bad file, with --skip-bad; else None, and it is an error."""
     return (lambda message: note(f"skipped: {message}")) if options.skip_bad else None
+
+
+def turn_of(options: argparse.Namespace) -> Turn | None:
+    """Return what is used of each picture file: with --align its largest face, turned; else None, the whole."""
+    return largest_face() if vars(options).get("align") else None
+
+
+def read_pixels(options: argparse.Namespace, model: BaseModel, sources: Any) -> Tensor:
+    """Return picture files of the model's shape, uint8 (B, C, H, W)."""
+    return read(sources, model.shape, on_bad=on_bad(options), turn=turn_of(options)).pixels
 
 
 def seed_of(options: argparse.Namespace) -> int:

@@ -78,6 +78,22 @@ class Output:
         return cls(path, Lock(path), numbered)
 
     @classmethod
+    def named_folder(cls, path: str, reads: Reads, *, overwrite: bool = False) -> Output:
+        """Return an output folder of pictures by name, in sub-folders too; arguments and errors as for `file`.
+
+        What an earlier run wrote under the same name is replaced; its other pictures stay.
+        """
+        check_folder(path)
+        check_apart([path, *Path(path).rglob("*.png")], reads)
+        if not overwrite:
+            check_folder_of_ours(path)
+            inside = [folder for folder in sorted(Path(path).rglob("*")) if folder.is_dir()]
+            for folder in inside:
+                check_folder_of_ours(folder)
+        Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
+        return cls(path, Lock(path))
+
+    @classmethod
     def _checked(cls, path: str, reads: Reads, kind: str, overwrite: bool, known: PathLike | None = None) -> Output:
         check_writable(path)
         check_apart(path, reads)
@@ -93,6 +109,12 @@ class Output:
     def write_picture(self, picture: Any) -> None:
         """Write a picture of Pillow in the format of the suffix."""
         self.write(encode_image(picture, Path(self.path).suffix))
+
+    def write_named(self, name: str, content: bytes) -> None:
+        """Write a file of this name into the folder; its folders are made."""
+        target = Path(self.path, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(target, content)
 
     def write_numbered(self, contents: Iterable[bytes]) -> None:
         """Write the files 0000.png, 0001.png, ... into the folder, which is created, in place of those before."""

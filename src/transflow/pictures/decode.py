@@ -50,6 +50,8 @@ R = TypeVar("R")
 
 OnBad: TypeAlias = Callable[[str], None]
 """Called with a message for each file that is not a picture, which is then skipped."""
+Turn: TypeAlias = Callable[[Image.Image, str], Image.Image]
+"""From a file's picture and name to what is used of it, such as its face; raises `BadPicture` if there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,11 @@ class PictureBatch:
 
 
 def read(
-    pictures: PictureLike | Source | Iterable[Source], shape: Shape, *, on_bad: OnBad | None = None
+    pictures: PictureLike | Source | Iterable[Source],
+    shape: Shape,
+    *,
+    on_bad: OnBad | None = None,
+    turn: Turn | None = None,
 ) -> PictureBatch:
     """Return pictures of a model's shape, all at once (see `preprocess` for the rule).
 
@@ -99,13 +105,14 @@ def read(
         shape: (C, H, W).
         on_bad: called with a message for each file that is not a picture; the file is skipped. Without it, such a
             file is an error.
+        turn: what is used of each file's picture, before it is brought to the shape; the picture itself if None.
 
     Raises:
         FileNotFoundError: a source is not there.
         BadPicture: a file is not a picture, and there is no ``on_bad``; or a tar is damaged.
         TypeError, ValueError: no picture at all, a folder of latents, or pixels that are none.
     """
-    parts = list(batches(pictures, shape, on_bad=on_bad))
+    parts = list(batches(pictures, shape, on_bad=on_bad, turn=turn))
     names = tuple(name for part in parts for name in part.names)
     return PictureBatch(names, torch.cat([part.pixels for part in parts]))
 
@@ -116,6 +123,7 @@ def batches(
     *,
     batch: int = BATCH,
     on_bad: OnBad | None = None,
+    turn: Turn | None = None,
 ) -> Iterator[PictureBatch]:
     """Yield what `read` returns, ``batch`` pictures at a time; of no pixels at all, one batch of none."""
     if datasets.is_dataset(pictures):
@@ -133,7 +141,7 @@ def batches(
     sources = as_list(pictures)
     bad: list[str] = []
     some = False
-    for part in batched(decode_files(files(sources), shape), batch, noting(bad, on_bad)):
+    for part in batched(decode_files(files(sources), shape, turn), batch, noting(bad, on_bad)):
         some = True
         yield part
     if not some:
@@ -189,12 +197,12 @@ def batched(found: Iterable[DecodedFile], batch: int, on_bad: OnBad | None = Non
         yield PictureBatch(tuple(names), torch.from_numpy(np.stack(good)))
 
 
-def decode_files(given: Iterable[File], shape: Shape) -> Iterator[DecodedFile]:
+def decode_files(given: Iterable[File], shape: Shape, turn: Turn | None = None) -> Iterator[DecodedFile]:
     """Yield what each file is, in their order, decoded ahead by threads."""
 
     def decode(chunk: list[File]) -> list[DecodedFile]:
-        with _silenced_warnings:
-            return [_decode(file, shape) for file in chunk]
+        with silenced_warnings:
+            return [_decode(file, shape, turn) for file in chunk]
 
     for found in _map_ahead(decode, chunks(given, FILES_PER_TASK)):
         yield from found
@@ -213,7 +221,7 @@ def digests(given: Iterable[File]) -> Iterator[str]:
         yield from found
 
 
-def _decode(file: File, shape: Shape) -> DecodedFile:
+def _decode(file: File, shape: Shape, turn: Turn | None) -> DecodedFile:
     try:
         content = file.read()
     except BadPicture as error:
@@ -223,12 +231,23 @@ def _decode(file: File, shape: Shape) -> DecodedFile:
         return DecodedFile(file.name, "", None, message)
     key = digest(content)
     try:
-        return DecodedFile(file.name, key, _pixels(file.name, content, shape))
+        return DecodedFile(
+            file.name, key, opened(file.name, content, lambda picture: _pixels(picture, file, shape, turn))
+        )
     except BadPicture as error:
         return DecodedFile(file.name, key, None, str(error))
 
 
-def _pixels(name: str, content: bytes, shape: Shape) -> NDArray[np.uint8]:
+def _pixels(picture: Image.Image, file: File, shape: Shape, turn: Turn | None) -> NDArray[np.uint8]:
+    return preprocess_one(picture if turn is None else turn(picture, file.name), shape)
+
+
+def opened(name: str, content: bytes, use: Callable[[Image.Image], T]) -> T:
+    """Return what ``use`` makes of a picture, decoded of the bytes of a file within the limits of `pictures.limits`.
+
+    Raises:
+        BadPicture: it is none, too large, or damaged; as ``use`` may find, too.
+    """
     if VARIABLE in os.environ:  # and so for the whole process: the bound is Pillow's
         Image.MAX_IMAGE_PIXELS = -(-most_pixels() // 2)
 
@@ -239,7 +258,7 @@ def _pixels(name: str, content: bytes, shape: Shape) -> NDArray[np.uint8]:
     if not content:
         raise BadPicture(f"Expected a picture; got an empty file (0 bytes): {name}")
     try:
-        return preprocess_one(decoded(content, check), shape)
+        return use(decoded(content, check))
     except UnidentifiedImageError:
         raise BadPicture(none_of(content, name)) from None
     except Image.DecompressionBombError:
@@ -293,4 +312,4 @@ class _SilencedWarnings:
                 self.change.__exit__(None, None, None)
 
 
-_silenced_warnings = _SilencedWarnings()
+silenced_warnings = _SilencedWarnings()

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from transflow.cli.arguments import NOISE, add_model, add_output, add_pictures, positive_integer
+from transflow.cli.arguments import NOISE, add_align, add_model, add_output, add_pictures, positive_integer
 from transflow.cli.messages import note, say
 from transflow.library.names import DEFAULT
 
@@ -45,6 +45,7 @@ class Frames(NamedTuple):
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_pictures(parser)
+    add_align(parser)
     evidence = "pictures or a posterior file"
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--towards", metavar="EVIDENCE", help=f"change PICTURES towards these, {evidence}")
@@ -159,11 +160,11 @@ def _between(options: argparse.Namespace, one_each: bool) -> Frames:
     """A row a way, where there are several; of the first pair, then of the second."""
     import torch
 
-    from transflow.cli.inputs import load_model, on_bad
+    from transflow.cli.inputs import load_model, read_pixels
     from transflow.conditioning import edits
 
     model = load_model(options, options.model or DEFAULT)
-    first, last = (model.preprocess(paths, on_bad=on_bad(options)) for paths in (options.pictures, [options.to]))
+    first, last = (read_pixels(options, model, paths) for paths in (options.pictures, [options.to]))
     default = ["spherical"] if one_each else edits.PATHS
     paths = options.path.split(",") if options.path else default
     rows = [edits.between(model, first, last, options.steps or STEPS, path).cpu().float() for path in paths]
@@ -175,12 +176,12 @@ def _arithmetic(options: argparse.Namespace, one_each: bool) -> Frames:
     """The sum of latents; on a sheet, that of pixels beside it."""
     import torch
 
-    from transflow.cli.inputs import load_model, on_bad
+    from transflow.cli.inputs import load_model, read_pixels
     from transflow.conditioning import edits
 
     model = load_model(options, options.model or DEFAULT)
     sets = (options.pictures, [options.minus], [options.plus])
-    a, b, c = (model.preprocess(paths, on_bad=on_bad(options)) for paths in sets)
+    a, b, c = (read_pixels(options, model, paths) for paths in sets)
     ways = {"latents": False} if one_each else {"latents": False, "pixels": True}
     found = [edits.arithmetic(model, a, b, c, pixels=pixels) for pixels in ways.values()]
     return Frames(torch.stack([picture.cpu().float() for picture in found]), list(ways), [])
