@@ -152,7 +152,7 @@ def _known(name: str, known: Mapping[str, Sequence[Eyes]] | None) -> list[Eyes]:
 
 def _place(file: File, source: Source) -> Path:
     """Where the file is below its source, without suffix: sub-folders, such as classes, are kept."""
-    folder = Path(source)
+    folder = Path(source.name if isinstance(source, File) else source)
     inside = folder.is_dir() and Path(file.name).is_relative_to(folder)
     path = Path(file.name).relative_to(folder) if inside else Path(Path(file.name).name)
     return path.with_suffix("")
