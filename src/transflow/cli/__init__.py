@@ -9,7 +9,8 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from transflow.cli.messages import fail, note
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, value in vars(options).items():
         if name not in MAY_BE_EMPTY:
             setattr(options, name, [_at_home(v) for v in value] if isinstance(value, list) else _at_home(value))
+    shown = warnings.showwarning
+    warnings.showwarning = _noting(shown)
     try:
         _check_values(options)
         for stream in (sys.stdout, sys.stderr):
@@ -47,10 +50,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise  # a defect, to be seen whole
         return fail("Out of memory. Use fewer samples or steps at a time.")
     finally:
+        warnings.showwarning = shown
         from transflow.store.locks import release_all
 
         release_all()
     return 0
+
+
+def _noting(shown: Callable[..., None]) -> Callable[..., None]:
+    """Return how warnings are shown: those of a class of the library as notes, each kind once; others as before."""
+    kinds = set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not category.__module__.startswith("transflow."):
+            shown(message, category, *where, **more)
+        elif category not in kinds:
+            kinds.add(category)
+            note(f"note: {message}")
+
+    return show
 
 
 def _at_home(value: Any) -> Any:

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from transflow.pictures.deep import note_once
 from transflow.pictures.files import BadPicture, File, Source, as_list, is_paths
 from transflow.pictures.limits import LIFT, VARIABLE, most_pixels, too_many_pixels
-from transflow.pictures.preprocess import BATCH, PictureLike, Shape, check_channels, preprocess, preprocess_one
+from transflow.pictures.preprocess import BATCH, PictureLike, Shape, check_channels, eight_bits, preprocess, to_shape
 from transflow.pictures.sources import chunks, files
 from transflow.plain_values import one_line
 from transflow.store.identity import digest
@@ -51,12 +52,14 @@ class DecodedFile:
         digest: a hash of its bytes, 32 hexadecimal digits; empty for a file that cannot be read.
         pixels: of the model's shape, uint8, (C, H, W); None for a bad picture.
         error: why it is bad.
+        noted: of a deep picture that fills little of its range, words on it (see `deep`).
     """
 
     name: str
     digest: str
     pixels: NDArray[np.uint8] | None
     error: str = ""
+    noted: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,15 +153,22 @@ def _slices(pictures: Any, batch: int) -> Iterator[Any]:
 
 
 def batched(found: Iterable[DecodedFile], batch: int, on_bad: OnBad | None = None) -> Iterator[PictureBatch]:
-    """Yield good pictures, ``batch`` at a time; a bad one goes to ``on_bad``, or is raised as `BadPicture`."""
+    """Yield good pictures, ``batch`` at a time; a bad one goes to ``on_bad``, or is raised as `BadPicture`.
+
+    The first deep picture that fills little of its range is warned of (see `deep`).
+    """
     names: list[str] = []
     good: list[NDArray[np.uint8]] = []
+    noted = False
     for file in found:
         if file.pixels is None:
             if on_bad is None:
                 raise BadPicture(file.error)
             on_bad(file.error)
             continue
+        if file.noted and not noted:
+            note_once([(file.name, file.noted)])
+            noted = True
         names.append(file.name)
         good.append(file.pixels)
         if len(good) == batch:
@@ -202,12 +212,13 @@ def _decode(file: File, shape: Shape) -> DecodedFile:
         return DecodedFile(file.name, "", None, message)
     key = digest(content)
     try:
-        return DecodedFile(file.name, key, _pixels(file.name, content, shape))
+        pixels, noted = _pixels(file.name, content, shape)
+        return DecodedFile(file.name, key, pixels, noted=noted)
     except BadPicture as error:
         return DecodedFile(file.name, key, None, str(error))
 
 
-def _pixels(name: str, content: bytes, shape: Shape) -> NDArray[np.uint8]:
+def _pixels(name: str, content: bytes, shape: Shape) -> tuple[NDArray[np.uint8], str]:
     if VARIABLE in os.environ:  # and so for the whole process: the bound is Pillow's
         Image.MAX_IMAGE_PIXELS = -(-most_pixels() // 2)
     if not content:
@@ -216,8 +227,8 @@ def _pixels(name: str, content: bytes, shape: Shape) -> NDArray[np.uint8]:
         picture = Image.open(io.BytesIO(content))
         if problem := too_many_pixels(picture, name):
             raise BadPicture(problem)
-        picture.load()
-        return preprocess_one(picture, shape)
+        shown, noted = eight_bits(picture)
+        return to_shape(shown, shape), noted
     except UnidentifiedImageError:
         raise BadPicture(f"Expected a picture; got a file that is none: {name}") from None
     except Image.DecompressionBombError:
