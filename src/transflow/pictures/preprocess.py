@@ -32,6 +32,7 @@ from transflow.pictures.deep import Deep, note_once, to_uint8
 Array: TypeAlias = NDArray[np.generic]
 PictureLike: TypeAlias = Union[Tensor, Array, Image.Image, Sequence[Image.Image]]
 Shape: TypeAlias = tuple[int, int, int]  # channels, height and width
+ORIENTATION = 0x0112  # of EXIF
 BATCH = 64  # pictures that a model is given at a time: bounds memory, changes nothing else
 
 
@@ -45,7 +46,8 @@ def eight_bits(picture: Image.Image) -> tuple[Image.Image, str]:
     how = Deep.of(picture)  # before it is decoded and turned, when it does not know any more
     picture.load()
     with suppress(Exception):  # of odd EXIF, in which the orientation cannot be read: then it is as it is
-        picture = ImageOps.exif_transpose(picture)
+        if picture.getexif().get(ORIENTATION, 1) != 1:  # else it is copied for nothing
+            picture = ImageOps.exif_transpose(picture)
     picture, noted = how.eight_bits(picture)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         grey = picture.mode in ("LA", "La")
