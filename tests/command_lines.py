@@ -6,7 +6,6 @@ inputs are tiny, and every line is run in this process, in a folder of its own.
 
 import argparse
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -33,7 +32,7 @@ PATHS = {
 GOOD = {
     "n": COUNTS, "vary": ["1", "2", "12"], "seed": ["0", "5"], "temperature": ["0", "0.7", "1"],
     "novelty": ["0", "0.5", "1"],
-    "noise": ["0.5m", "12", "typical", "evidence", "typical:0.7", "auto", "pooled", "0.02"], "device": ["cpu"],
+    "device": ["cpu"],
     "learn": ["parents", "parents:3", "covariance", "mixture", "mean", "covariance:0.5"], "strength": ["1", "0,0.5,1"],
     "path": ["spherical", "straight,pixels"], "steps": ["2", "3"], "refine": ["1"], "enlarge": ["2"],
     "reject": ["0.01", "0.5"],
@@ -47,6 +46,16 @@ GOOD = {
 OUTPUTS = {"demo": ["out/"], "encode": ["lat/"], "condition": ["p.safetensors"], "train": ["m.safetensors"],
            "stack": ["m.safetensors"], "classify": ["t.csv"]}  # fmt: skip
 SHEETS = ["a.png", "a.gif", "a.jpg", "a.webp", "each/", "theirs.png", "a.xyz", "nowhere/a.png", "/dev/null", "theirs"]
+NOISES = {
+    "complete": ["0.02", "1"], "sweep": ["0.5m,1m", "12"],
+    "classify": ["auto", "0.5m", "pooled", "levels", "shared", "student"],
+}  # fmt: skip
+FOLLOWERS = {  # of edit: what goes with what
+    "towards": {"start", "learn", "noise", "strength"}, "more": {"less", "keep", "plain", "strength"},
+    "to": {"steps", "path"}, "plus": {"minus"},
+}  # fmt: skip
+ALL_FOLLOWERS = set().union(*FOLLOWERS.values())
+NEEDED = {"more": ("less",), "plus": ("minus",)}
 FINE = {"done", "refused"}
 
 
@@ -65,15 +74,24 @@ class Commands:
     def __init__(self, folder, inputs):
         self.inputs, self.work = {name: str(path) for name, path in inputs.items()}, folder / "work"
         self.kept = folder / "inputs"
-        self.before = self.digest()
+        self.before = self.contents()
         self.parsers = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
 
-    def digest(self):
-        """A hash of all inputs, their names and their bytes."""
-        whole = hashlib.sha256()
-        for path in sorted(self.kept.rglob("*")):
-            whole.update(str(path).encode() + (path.read_bytes() if path.is_file() else b""))
-        return whole.hexdigest()
+    def contents(self):
+        """The bytes of all inputs by their paths; None for a folder."""
+        return {path: path.read_bytes() if path.is_file() else None for path in sorted(self.kept.rglob("*"))}
+
+    def changed(self, words):
+        """Inputs that were changed and should not have been; all are put back."""
+        now = self.contents()
+        paths = [path for path in {**self.before, **now} if now.get(path) != self.before.get(path)]
+        for path in paths:
+            if path in self.before and self.before[path] is not None:
+                path.write_bytes(self.before[path])
+            elif path not in self.before:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        anew = words[0] == "condition"  # which writes the posterior of --add anew, or over one of ours
+        return [path.name for path in paths if not (anew and path.stem in ("posterior", "parents"))]
 
     def line(self, number):
         """The words of a line."""
@@ -81,12 +99,20 @@ class Commands:
         name = rng.choice(list(self.parsers))
         bad = rng.choice([0, 0.05, 0.2])
         words, last = [name], []
+        groups = [group._group_actions for group in self.parsers[name]._mutually_exclusive_groups]
+        chosen = [rng.choice(group) for group in groups]
+        tidy = rng.random() < 0.85  # what goes with one another alone
+        leader = next((a.dest for a in chosen if a.dest in FOLLOWERS), "") if name == "edit" else ""
         for action in self.parsers[name]._actions:
             if isinstance(action, argparse._HelpAction) or (name == "train" and action.dest in ("stop_after", "steps")):
                 continue
-            needed = (
-                action.required or action.dest in ("model",) or (name == "train" and action.dest in ("size", "width"))
-            )
+            grouped = any(action in group for group in groups)
+            if tidy and grouped and action not in chosen:
+                continue
+            if tidy and leader and action.dest in ALL_FOLLOWERS - FOLLOWERS[leader]:
+                continue
+            always = {"model", "output", *NEEDED.get(leader, ()), *(("size", "width") if name == "train" else ())}
+            needed = action.required or action.dest in always or (leader and action in chosen)
             if not needed and rng.random() > (0.25 if name != "train" else 0.15):
                 continue
             count = rng.choice([1, 1, 2]) if action.nargs in ("+", "*") else 1
@@ -116,11 +142,14 @@ class Commands:
         if dest == "model":
             return self.inputs["model"]
         if dest in ("posterior", "a", "b", "evidence", "add", "remove"):
-            return self.inputs[rng.choice(["posterior", "parents", "model", "posterior"])]
+            return self.inputs[rng.choice(["posterior", "parents", "parents", "parents", "model"])]
         if dest in ("support", "query"):
             return self.inputs[rng.choice(["classes", "classes", "pictures"])]
         if dest in PATHS or dest not in GOOD:
-            return self.inputs[rng.choice([dest if dest in self.inputs else "pictures", "pictures", *self.inputs])]
+            good = [dest if dest in self.inputs else "pictures", "pictures", "tar"]
+            return self.inputs[rng.choice(good if rng.random() < 0.9 else list(self.inputs))]
+        if dest == "noise":
+            return rng.choice(NOISES.get(command, ["0.5m", "12", "typical", "evidence", "typical:0.7"]))
         if dest == "novelty" and command == "sweep":
             return rng.choice(["0,1", "0.5"])
         return rng.choice(GOOD[dest])
@@ -157,8 +186,8 @@ class Commands:
 
     def judged(self, words, status, out, err, kept):
         """What a line came to, by its status, what it printed and what it wrote."""
-        if self.digest() != self.before:
-            return "changed an input", ""
+        if changed := self.changed(words):
+            return "changed an input", f"{changed}"
         if not all(kept) and "--overwrite" not in words:
             return "changed a file of others", ""
         if "Traceback" in err or "Error:" in err:

@@ -199,3 +199,17 @@ except Exception as error:
 
 def test_the_program_that_tries_ten_thousand_is_there():
     assert (Path(__file__).parent.parent / "benchmarks" / "fuzz.py").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_command_lines_are_done_or_refused_in_one_line(tmp_path):
+    """A few of those that `benchmarks/fuzz.py --commands` runs."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+    from command_lines import Commands
+    from fuzz import inputs
+
+    lines = Commands(tmp_path, inputs(tmp_path / "inputs"))
+    chosen = [number for number in range(60) if lines.line(number)[0] not in ("demo", "train", "classify")]
+    outcomes = {number: lines.trial(number) for number in chosen}
+    assert {number: found for number, found in outcomes.items() if found[0] not in ("done", "refused")} == {}
+    assert {found[0] for found in outcomes.values()} == {"done", "refused"}
