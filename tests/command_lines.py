@@ -90,6 +90,8 @@ class Commands:
                 path.write_bytes(self.before[path])
             elif path not in self.before:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if "--overwrite" in words:
+            return []
         anew = words[0] == "condition"  # which writes the posterior of --add anew, or over one of ours
         return [path.name for path in paths if not (anew and path.stem in ("posterior", "parents"))]
 
