@@ -15,6 +15,7 @@ from torch import Tensor
 from transflow.base_model import BaseModel
 from transflow.cli.messages import note
 from transflow.cli.progress import Progress
+from transflow.conditioning import posterior_file
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
 from transflow.devices import dtype_of, fresh_seed, is_emulated
@@ -37,8 +38,15 @@ def load_model(options: argparse.Namespace, name: str) -> Model:
 
 def load_posterior(options: argparse.Namespace, path: str) -> Posterior:
     """Return the posterior in a file, on the model given by --model, or else the one named in the file."""
+    return posterior_of(options, path, *posterior_file.read(path))
+
+
+def posterior_of(
+    options: argparse.Namespace, path: str, tensors: dict[str, Tensor], header: dict[str, Any]
+) -> Posterior:
+    """Return the posterior of a file that was read, likewise."""
     model = load_model(options, options.model) if options.model else None
-    found = library.load_posterior(path, model, dtype=_dtype(options), device=options.device)
+    found = library.posterior_of(path, tensors, header, model, dtype=_dtype(options), device=options.device)
     if model is None:
         note_emulated(found.model.precision, found.model.device)
     return found

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transflow.faces.detector import usual_detector
-from transflow.pictures.decode import Turn, opened, silenced_warnings
+from transflow.pictures.ahead import silenced_warnings
+from transflow.pictures.decode import Turn, opened
 from transflow.pictures.files import BadPicture, File
 from transflow.pictures.given import Source, as_list
 from transflow.pictures.sources import files

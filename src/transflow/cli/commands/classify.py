@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> None:
         if options.confusion and (reason or not set(there) & set(classes)):
             why = reason or f"there is no folder of a class: {options.query}"
             raise ValueError(f"Expected pictures in folders of their classes for --confusion; got others, since {why}")
+        if confusion:
+            confusion.check_fits(grids.confusion_size(classes))
         if reason:
             note(f"note: the accuracy is left out, since {reason}")
     model = load_model(options, options.model)

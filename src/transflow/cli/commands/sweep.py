@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("Expected --noise alone, or --novelty and --learn; got both.")
     kind, heads = ("noise", options.noise) if options.noise else ("novelty", options.novelty or NOVELTIES)
     names = heads.split(",")
+    output.check_sheet(model.shape, len(names) * options.n, options.n, rows=names)
     ways = {"noise": names} if options.noise else {"novelty": novelties(names), "learn": options.learn}
     draws = {"seed": seed, "temperature": options.temperature}
     rows = model.sweep(stream(options, model), n=options.n, **ways, **draws)
