@@ -69,6 +69,7 @@ class Session:
         sets: pictures by the panel that they are for.
         models: own model files, by the name they came with.
         stops: for each panel, whether its work is to stop.
+        results: for each panel, what it made last.
         used: when it was last asked for something, in seconds of `time.monotonic`.
     """
 
@@ -76,6 +77,7 @@ class Session:
     sets: dict[str, PictureSet] = field(default_factory=dict)
     models: dict[str, Path] = field(default_factory=dict)
     stops: dict[str, threading.Event] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict, repr=False)
     used: float = field(default_factory=time.monotonic)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _latents: OrderedDict[tuple[str, str], Tensor] = field(default_factory=OrderedDict, repr=False)

@@ -67,6 +67,14 @@ class Shelf:
             return self._load(name, name)
         raise ValueError(f"Expected a model, one of {', '.join(self.choices(session))}; got another. Choose one.")
 
+    def quick(self, session: Session, name: str) -> tuple[Model, str]:
+        """Return a model that tells pictures apart and scores them fast, and why it is another than the one chosen."""
+        found = self.model(session, name)
+        if found.can("features"):
+            return found, ""
+        other = self._load(DEFAULT, DEFAULT)
+        return other, f"By {DEFAULT}, since {found.name} has no hidden activations, and a likelihood at length at best. "
+
     def add(self, session: Session, path: str) -> str:
         """Return the name in the list of a model file that was uploaded; the upload is moved.
 

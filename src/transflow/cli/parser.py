@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol
 
 from transflow._version import __version__
 from transflow.cli.commands import (
+    app,
     check,
     classify,
     complete,
@@ -51,6 +52,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "demo": demo,
+    "app": app,
     "models": models,
     "check": check,
     "condition": condition,

@@ -1,0 +1,203 @@
+"""How the page's functions hang on the web framework: their session, their progress, their errors.
+
+A function of the page takes an `Asked` and the values of its inputs. What it raises of bad input becomes one line in the
+page; what it raises otherwise is a defect, is logged whole where the server runs, and becomes a line that says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transflow.app import bounds
+from transflow.app.gathering import Work
+from transflow.app.sessions import Session, Sessions
+from transflow.app.shelf import Shelf
+from transflow.app.watched import Stopped
+
+LOG = logging.getLogger("transflow.app")
+BAD_INPUT = (ValueError, TypeError, OSError, FloatingPointError, ImportError)
+OUT_OF_MEMORY = "Out of memory. Use fewer pictures, or a smaller model."
+DEFECT = "Something went wrong in transflow itself. The terminal where it runs says what."
+
+
+def gradio() -> Any:
+    """Return the web framework.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import gradio
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in ("gradio", "gradio_client"):
+            raise
+        raise ImportError("Expected gradio for the page; it is not installed. pip install 'transflow[app]'") from None
+    return gradio
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Who asks.
+
+    Attributes:
+        session: of the browser.
+        progress: shows a share of the work, and words.
+    """
+
+    session: Session
+    progress: Callable[[float, str], None]
+
+    def work(self, panel: str) -> Work:
+        """Return how a panel's work reports, and is stopped by `stopper`."""
+        return Work(self.progress, self.session.begin(panel))
+
+
+@dataclass(frozen=True, eq=False)
+class Wires:
+    """The framework, and what the page's functions share.
+
+    Attributes:
+        gr: the module of gradio.
+        shelf: models.
+        sessions: of all browsers.
+    """
+
+    gr: Any
+    shelf: Shelf
+    sessions: Sessions
+
+    def on(
+        self,
+        triggers: Any,
+        function: Callable[..., Any],
+        inputs: Sequence[Any] = (),
+        outputs: Sequence[Any] = (),
+        *,
+        group: str = "quick",
+        shows: str = "hidden",
+        **options: Any,
+    ) -> Any:
+        """Call a function when something happens.
+
+        Args:
+            triggers: events, such as ``button.click``.
+            function: takes an `Asked` and the inputs' values; returns, or yields, those of the outputs.
+            inputs: components.
+            outputs: components.
+            group: "quick", "long" or "at once": how many compute at a time.
+            shows: how progress is shown: "full", "minimal" or "hidden".
+            options: of the framework.
+        """
+        options |= _place(group)
+        handler = self._handler(function, len(inputs))
+        return self.gr.on(
+            triggers, handler, list(inputs), list(outputs), show_progress=shows, api_visibility="private", **options
+        )
+
+    def then(
+        self,
+        event: Any,
+        function: Callable[..., Any],
+        inputs: Sequence[Any] = (),
+        outputs: Sequence[Any] = (),
+        *,
+        group: str = "quick",
+        shows: str = "hidden",
+        **options: Any,
+    ) -> Any:
+        """Call a function once another event's has done its work; arguments as for `on`."""
+        options |= _place(group)
+        handler = self._handler(function, len(inputs))
+        return event.success(
+            handler, list(inputs), list(outputs), show_progress=shows, api_visibility="private", **options
+        )
+
+    def stopper(self, button: Any, panel: str) -> None:
+        """Let a button stop a panel's work."""
+
+        def stop(asked: Asked) -> None:
+            asked.session.stop(panel)
+
+        self.on(button.click, stop, group="at once")
+
+    def _handler(self, function: Callable[..., Any], count: int) -> Callable[..., Any]:
+        """The function as the framework calls it: the values, the request, the progress."""
+
+        def asked(values: tuple[Any, ...]) -> tuple[Asked, tuple[Any, ...]]:
+            request, progress = values[count], values[count + 1]
+
+            def report(share: float, words: str) -> None:
+                progress(share, desc=words)
+
+            return Asked(self.sessions.of(request.session_hash), report), values[:count]
+
+        if inspect.isgeneratorfunction(function):
+
+            def handler(*values: Any) -> Any:
+                with self._said():
+                    who, given = asked(values)
+                    yield from self._until_stopped(function(who, *given))
+
+        else:
+
+            def handler(*values: Any) -> Any:
+                with self._said():
+                    who, given = asked(values)
+                    try:
+                        return function(who, *given)
+                    except Stopped:
+                        return self.gr.skip()
+
+        parameters = [inspect.Parameter(f"value_{i}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for i in range(count)]
+        parameters.append(inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD))
+        progress = self.gr.Progress()
+        parameters.append(inspect.Parameter("progress", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=progress))
+        handler.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        handler.__annotations__ = {"request": self.gr.Request}
+        handler.__name__ = getattr(function, "__name__", "handler")
+        return handler
+
+    def _until_stopped(self, values: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from values
+        except Stopped:
+            yield self.gr.skip()
+
+    def _said(self) -> Any:
+        return _OneLine(self.gr)
+
+
+def _place(group: str) -> dict[str, Any]:
+    """Where an event waits: in one of the queues, or in none."""
+    if group == "at once":
+        return {"queue": False}
+    return {"concurrency_id": group, "concurrency_limit": bounds.QUICK if group == "quick" else bounds.LONG}
+
+
+class _OneLine:
+    """Turn what goes wrong into one line of the page."""
+
+    def __init__(self, gr: Any) -> None:
+        self.gr = gr
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, where: Any) -> None:
+        if error is None or isinstance(error, (GeneratorExit, self.gr.Error)):
+            return
+        raise self.gr.Error(line_of(error), title="Not done", print_exception=False) from None
+
+
+def line_of(error: BaseException) -> str:
+    """Return what the page says of an error: its own line where it is of bad input; a defect is logged whole."""
+    if isinstance(error, MemoryError) or "not enough memory" in str(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, BAD_INPUT) and str(error):
+        return " ".join(str(error).split())
+    LOG.error("a defect", exc_info=error)
+    return DEFECT
