@@ -24,10 +24,10 @@ from transflow.conditioning.tempered import tempered
 from transflow.gaussians.levels import levels_of
 
 WAYS = {  # what is learned, as the page calls it
-    "parents": "A few pictures each (parents)",
-    "covariance": "How they vary (covariance)",
-    "mixture": "Variations of one (mixture)",
-    "mean": "What they have in common (the paper)",
+    "parents": "Parents: a few pictures each",
+    "covariance": "Covariance",
+    "mixture": "Mixture: one each",
+    "mean": "Mean: the paper",
 }
 
 

@@ -28,7 +28,7 @@ GET = re.compile(
     rf"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/(assets|static|svelte)/[\w.@/-]+|{API}/("
     r"queue/data|upload_progress|heartbeat/[\w-]+|startup-events|app_id/?|theme\.css)"
 )
-POST = re.compile(rf"{API}/(queue/join|upload|cancel|reset/?)")
+POST = re.compile(rf"{API}/(queue/join|run/predict/?|upload|cancel|reset/?)")
 FILE = f"{API}/file="
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "

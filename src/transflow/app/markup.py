@@ -17,6 +17,7 @@ from transflow.app.scoring import Scored
 from transflow.pictures.grids import animation, encode_image, grid
 
 SMALL = 64  # pixels of a side up to which enlarged pictures keep their squares
+PAIR = 2  # pictures up to which a sheet is narrow, so that they are not enlarged beyond all measure
 
 
 def escaped(text: str) -> str:
@@ -51,7 +52,8 @@ def sheet(pictures: Tensor, words: str, caption: str = "", columns: int | None =
         pictures = torch.cat([pictures, blank])
     shown = image(png(pictures, columns), words, sharp=pictures.shape[-1] <= SMALL)
     below = f"<figcaption>{escaped(caption)}</figcaption>" if caption else ""
-    return f'<figure class="tf-figure">{shown}{below}</figure>'
+    pair = " tf-pair" if len(pictures) <= PAIR else ""
+    return f'<figure class="tf-figure{pair}">{shown}{below}</figure>'
 
 
 def moving(frames: Tensor, words: str) -> str:

@@ -24,19 +24,22 @@ CSS = """
 .tf-figure img, .tf-picture { display: block; max-width: 100%; }
 .tf-figure > img, .tf-figure > picture > img { width: 100%; height: auto; margin-bottom: .4rem; }
 .tf-sharp { image-rendering: pixelated; }
-.tf-figure figcaption, .tf-note { font-size: .85rem; color: var(--body-text-color-subdued); margin: .25rem 0 0; }
-.tf-empty { color: var(--body-text-color-subdued); margin: 0; }
+.tf-figure figcaption, .tf-note { font-size: .85rem; color: var(--body-text-color); opacity: .8; margin: .25rem 0 0; }
+.tf-empty { opacity: .8; margin: 0; }
 .tf-strip { display: flex; flex-wrap: wrap; gap: 4px; list-style: none; margin: 0; padding: 0;
   max-height: 240px; overflow-y: auto; }
 .tf-strip li { margin: 0; padding: 0; }
 .tf-strip img { width: 48px; height: 48px; object-fit: contain; }
 .tf-scroll { overflow-x: auto; max-height: 480px; overflow-y: auto; }
+.tf-pair { max-width: 34rem; }
 .tf-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-.tf-table th, .tf-table td { text-align: left; padding: .3rem .5rem; border-bottom: 1px solid var(--border-color-primary);
+.tf-table th, .tf-table td { text-align: left; padding: .3rem .5rem; border: 0 !important;
+  border-bottom: 1px solid var(--border-color-primary) !important;
   white-space: nowrap; }
-.tf-table th[scope=row] { display: flex; gap: .5rem; align-items: center; font-weight: normal; }
-.tf-table th[scope=row] span { max-width: 14rem; overflow: hidden; text-overflow: ellipsis; }
-.tf-table img { width: 40px; height: 40px; object-fit: contain; }
+.tf-table th[scope=row] { font-weight: normal; }
+.tf-table th[scope=row] img { display: inline-block; vertical-align: middle; margin-right: .5rem; width: 40px; height: 40px; object-fit: contain; }
+.tf-table th[scope=row] span { display: inline-block; vertical-align: middle; max-width: 12rem; overflow: hidden;
+  text-overflow: ellipsis; }
 .tf-share { background: linear-gradient(var(--color-accent-soft), var(--color-accent-soft)) no-repeat 0 0 /
   calc(var(--share) * 100%) 100%; }
 """
@@ -78,7 +81,7 @@ def build(wires: Wires) -> Any:
             name = wires.shelf.add(asked.session, path)
             return [None, gr.update(choices=wires.shelf.choices(asked.session), value=name)]
 
-        wires.on(own.upload, add_model, [own], [own, model], shows="full")
+        wires.on(own.upload, add_model, [own], [own, model], shows="full", failed=[None, gr.skip()])
 
         def left(request: Any) -> None:
             wires.sessions.drop(request.session_hash)

@@ -33,8 +33,8 @@ def classes_panel(wires: Wires, model: Any) -> None:
     with gr.Row():
         go = gr.Button("Tell them apart", variant="primary", elem_id="classify-go")
         stop = gr.Button("Stop", elem_id="classify-stop")
-    said = gr.HTML(elem_id="classify-said")
-    table = gr.HTML(elem_id="classified")
+    said = gr.HTML(elem_id="classify-said", padding=False)
+    table = gr.HTML(elem_id="classified", padding=False, min_height=96)
     code = again(wires, "classify", WORDS)
 
     def another(asked: Asked, count: int) -> list[Any]:

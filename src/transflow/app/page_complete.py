@@ -46,7 +46,7 @@ def complete_panel(wires: Wires, model: Any, pictures: SetPanel, which: Any) -> 
     with gr.Row():
         go = gr.Button("Complete", variant="primary", elem_id="complete-go")
         stop = gr.Button("Stop", elem_id="complete-stop")
-    found_there = gr.HTML(elem_id="completed")
+    found_there = gr.HTML(elem_id="completed", padding=False, min_height=96)
     code = again(wires, "complete", WORDS)
 
     def open_in_editor(asked: Asked, name: str, chosen: str | None) -> Any:

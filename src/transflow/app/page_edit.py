@@ -37,7 +37,7 @@ def edit_panel(wires: Wires, model: Any, evidence: SetPanel, pictures: SetPanel,
     with gr.Tab("Towards the evidence"):
         learn = gr.Radio(list(LEARNS), value="all that it is", label="Of the evidence", elem_id="edit-learn")
         strength = gr.Slider(0, FARTHEST / 2, 0.5, step=0.05, label="Strength", elem_id="edit-strength")
-        changed = gr.HTML(elem_id="edited")
+        changed = gr.HTML(elem_id="edited", padding=False)
         code = again(wires, "edit", WORDS)
 
     def move(asked: Asked, name: str, chosen: str | None, of: str, by: float) -> list[Any]:
@@ -65,7 +65,7 @@ def edit_panel(wires: Wires, model: Any, evidence: SetPanel, pictures: SetPanel,
             with gr.Column(min_width=240):
                 less = set_panel(wires, "without", "Pictures without it", model)
         amount = gr.Slider(-FARTHEST, FARTHEST, 1, step=0.1, label="How much more", elem_id="attribute-strength")
-        with_more = gr.HTML(elem_id="attributed")
+        with_more = gr.HTML(elem_id="attributed", padding=False)
         code_2 = again(wires, "attribute", WORDS)
 
     def give(asked: Asked, name: str, chosen: str | None, by: float) -> list[Any]:

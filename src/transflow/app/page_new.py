@@ -80,10 +80,10 @@ def new_panel(wires: Wires, model: Any, evidence: SetPanel, opens: Any) -> Slide
     with gr.Row():
         with gr.Column(min_width=280):
             gr.Markdown("### The model itself")
-            before = gr.HTML(elem_id="prior")
+            before = gr.HTML(elem_id="prior", padding=False, min_height=96)
         with gr.Column(min_width=280):
             gr.Markdown("### Conditioned on your pictures")
-            drawn = gr.HTML(elem_id="new")
+            drawn = gr.HTML(elem_id="new", padding=False, min_height=96)
     code = again(wires, "new", WORDS)
     sliders = [way, novel, novelty, covariance, typical, noise, t, n, seed]
     inputs = [model, *sliders]

@@ -28,8 +28,8 @@ def score_panel(wires: Wires, model: Any) -> None:
     with gr.Row():
         go = gr.Button("Score", variant="primary", elem_id="score-go")
         stop = gr.Button("Stop", elem_id="score-stop")
-    said = gr.HTML(elem_id="score-said")
-    table = gr.HTML(elem_id="score-table")
+    said = gr.HTML(elem_id="score-said", padding=False)
+    table = gr.HTML(elem_id="score-table", padding=False, min_height=96)
     code = again(wires, "score", WORDS)
 
     def score(asked: Asked, name: str, compare: bool) -> list[Any]:

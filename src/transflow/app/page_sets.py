@@ -57,7 +57,7 @@ def set_panel(
     """
     gr = wires.gr
     files = gr.File(
-        label=f"{label}: drop pictures here, or press to choose", file_count="multiple", height=130, elem_id=f"{key}-files"
+        label=label, file_count="multiple", height=150, elem_id=f"{key}-files"
     )
     with gr.Row():
         sample = gr.Dropdown(
@@ -65,20 +65,22 @@ def set_panel(
         )
         clear = gr.Button("Clear", size="sm", min_width=80, scale=0, elem_id=f"{key}-clear")
     aligned = gr.Checkbox(False, label="Find the faces and turn them upright", visible=align is not None)
-    said = gr.HTML(elem_id=f"{key}-said")
-    strip = gr.HTML(markup.evidence(), elem_id=f"{key}-strip")
-    left_out = gr.Dropdown(
-        [], value=[], multiselect=True, label="Leave out", visible=False, elem_id=f"{key}-out", max_choices=None
-    )
-    outputs = [strip, left_out, said]
+    strip = gr.HTML(markup.evidence(), elem_id=f"{key}-strip", padding=False)
+    words = "Leave some out, or take one with the camera" if camera else "Leave some out"
+    with gr.Accordion(words, open=False, elem_id=f"{key}-more"):
+        left_out = gr.Dropdown([], value=[], multiselect=True, label="Leave out", elem_id=f"{key}-out")
+        if camera:
+            photo = gr.Image(sources=["webcam"], type="filepath", label="Camera", height=240, elem_id=f"{key}-camera")
+            use = gr.Button("Add this picture", size="sm", elem_id=f"{key}-use")
+    outputs = [strip, left_out]
 
     def shown(asked: Asked, name: str, words: str = "") -> list[Any]:
         found = wires.shelf.model(asked.session, name)
         given = asked.session.set_of(key)
         some = seen(wires.shelf, asked.session, key, found, asked.work(key))
         every = sorted({*some.names, *given.left_out}, key=_natural)
-        choices = gr.update(choices=every, value=sorted(given.left_out, key=_natural), visible=len(every) > 1)
-        return [markup.evidence(some), choices, markup.note(words)]
+        choices = gr.update(choices=every, value=sorted(given.left_out, key=_natural))
+        return [markup.note(words) + markup.evidence(some), choices]
 
     def add(asked: Asked, paths: list[str] | None, name: str, turn: bool) -> list[Any]:
         session = asked.session
@@ -90,7 +92,7 @@ def set_panel(
 
     def choose(asked: Asked, title: str | None, name: str) -> list[Any]:
         if title not in KINDS:
-            return [gr.skip()] * 3
+            return [gr.skip()] * 2
         asked.session.sets[key] = PictureSet(sample=KINDS[title])
         return shown(asked, name)
 
@@ -104,8 +106,9 @@ def set_panel(
             session.sets[key] = replace(session.set_of(key), left_out=frozenset(names or []))
         return [shown(asked, name)[0]]
 
+    cleared = [None, gr.skip(), gr.skip(), gr.skip()]  # the files, whatever became of them
     changes = [
-        wires.on(files.upload, add, [files, model, aligned], [files, sample, *outputs], shows="full"),
+        wires.on(files.upload, add, [files, model, aligned], [files, sample, *outputs], shows="full", failed=cleared),
         wires.on(sample.input, choose, [sample, model], outputs, shows="full"),
         wires.on(clear.click, empty, [model], [sample, *outputs]),
         wires.on(left_out.input, leave, [left_out, model], [strip]),
@@ -120,14 +123,11 @@ def set_panel(
 
         changes.append(wires.on(opens, begin, [model], [sample, *outputs], shows="full"))
     if camera:
-        with gr.Accordion("Camera", open=False):
-            photo = gr.Image(sources=["webcam"], type="filepath", label="Camera", height=240, elem_id=f"{key}-camera")
-            use = gr.Button("Add this picture", size="sm", elem_id=f"{key}-use")
 
         def add_photo(asked: Asked, path: str | None, name: str, turn: bool) -> list[Any]:
             return [None, *add(asked, [path] if path else [], name, turn)[1:]]
 
-        changes.append(wires.on(use.click, add_photo, [photo, model, aligned], [photo, sample, *outputs], shows="full"))
+        changes.append(wires.on(use.click, add_photo, [photo, model, aligned], [photo, sample, *outputs], shows="full", failed=cleared))
     return SetPanel(key, strip, left_out, tuple(changes))
 
 

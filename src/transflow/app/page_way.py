@@ -29,7 +29,7 @@ def way_panel(wires: Wires, model: Any, sliders: Sliders) -> None:
     with gr.Row():
         go = gr.Button("Go", variant="primary", elem_id="way-go")
         stop = gr.Button("Stop", elem_id="way-stop")
-    film = gr.HTML(elem_id="way-film")
+    film = gr.HTML(elem_id="way-film", padding=False, min_height=96)
     code = again(wires, "way", WORDS)
 
     def travel(asked: Asked, name: str, stops: float, count: float, *values: Any) -> list[Any]:

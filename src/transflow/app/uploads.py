@@ -61,8 +61,10 @@ def take(session: Session, paths: Sequence[str], *, have: int = 0, align: Align 
         for path in paths:
             try:
                 found += _pictures(session, Path(path), align)
-            except (BadPicture, OSError) as error:
+            except BadPicture as error:
                 problems.append(str(error))
+            except OSError:
+                problems.append(f"Expected a picture; got a file that cannot be read: {Path(path).name}")
         bounds.check_count(len(found), have)
     finally:
         for path in paths:

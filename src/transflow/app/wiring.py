@@ -1,14 +1,16 @@
 """How the page's functions hang on the web framework: their session, their progress, their errors.
 
 A function of the page takes an `Asked` and the values of its inputs. What it raises of bad input becomes one line in the
-page; what it raises otherwise is a defect, is logged whole where the server runs, and becomes a line that says so.
+page, and leaves what is shown as it was: the framework's own errors would be written over every output. What it raises
+otherwise is a defect, is logged whole where the server runs, and becomes a line that says so.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,9 @@ from transflow.app.gathering import Work
 from transflow.app.sessions import Session, Sessions
 from transflow.app.shelf import Shelf
 from transflow.app.watched import Stopped
+from transflow.devices import OUT_OF_MEMORY as MEMORY
 
+SECONDS = 12  # that a line stays
 LOG = logging.getLogger("transflow.app")
 BAD_INPUT = (ValueError, TypeError, OSError, FloatingPointError, ImportError)
 OUT_OF_MEMORY = "Out of memory. Use fewer pictures, or a smaller model."
@@ -79,6 +83,7 @@ class Wires:
         *,
         group: str = "quick",
         shows: str = "hidden",
+        failed: Any = None,
         **options: Any,
     ) -> Any:
         """Call a function when something happens.
@@ -90,10 +95,11 @@ class Wires:
             outputs: components.
             group: "quick", "long" or "at once": how many compute at a time.
             shows: how progress is shown: "full", "minimal" or "hidden".
+            failed: values of the outputs where it fails; None to leave them as they are.
             options: of the framework.
         """
         options |= _place(group)
-        handler = self._handler(function, len(inputs))
+        handler = self._handler(function, len(inputs), failed)
         return self.gr.on(
             triggers, handler, list(inputs), list(outputs), show_progress=shows, api_visibility="private", **options
         )
@@ -111,7 +117,7 @@ class Wires:
     ) -> Any:
         """Call a function once another event's has done its work; arguments as for `on`."""
         options |= _place(group)
-        handler = self._handler(function, len(inputs))
+        handler = self._handler(function, len(inputs), None)
         return event.success(
             handler, list(inputs), list(outputs), show_progress=shows, api_visibility="private", **options
         )
@@ -124,51 +130,50 @@ class Wires:
 
         self.on(button.click, stop, group="at once")
 
-    def _handler(self, function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    def _handler(self, function: Callable[..., Any], count: int, failed: Any) -> Callable[..., Any]:
         """The function as the framework calls it: the values, the request, the progress."""
+        gr = self.gr
+        nothing = gr.skip() if failed is None else failed
 
-        def asked(values: tuple[Any, ...]) -> tuple[Asked, tuple[Any, ...]]:
+        def asked(values: tuple[Any, ...]) -> tuple[Any, ...]:
             request, progress = values[count], values[count + 1]
 
             def report(share: float, words: str) -> None:
                 progress(share, desc=words)
 
-            return Asked(self.sessions.of(request.session_hash), report), values[:count]
+            return (Asked(self.sessions.of(request.session_hash), report), *values[:count])
+
+        def say(error: Exception) -> Any:
+            line = line_of(error, self.sessions)
+            if line == DEFECT:
+                raise gr.Error(line, title="Not done", print_exception=False) from None
+            if not isinstance(error, Stopped):
+                gr.Warning(line, title="Not done", duration=SECONDS)
+            return nothing
 
         if inspect.isgeneratorfunction(function):
 
             def handler(*values: Any) -> Any:
-                with self._said():
-                    who, given = asked(values)
-                    yield from self._until_stopped(function(who, *given))
+                try:
+                    yield from function(*asked(values))
+                except Exception as error:
+                    yield say(error)
 
         else:
 
             def handler(*values: Any) -> Any:
-                with self._said():
-                    who, given = asked(values)
-                    try:
-                        return function(who, *given)
-                    except Stopped:
-                        return self.gr.skip()
+                try:
+                    return function(*asked(values))
+                except Exception as error:
+                    return say(error)
 
-        parameters = [inspect.Parameter(f"value_{i}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for i in range(count)]
-        parameters.append(inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD))
-        progress = self.gr.Progress()
-        parameters.append(inspect.Parameter("progress", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=progress))
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(f"value_{i}", kind) for i in range(count)]
+        parameters += [inspect.Parameter("request", kind), inspect.Parameter("progress", kind, default=gr.Progress())]
         handler.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        handler.__annotations__ = {"request": self.gr.Request}
-        handler.__name__ = getattr(function, "__name__", "handler")
+        handler.__annotations__ = {"request": gr.Request}
+        handler.__name__ = function.__name__
         return handler
-
-    def _until_stopped(self, values: Iterator[Any]) -> Iterator[Any]:
-        try:
-            yield from values
-        except Stopped:
-            yield self.gr.skip()
-
-    def _said(self) -> Any:
-        return _OneLine(self.gr)
 
 
 def _place(group: str) -> dict[str, Any]:
@@ -178,26 +183,15 @@ def _place(group: str) -> dict[str, Any]:
     return {"concurrency_id": group, "concurrency_limit": bounds.QUICK if group == "quick" else bounds.LONG}
 
 
-class _OneLine:
-    """Turn what goes wrong into one line of the page."""
+def line_of(error: Exception, sessions: Sessions) -> str:
+    """Return what the page says of an error: its own line where it is of bad input; a defect is logged whole.
 
-    def __init__(self, gr: Any) -> None:
-        self.gr = gr
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, where: Any) -> None:
-        if error is None or isinstance(error, (GeneratorExit, self.gr.Error)):
-            return
-        raise self.gr.Error(line_of(error), title="Not done", print_exception=False) from None
-
-
-def line_of(error: BaseException) -> str:
-    """Return what the page says of an error: its own line where it is of bad input; a defect is logged whole."""
-    if isinstance(error, MemoryError) or "not enough memory" in str(error):
+    No path of the server is in it: files are called by their names.
+    """
+    if isinstance(error, MemoryError) or any(words in str(error) for words in MEMORY):
         return OUT_OF_MEMORY
     if isinstance(error, BAD_INPUT) and str(error):
-        return " ".join(str(error).split())
+        line = " ".join(str(error).split())
+        return re.sub(rf"{re.escape(str(sessions.folder))}[^\s:;,']*/", "", line)
     LOG.error("a defect", exc_info=error)
     return DEFECT

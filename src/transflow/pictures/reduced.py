@@ -38,8 +38,7 @@ def reduced(path: PathLike, name: str, *, most_bytes: int, most_pixels: int, sid
     if not size:
         raise BadPicture(f"Expected a picture; got an empty file: {name}")
     try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
             if picture.width * picture.height > most_pixels:
                 got = f"{picture.width} x {picture.height}"
                 raise BadPicture(
