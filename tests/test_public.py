@@ -65,8 +65,8 @@ def test_the_changelog_begins_with_this_version():
 
 def test_the_commands():
     assert list(COMMANDS) == [
-        "demo", "models", "check", "condition", "encode", "sample", "sweep", "interpolate", "complete", "edit", "score",
-        "classify", "reconstruct", "train", "stack",
+        "demo", "app", "models", "check", "condition", "encode", "sample", "sweep", "interpolate", "complete", "edit",
+        "score", "classify", "reconstruct", "train", "stack",
     ]  # fmt: skip
 
 

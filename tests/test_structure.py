@@ -25,7 +25,7 @@ WORLDS = {
     "PIL": ["pictures"], "safetensors": ["store"], "argparse": ["cli"], "tqdm": ["cli"], "sklearn": ["estimators"],
     "filelock": ["store"],
     "torch.optim": ["training", "adapters/latent_search"], "torch.distributed": ["training"],
-    "ray": ["conditioning/cluster"],
+    "ray": ["conditioning/cluster"], "gradio": ["app"], "fastapi": ["app"], "uvicorn": ["app"],
 }  # fmt: skip
 LEAVES = {"cli/commands": "cli/parser"}  # the files of a folder are imported by their table alone
 LONGEST = 300  # lines of a file

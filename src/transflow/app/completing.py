@@ -79,7 +79,13 @@ def what_is_known(hidden: str, editor: dict[str, Any] | None, model: Model) -> O
 
 
 def completed(
-    model: Model, picture: Seen, operator: Operator, n: int, seed: int, prior: Posterior | None, work: Work | None = None
+    model: Model,
+    picture: Seen,
+    operator: Operator,
+    n: int,
+    seed: int,
+    prior: Posterior | None = None,
+    work: Work | None = None,
 ) -> Completed:
     """Return samples of what a picture may be.
 

@@ -134,6 +134,7 @@ def prior(session: Session, model: Model, n: int, seed: int, work: Work | None =
         seed: of the draws.
         work: stops between the parts.
     """
+    n = min(n, bounds.NUMBER)
     kept: dict[int, Tensor] = session.made(("prior", model.fingerprint or model.name, seed), dict, most=8)
     have = kept.get(0, torch.zeros(0, *model.shape))
     if len(have) < n:
@@ -142,7 +143,9 @@ def prior(session: Session, model: Model, n: int, seed: int, work: Work | None =
         for part in one_by_one(n - len(have), model):
             if work is not None:
                 work.check()
-            have = torch.cat([have, model.decode(latents[len(have) : len(have) + part.stop - part.start]).cpu().float()])
+            have = torch.cat(
+                [have, model.decode(latents[len(have) : len(have) + part.stop - part.start]).cpu().float()]
+            )
             kept[0] = have
             yield New(have[:n], n)
     yield New(have[:n], n, f"{model.name} by itself, temperature {own_temperature(model):g}")
@@ -158,4 +161,5 @@ def _note(found: Posterior, latents: Tensor, broken: float, names: tuple[str, ..
     words = [str(shares)] if str(shares) else []
     if found.chosen.drawn is None:
         words.append(f"noise {found.noise}")
-    return "; ".join([f"{found.evidence.count} pictures of evidence", *words, *notes(found, names)])
+    some = "1 picture" if found.evidence.count == 1 else f"{found.evidence.count} pictures"
+    return "; ".join([f"{some} of evidence", *words, *notes(found, names)])

@@ -56,9 +56,7 @@ class Gate:
         most: bytes of a request.
     """
 
-    def __init__(
-        self, app: App, served: Path, room: Callable[[], int], most: int = bounds.REQUEST_BYTES
-    ) -> None:
+    def __init__(self, app: App, served: Path, room: Callable[[], int], most: int = bounds.REQUEST_BYTES) -> None:
         self.app, self.served, self.room, self.most = app, Path(os.path.realpath(served)), room, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +71,9 @@ class Gate:
         most = min(self.most, self.room()) if upload else self.most
         length = dict(scope["headers"]).get(b"content-length", b"")
         if length.isdigit() and int(length) > most:
-            await refuse(send, 413, f"Expected at most {max(0, most) / 1e6:.0f} MB at once; got more. Give fewer files.")
+            await refuse(
+                send, 413, f"Expected at most {max(0, most) / 1e6:.0f} MB at once; got more. Give fewer files."
+            )
             return
         count, begun = 0, False
 

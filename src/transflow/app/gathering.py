@@ -18,6 +18,7 @@ from transflow.app import bounds
 from transflow.app.sessions import Session
 from transflow.app.shelf import SAMPLES, Shelf
 from transflow.app.watched import Stopped, Tick, watched
+from transflow.base_model import BaseModel
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
 from transflow.latents.encoded import Encoded, encode_batch
@@ -158,7 +159,7 @@ def posterior(
     return made
 
 
-def one_by_one(total: int, model: Model) -> Iterator[slice]:
+def one_by_one(total: int, model: BaseModel) -> Iterator[slice]:
     """Yield slices of a batch that are decoded at a time: few, of a slow model, so that one sees it go on."""
     size = 4 if model.dim > bounds.LARGE else bounds.NUMBER
     return (slice(begin, min(begin + size, total)) for begin in range(0, total, size))

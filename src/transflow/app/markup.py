@@ -1,4 +1,4 @@
-"""What panels show, as HTML: pictures as data of the page itself, so that no file of them is ever served; tables; notes.
+"""What panels show, as HTML: pictures as data of the page itself, so that no file of them is served; tables; notes.
 
 Every word that came from a browser is escaped here.
 """
@@ -23,6 +23,15 @@ PAIR = 2  # pictures up to which a sheet is narrow, so that they are not enlarge
 def escaped(text: str) -> str:
     """Return text as HTML."""
     return html.escape(text, quote=True)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number and its noun.
+
+    >>> counted(1, "picture"), counted(2, "picture")
+    ('1 picture', '2 pictures')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def png(pictures: Tensor, columns: int | None = None, *, zoom: int = 1, gap: int = 1) -> bytes:
@@ -74,12 +83,12 @@ def evidence(some: Seen | None = None) -> str:
     if some is None or not len(some):
         return '<p class="tf-empty">No picture yet.</p>'
     cells = "".join(
-        f'<li title="{escaped(name)}">{image(png(picture[None], gap=0), name, sharp=picture.shape[-1] <= SMALL)}</li>'
+        f'<li title="{escaped(name)}">{_small(picture, name)}</li>'
         for name, picture in zip(some.names, some.pixels, strict=True)
     )
     _, height, width = some.pixels.shape[1:]
     return (
-        f'<ul class="tf-strip">{cells}</ul><p class="tf-note">{len(some)} pictures, as the model sees them: '
+        f'<ul class="tf-strip">{cells}</ul><p class="tf-note">{counted(len(some), "picture")}, as the model sees them: '
         f"{width} x {height} pixels</p>"
     )
 
@@ -98,7 +107,7 @@ def classes(found: Classified, query: Seen) -> str:
         bars = "".join(_share(value) for value in found.probabilities[i])
         p = "?" if found.p_values is None else f"{found.p_values[i]:.2g}"
         none = f"<strong>{NONE}</strong> ({p})" if verdict == NONE else f"no ({p})" if p != "?" else "cannot be told"
-        picture = image(png(query.pixels[i][None], gap=0), name, sharp=query.pixels.shape[-1] <= SMALL)
+        picture = _small(query.pixels[i], name)
         rows.append(
             f"<tr><th scope='row'>{picture}<span>{escaped(name)}</span></th>"
             f"<td><strong>{escaped(verdict)}</strong></td>{bars}<td>{none}</td></tr>"
@@ -121,9 +130,14 @@ def scores(found: Scored, some: Seen) -> str:
     rows = []
     for i, name in enumerate(found.names):
         cells = "".join(f"<td>{form.format(column[i])}</td>" for form, column in zip(forms, columns, strict=True))
-        picture = image(png(some.pixels[i][None], gap=0), name, sharp=some.pixels.shape[-1] <= SMALL)
+        picture = _small(some.pixels[i], name)
         rows.append(f"<tr><th scope='row'>{picture}<span>{escaped(name)}</span></th>{cells}</tr>")
     return f'<div class="tf-scroll"><table class="tf-table"><tr>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def _small(picture: Tensor, name: str) -> str:
+    """One picture (C, H, W) beside its name."""
+    return image(png(picture[None], gap=0), name, sharp=picture.shape[-1] <= SMALL)
 
 
 def _share(value: float) -> str:

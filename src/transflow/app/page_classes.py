@@ -39,7 +39,11 @@ def classes_panel(wires: Wires, model: Any) -> None:
 
     def another(asked: Asked, count: int) -> list[Any]:
         count = min(count + 1, len(groups))
-        return [count, gr.update(visible=count < len(groups)), *(gr.update(visible=i < count) for i in range(len(groups)))]
+        return [
+            count,
+            gr.update(visible=count < len(groups)),
+            *(gr.update(visible=i < count) for i in range(len(groups))),
+        ]
 
     def tell(asked: Asked, name: str, *words: str) -> list[Any]:
         session = asked.session
@@ -59,7 +63,7 @@ def classes_panel(wires: Wires, model: Any) -> None:
             examples = [folder_of(some, f"support/{word}") for word, some in sets.items()]
             return {**folder_of(query, "query"), **{path: file for part in examples for path, file in part.items()}}
 
-        own = found.name if found.name in session.models else ""
+        own = wires.shelf.beside(session, found.name)
         made = Made(files, recipes.classes(found.name, result.classes), own)
         note = f"{instead}{result.note}"
         return [markup.note(note), markup.classes(result, query), *shown(asked, "classify", made)]

@@ -79,7 +79,7 @@ def complete_panel(wires: Wires, model: Any, pictures: SetPanel, which: Any) -> 
             samples = folder_of(result.sheet[1:-1], "completed")
             return {"picture.png": one(picture.pixels[0]), **mask, **samples, **there}
 
-        made = Made(files, recipe, name if name in session.models else "")
+        made = Made(files, recipe, wires.shelf.beside(session, name))
         words = f"what is known, {count} completions, and their mean"
         return [markup.sheet(result.sheet, words, f"{words}; {result.note}"), *shown(asked, "complete", made)]
 

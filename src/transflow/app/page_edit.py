@@ -48,7 +48,7 @@ def edit_panel(wires: Wires, model: Any, evidence: SetPanel, pictures: SetPanel,
         way, by = LEARNS.get(of, of), round(float(by), 3)
         result = towards(session, found, picture, some, by, way, work)
         recipe = recipes.towards(found.name, way, by)
-        own = name if name in session.models else ""
+        own = wires.shelf.beside(session, name)
         made = Made(lambda: {**_files(picture, result), **folder_of(some, "evidence")}, recipe, own)
         return [_figure(result), *shown(asked, "edit", made)]
 
@@ -76,7 +76,7 @@ def edit_panel(wires: Wires, model: Any, evidence: SetPanel, pictures: SetPanel,
             return [markup.note("Give a picture, and both sets, and the picture changed appears here."), "", ""]
         by = round(float(by), 3)
         result = attribute(session, found, picture, first, last, by, work)
-        own = name if name in session.models else ""
+        own = wires.shelf.beside(session, name)
         sets = {**folder_of(first, "with"), **folder_of(last, "without")}
         made = Made(lambda: {**_files(picture, result), **sets}, recipes.attribute(found.name, by), own)
         return [_figure(result), *shown(asked, "attribute", made)]

@@ -17,8 +17,8 @@ from transflow.app.wiring import Asked, Wires
 TITLES = {title: way for way, title in WAYS.items()}
 FOUR = "four parents"
 WORDS = (
-    "The evidence as the model saw it, the new pictures one by one, the new model (`mine.safetensors`), and code. The "
-    "new model's file holds latents of the evidence, which the model turns into the pictures again: it is not anonymous."
+    "The evidence as the model saw it, the new pictures one by one, the new model (`mine.safetensors`), and code. That "
+    "file holds latents of the evidence, which the model turns into the pictures again: it is not anonymous."
 )
 
 
@@ -64,10 +64,10 @@ def new_panel(wires: Wires, model: Any, evidence: SetPanel, opens: Any) -> Slide
         novelty = gr.Slider(
             0, 1, 0.6, step=0.05, label="Novelty: 0 the evidence, 1 all mixed", visible=False, elem_id="novelty"
         )
-        covariance = gr.Slider(
-            0, 1, 0.75, step=0.05, label="How much covariance", visible=False, elem_id="covariance"
+        covariance = gr.Slider(0, 1, 0.75, step=0.05, label="How much covariance", visible=False, elem_id="covariance")
+        typical = gr.Checkbox(
+            True, label="Noise as the model likes it", visible=False, elem_id="typical", min_width=220
         )
-        typical = gr.Checkbox(True, label="Noise as the model likes it", visible=False, elem_id="typical", min_width=220)
         noise = gr.Slider(
             0.05, 3, 0.5, step=0.05, label="Noise (in m, the number of pictures)", visible=False, elem_id="noise"
         )
@@ -107,7 +107,7 @@ def new_panel(wires: Wires, model: Any, evidence: SetPanel, opens: Any) -> Slide
             posterior = {"mine.safetensors": posterior_of(own), "new.png": markup.png(last.pictures, zoom=4)}
             return {**folder_of(some, "evidence"), **folder_of(last.pictures, "new"), **posterior}
 
-        made = Made(files, recipes.new(found.name, settings), name if name in session.models else "")
+        made = Made(files, recipes.new(found.name, settings), wires.shelf.beside(session, name))
         yield [gr.skip(), *shown(asked, "new", made)]
 
     def of_the_model(asked: Asked, name: str, number: float, chosen: Any) -> Iterator[str]:

@@ -45,7 +45,7 @@ def score_panel(wires: Wires, model: Any) -> None:
             beside = folder_of(reference, "evidence") if reference is not None else {}
             return {**folder_of(some, "pictures"), **beside}
 
-        own = found.name if found.name in session.models else ""
+        own = wires.shelf.beside(session, found.name)
         made = Made(files, recipes.scores(found.name, with_reference), own)
         return [markup.note(instead), markup.scores(result, some), *shown(asked, "score", made)]
 

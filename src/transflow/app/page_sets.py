@@ -56,9 +56,7 @@ def set_panel(
         opens: the event of the page's opening, with which the first sample set is taken; None to begin without.
     """
     gr = wires.gr
-    files = gr.File(
-        label=label, file_count="multiple", height=150, elem_id=f"{key}-files"
-    )
+    files = gr.File(label=label, file_count="multiple", height=150, elem_id=f"{key}-files")
     with gr.Row():
         sample = gr.Dropdown(
             list(KINDS), value=None, label="or take a sample set", min_width=160, scale=2, elem_id=f"{key}-sample"
@@ -127,7 +125,11 @@ def set_panel(
         def add_photo(asked: Asked, path: str | None, name: str, turn: bool) -> list[Any]:
             return [None, *add(asked, [path] if path else [], name, turn)[1:]]
 
-        changes.append(wires.on(use.click, add_photo, [photo, model, aligned], [photo, sample, *outputs], shows="full", failed=cleared))
+        changes.append(
+            wires.on(
+                use.click, add_photo, [photo, model, aligned], [photo, sample, *outputs], shows="full", failed=cleared
+            )
+        )
     return SetPanel(key, strip, left_out, tuple(changes))
 
 

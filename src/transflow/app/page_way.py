@@ -21,7 +21,9 @@ WORDS = "Both sets of pictures as the model saw them, both new models, the anima
 def way_panel(wires: Wires, model: Any, sliders: Sliders) -> None:
     """Build the panel where the page is being built."""
     gr = wires.gr
-    gr.Markdown("From new pictures of the evidence to new pictures of others, each keeping its random draws all the way.")
+    gr.Markdown(
+        "From new pictures of the evidence to new pictures of others, each keeping its random draws all the way."
+    )
     set_panel(wires, "other", "Where the way ends", model)
     with gr.Row():
         steps = gr.Slider(2, bounds.STEPS, 12, step=1, label="Steps", elem_id="steps")
@@ -49,7 +51,7 @@ def way_panel(wires: Wires, model: Any, sliders: Sliders) -> None:
             rows = folder_of(frames.transpose(0, 1).flatten(0, 1), "frames")
             return {**folder_of(sets[0], "evidence"), **folder_of(sets[1], "other"), **ends, **rows, "way.gif": film}
 
-        made = Made(files, recipes.way(found.name, settings, journey), name if name in session.models else "")
+        made = Made(files, recipes.way(found.name, settings, journey), wires.shelf.beside(session, name))
         words = f"{journey.n} pictures in {journey.steps} steps from the evidence to the others"
         return [markup.moving(frames, words), *shown(asked, "way", made)]
 

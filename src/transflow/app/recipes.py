@@ -14,6 +14,7 @@ from transflow.app import bounds
 from transflow.app.drawing import Settings
 from transflow.app.travelling import Journey
 
+SAY = "print"  # in a script; here nothing is said
 OUT = "from transflow.pictures.grids import grid"
 
 
@@ -130,8 +131,8 @@ def classes(model: str, names: Sequence[str]) -> Recipe:
     python = f"""from transflow import FewShotClassifier
 
 classifier = FewShotClassifier({model!r}, augment=True).fit("support")  # {len(names)} classes
-print(classifier.classes_, classifier.predict_proba("query"))
-print(classifier.predict_or_reject("query"))  # None is none of these
+{SAY}(classifier.classes_, classifier.predict_proba("query"))
+{SAY}(classifier.predict_or_reject("query"))  # None is none of these
 """
     return Recipe(python, f"transflow classify support/ query/ {_model(model)} -o predictions.csv\n")
 
@@ -144,13 +145,13 @@ from transflow.conditioning.typicality import compare
 
 model = transflow.load({model!r})
 found = compare(model, "pictures", "evidence")
-print(found.scores.log_prob, found.by_likelihood, found.by_typicality)
+{SAY}(found.scores.log_prob, found.by_likelihood, found.by_typicality)
 """
     else:
         python = f"""import transflow
 
 found = transflow.load({model!r}).score("pictures")
-print(found.log_prob, found.bits_per_dim, found.radius)
+{SAY}(found.log_prob, found.bits_per_dim, found.radius)
 """
     beside = " --reference evidence/" if reference else ""
     return Recipe(python, f"transflow score pictures/ {_model(model)}{beside}\n")

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 from transflow.app import bounds
 from transflow.app.gate import Gate
-from transflow.app.page import CSS, FONT, MONO, TITLE, build
+from transflow.app.page import FONT, MONO, build
 from transflow.app.sessions import Sessions, sweeper
 from transflow.app.shelf import Shelf
 from transflow.app.wiring import Wires, gradio
@@ -79,7 +80,7 @@ def application(shelf: Shelf, sessions: Sessions) -> Served:
         pwa=False,
         mcp_server=False,
         theme=theme,
-        css=CSS,
+        css=resources.files("transflow.app").joinpath("page.css").read_text("utf-8"),
     )
     return Served(Gate(mounted, sessions.served, sessions.room), sessions)
 

@@ -46,10 +46,19 @@ class Shelf:
 
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         known = [DEFAULT, *(name for name in bundled() if name != DEFAULT)]
-        self.names = (*names, *(name for name in known if name not in names))
+        self._offered = {shown_name(name): name for name in (*names, *known)}
         self._loaded: OrderedDict[str, Model] = OrderedDict()
         self._samples: dict[tuple[str, str, int], Tensor] = {}
         self._lock = threading.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the models that everybody is offered, as the page shows them."""
+        return tuple(self._offered)
+
+    def beside(self, session: Session, name: str) -> str:
+        """Return the file that has to lie beside a script that loads this model; "" for one that has a name."""
+        return name if name in session.models or self._offered.get(name, name) != name else ""
 
     def choices(self, session: Session) -> list[str]:
         """Return what a session may choose from: the models of the house, and its own."""
@@ -63,8 +72,8 @@ class Shelf:
         """
         if name in session.models:
             return self._load(str(session.models[name]), name)
-        if name in self.names:
-            return self._load(name, name)
+        if name in self._offered:
+            return self._load(self._offered[name], name)
         raise ValueError(f"Expected a model, one of {', '.join(self.choices(session))}; got another. Choose one.")
 
     def quick(self, session: Session, name: str) -> tuple[Model, str]:
@@ -73,7 +82,10 @@ class Shelf:
         if found.can("features"):
             return found, ""
         other = self._load(DEFAULT, DEFAULT)
-        return other, f"By {DEFAULT}, since {found.name} has no hidden activations, and a likelihood at length at best. "
+        return (
+            other,
+            f"By {DEFAULT}, since {found.name} has no hidden activations, and a likelihood at length at best. ",
+        )
 
     def add(self, session: Session, path: str) -> str:
         """Return the name in the list of a model file that was uploaded; the upload is moved.
@@ -88,7 +100,7 @@ class Shelf:
                 raise ValueError(f"Expected a model file, .safetensors, as transflow train writes; got {name}.")
             if upload.stat().st_size > bounds.MODEL_BYTES:
                 raise ValueError(f"Expected a model file of at most {bounds.MODEL_BYTES / 1e6:.0f} MB; got {name}.")
-            if name in self.names:
+            if name in self._offered:
                 raise ValueError(f"Expected a name that no bundled model has; got {name}. Rename the file.")
             kept = session.folder / f"{secrets.token_hex(8)}.safetensors"
             shutil.copyfile(upload, kept)
@@ -145,3 +157,13 @@ def own_pictures(model: Model, n: int, seed: int) -> Tensor:
 def own_temperature(model: Model) -> float:
     """Return the temperature at which a model's own samples look best; 0.7 where it does not say."""
     return model.temperature or 0.7
+
+
+def shown_name(name: str) -> str:
+    """Return what the page calls a model: without the folder that it lies in, which is nobody's business.
+
+    >>> shown_name("faces-32")
+    'faces-32'
+    """
+    prefix, colon, rest = name.rpartition(":")
+    return f"{prefix}{colon}{Path(rest).name}" if Path(rest).exists() else name

@@ -1,6 +1,6 @@
 """How the page's functions hang on the web framework: their session, their progress, their errors.
 
-A function of the page takes an `Asked` and the values of its inputs. What it raises of bad input becomes one line in the
+A function of the page takes an `Asked` and the values of its inputs. What it raises of bad input becomes a line in the
 page, and leaves what is shown as it was: the framework's own errors would be written over every output. What it raises
 otherwise is a defect, is logged whole where the server runs, and becomes a line that says so.
 """

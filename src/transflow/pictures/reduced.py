@@ -2,7 +2,7 @@
 
 A file that comes from anywhere is opened for its size first: one of too many bytes or pixels is never decoded. Larger
 pictures are averaged over whole squares of f x f pixels, f the largest that leaves the shorter side at the bound or
-above, so that what a model's shape makes of the kept picture (`preprocess`) is what it makes of the file, to rounding.
+above, so that what a model's shape makes of the kept picture (`preprocess`) is nearly what it makes of the file.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def reduced(path: PathLike, name: str, *, most_bytes: int, most_pixels: int, sid
     except UnidentifiedImageError:
         raise BadPicture(f"Expected a picture; got a file that is none: {name}") from None
     except Image.DecompressionBombError:
-        raise BadPicture(f"Expected a picture of at most {most_pixels / 1e6:.0f} megapixels; got more: {name}") from None
+        raise BadPicture(
+            f"Expected a picture of at most {most_pixels / 1e6:.0f} megapixels; got more: {name}"
+        ) from None
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         reason = str(error) or type(error).__name__
         raise BadPicture(f"Expected a whole picture; got a damaged one ({reason}): {name}") from None
