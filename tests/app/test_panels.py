@@ -201,9 +201,7 @@ def test_completions_are_those_of_the_library(some, tiny):
 
 def test_classes_and_none_of_these(tiny):
     rng = np.random.default_rng(0)
-    dark, light = (
-        torch.from_numpy(rng.integers(low, low + 40, (8, 3, 16, 16)).astype(np.uint8)) for low in (20, 200)
-    )
+    dark, light = (torch.from_numpy(rng.integers(low, low + 40, (8, 3, 16, 16)).astype(np.uint8)) for low in (20, 200))
     odd = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     odd[..., ::2] = 255
     names = tuple(map(str, range(6)))
@@ -217,7 +215,12 @@ def test_classes_and_none_of_these(tiny):
 
 @pytest.mark.parametrize(
     ("names", "words"),
-    [(["a"], "at least two classes"), (["../a", "b"], "without slashes"), (["a", "a "], "two|twice"), (["", "b"], "name")],
+    [
+        (["a"], "at least two classes"),
+        (["../a", "b"], "without slashes"),
+        (["a", "a "], "two|twice"),
+        (["", "b"], "name"),
+    ],
 )
 def test_classes_are_checked(some, tiny, names, words):
     with pytest.raises(ValueError, match=words):

@@ -49,7 +49,7 @@ def pack(session: Session, name: str, made: Made) -> Path:
     files = {**made.files(), "same.py": made.recipe.python.encode(), "same.sh": made.recipe.shell.encode()}
     beside = f"Put the model file {made.own} here first.\n" if made.own else ""
     files["README.txt"] = (
-        "Made with transflow's page. To make it again, in this folder:\n\n"
+        "Made with transflow's page; what it showed is in page/. To make it again, in this folder:\n\n"
         f"{beside}    python same.py\n\nor\n\n    sh same.sh\n"
     ).encode()
     buffer = io.BytesIO()

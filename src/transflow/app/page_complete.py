@@ -76,11 +76,11 @@ def complete_panel(wires: Wires, model: Any, pictures: SetPanel, which: Any) -> 
         def files() -> dict[str, bytes]:
             mask = {} if result.known is None else {"mask.png": mask_of(result.known)}
             there = folder_of(some, "evidence") if learn else {}
-            samples = folder_of(result.sheet[1:-1], "completed")
+            samples = folder_of(result.sheet[1:-1], "page/completed")
             return {"picture.png": one(picture.pixels[0]), **mask, **samples, **there}
 
         made = Made(files, recipe, wires.shelf.beside(session, name))
-        words = f"what is known, {count} completions, and their mean"
+        words = f"what is known, {markup.counted(count, 'completion')}, and their mean"
         return [markup.sheet(result.sheet, words, f"{words}; {result.note}"), *shown(asked, "complete", made)]
 
     def painted(asked: Asked, what: str) -> Any:

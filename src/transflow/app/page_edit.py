@@ -94,7 +94,7 @@ def _both(wires: Wires, asked: Asked, model: Any, chosen: str | None, key: str) 
 
 
 def _files(picture: Seen, result: Changed) -> dict[str, bytes]:
-    return {"picture.png": one(picture.pixels[0]), "edited.png": one(result.pictures[1])}
+    return {"picture.png": one(picture.pixels[0]), "page/edited.png": one(result.pictures[1])}
 
 
 def _figure(result: Changed) -> str:

@@ -104,8 +104,8 @@ def new_panel(wires: Wires, model: Any, evidence: SetPanel, opens: Any) -> Slide
             yield [_figure(part, f"{part.wanted} new pictures"), gr.skip(), gr.skip()]
 
         def files() -> dict[str, bytes]:
-            posterior = {"mine.safetensors": posterior_of(own), "new.png": markup.png(last.pictures, zoom=4)}
-            return {**folder_of(some, "evidence"), **folder_of(last.pictures, "new"), **posterior}
+            posterior = {"mine.safetensors": posterior_of(own), "page/new.png": markup.png(last.pictures, zoom=4)}
+            return {**folder_of(some, "evidence"), **folder_of(last.pictures, "page/new"), **posterior}
 
         made = Made(files, recipes.new(found.name, settings), wires.shelf.beside(session, name))
         yield [gr.skip(), *shown(asked, "new", made)]
