@@ -64,7 +64,7 @@ def again(page, model_file, tmp_path, monkeypatch):
     """Unpack what a panel made, run its script and its lines where it lies, and return the folder."""
 
     def run(panel):
-        update = page.wires.gr and next(
+        update = next(
             f.fn for f in page.blocks.fns.values() if f.fn and f.fn.__name__ == "packed" and panel_of(f) == panel
         )(SimpleNamespace(session_hash="abc"), lambda *_, **__: None)
         assert not page.said
@@ -85,8 +85,7 @@ def again(page, model_file, tmp_path, monkeypatch):
 
 def panel_of(function):
     """The panel of a download button."""
-    (block, _), *_ = function.targets
-    return next(c for c in function.outputs if c._id == function.outputs[0]._id).elem_id.removesuffix("-file")
+    return function.outputs[0].elem_id.removesuffix("-file")
 
 
 def pixels_of(path):
@@ -200,9 +199,10 @@ def test_what_cannot_be_done_is_one_line(page, name, values, words):
 
 def test_an_empty_page_says_what_to_do(page):
     shown, *_ = page.ask("redraw", TINY, *SLIDERS)
+    assert "Give some pictures" in shown
     page.ask("move", TINY, None, "all that it is", 0.5)
     assert not page.said
-    shown = page.ask("packed")
+    page.ask("packed")
     assert page.said == ["Expected something made to download; got nothing yet. Make it first."]
 
 
@@ -270,9 +270,8 @@ def test_everything_shown_is_escaped(page, sessions):
 
 
 def test_the_bounds_are_those_of_the_components(page):
-    assert (
-        bounds.NUMBER == next(b for b in page.blocks.blocks.values() if getattr(b, "elem_id", "") == "number").maximum
-    )
+    slider = next(block for block in page.blocks.blocks.values() if getattr(block, "elem_id", "") == "number")
+    assert slider.maximum == bounds.NUMBER
 
 
 def test_stop_ends_the_work(page):

@@ -116,7 +116,7 @@ def test_the_prior_is_the_model_s_own(tiny, session):
 
 @pytest.mark.parametrize("wrong", [{"way": "magic"}, {"n": 0}, {"n": 10**9}, {"seed": -1}, {"way": "mean", "noise": 0}])
 def test_settings_are_checked(wrong):
-    with pytest.raises(ValueError, match="^Expected"):
+    with pytest.raises(ValueError, match=r"^Expected"):
         Settings(**wrong)
 
 
@@ -183,7 +183,7 @@ def test_what_is_hidden_by_the_list(tiny):
     assert isinstance(half, Known)
     assert not half.mask[:, :8].any()
     assert half.mask[:, 8:].all()
-    with pytest.raises(ValueError, match="^Expected"):
+    with pytest.raises(ValueError, match=r"^Expected"):
         completing.what_is_known("everything", None, tiny)
 
 

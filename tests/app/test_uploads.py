@@ -85,7 +85,7 @@ def test_a_hundred_megapixels_are_not_decoded(tmp_path, monkeypatch):
         raise AssertionError("decoded")
 
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
-    with pytest.raises(BadPicture, match="at most 50 megapixels; got one of 10000 x 10000: huge.png"):
+    with pytest.raises(BadPicture, match=r"at most 50 megapixels; got one of 10000 x 10000: huge\.png"):
         reduced(path, "huge.png", most_bytes=bounds.PICTURE_BYTES, most_pixels=bounds.PICTURE_PIXELS)
 
 
@@ -108,5 +108,5 @@ def test_a_reduced_picture_is_the_same_to_a_model(tmp_path, pixels):
 def test_aligned_faces_are_pictures_each(session, uploaded):
     found = take(session, uploaded(1), align=lambda picture: [picture, picture.rotate(90)])
     assert [picture.name for picture in found.pictures] == ["00.png, face 1", "00.png, face 2"]
-    with pytest.raises(ValueError, match="Expected a face; found none: 00.png"):
+    with pytest.raises(ValueError, match=r"Expected a face; found none: 00\.png"):
         take(session, uploaded(1), align=lambda picture: [])

@@ -10,7 +10,7 @@ from transflow.app import markup
 from transflow.app.gathering import seen
 from transflow.app.sessions import PictureSet
 from transflow.app.shelf import SAMPLES
-from transflow.app.uploads import Align, take
+from transflow.app.uploads import take
 from transflow.app.wiring import Asked, Wires
 
 KINDS = {title: kind for kind, title in SAMPLES.items()}
@@ -41,7 +41,6 @@ def set_panel(
     model: Any,
     *,
     camera: bool = False,
-    align: Align | None = None,
     opens: Any = None,
 ) -> SetPanel:
     """Build a set's components where the page is being built, and wire them.
@@ -52,7 +51,6 @@ def set_panel(
         label: what the pictures are.
         model: the component that has the model's name.
         camera: offer the camera, too.
-        align: finds faces and turns them, where that is installed; then it is offered.
         opens: the event of the page's opening, with which the first sample set is taken; None to begin without.
     """
     gr = wires.gr
@@ -62,7 +60,7 @@ def set_panel(
             list(KINDS), value=None, label="or take a sample set", min_width=160, scale=2, elem_id=f"{key}-sample"
         )
         clear = gr.Button("Clear", size="sm", min_width=80, scale=0, elem_id=f"{key}-clear")
-    aligned = gr.Checkbox(False, label="Find the faces and turn them upright", visible=align is not None)
+    aligned = gr.Checkbox(False, label="Find the faces and turn them upright", visible=wires.align is not None)
     strip = gr.HTML(markup.evidence(), elem_id=f"{key}-strip", padding=False)
     words = "Leave some out, or take one with the camera" if camera else "Leave some out"
     with gr.Accordion(words, open=False, elem_id=f"{key}-more"):
@@ -83,7 +81,7 @@ def set_panel(
     def add(asked: Asked, paths: list[str] | None, name: str, turn: bool) -> list[Any]:
         session = asked.session
         before = session.set_of(key)
-        taken = take(session, paths or [], have=len(before.pictures), align=align if turn else None)
+        taken = take(session, paths or [], have=len(before.pictures), align=wires.align if turn else None)
         with session.lock:
             session.sets[key] = session.set_of(key).with_more(taken.pictures)
         return [None, None, *shown(asked, name, taken.note)]

@@ -49,7 +49,8 @@ def way_panel(wires: Wires, model: Any, sliders: Sliders) -> None:
             film = animation([grid(frame, journey.n) for frame in frames])
             ends = {"first.safetensors": posterior_of(first), "last.safetensors": posterior_of(last)}
             rows = folder_of(frames.transpose(0, 1).flatten(0, 1), "page/way")
-            return {**folder_of(sets[0], "evidence"), **folder_of(sets[1], "other"), **ends, **rows, "page/way.gif": film}
+            given = {**folder_of(sets[0], "evidence"), **folder_of(sets[1], "other")}
+            return {**given, **ends, **rows, "page/way.gif": film}
 
         made = Made(files, recipes.way(found.name, settings, journey), wires.shelf.beside(session, name))
         words = f"{journey.n} pictures in {journey.steps} steps from the evidence to the others"

@@ -16,6 +16,7 @@ from importlib import resources
 from typing import Any
 
 from transflow.app import bounds
+from transflow.app.aligning import aligner
 from transflow.app.gate import Gate
 from transflow.app.page import FONT, MONO, build
 from transflow.app.sessions import Sessions, sweeper
@@ -62,7 +63,7 @@ def application(shelf: Shelf, sessions: Sessions) -> Served:
     gr = gradio()
     from fastapi import FastAPI
 
-    page = build(Wires(gr, shelf, sessions))
+    page = build(Wires(gr, shelf, sessions, aligner()))
     page.queue(max_size=bounds.QUEUE, api_open=False, default_concurrency_limit=1)
     theme = gr.themes.Default(font=FONT, font_mono=MONO)
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)

@@ -18,6 +18,7 @@ from transflow.app import bounds
 from transflow.app.gathering import Work
 from transflow.app.sessions import Session, Sessions
 from transflow.app.shelf import Shelf
+from transflow.app.uploads import Align
 from transflow.app.watched import Stopped
 from transflow.devices import OUT_OF_MEMORY as MEMORY
 
@@ -68,11 +69,13 @@ class Wires:
         gr: the module of gradio.
         shelf: models.
         sessions: of all browsers.
+        align: finds faces and turns them upright; None where it is not installed.
     """
 
     gr: Any
     shelf: Shelf
     sessions: Sessions
+    align: Align | None = None
 
     def on(
         self,

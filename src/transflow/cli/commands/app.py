@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--model", help=words)
     words = f"address of this machine to serve on (default: {HOST}, this machine alone)"
     parser.add_argument("--host", default=HOST, help=words)
-    words = f"port (default: {PORT}); the next free one where it is in use"
+    words = f"port (default: {PORT}); the next free one where it is in use; 0 for any"
     parser.add_argument("--port", type=int, help=words)
 
 
@@ -26,8 +26,8 @@ def run(options: argparse.Namespace) -> None:
     from transflow.app.serve import HERE, serve
 
     def ready(address: str) -> None:
-        wanted = options.port or PORT
-        if f":{wanted}/" not in address:
+        wanted = PORT if options.port is None else options.port
+        if wanted and f":{wanted}/" not in address:
             note(f"note: port {wanted} is in use; this is the next free one")
         if options.host not in HERE:
             note(f"note: whoever reaches {options.host} can use this page; it asks for no password")
