@@ -189,6 +189,8 @@ def test_one_picture_is_edited_and_completed_with_a_brush(opened):
     page.get_by_role("tab", name="One picture").click()
     take(page, "picture", OWN)
     page.wait_for_selector("#edited img")
+    page.wait_for_function("(document.querySelector('#which input') || {}).value")
+    page.wait_for_timeout(3000)  # the picture that was chosen by itself is drawn once more
     first = picture(page, "edited")
     page.locator("#edit-strength input[type=range]").focus()
     page.keyboard.press("ArrowRight")

@@ -5,6 +5,7 @@ import runpy
 import shlex
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ pytest.importorskip("gradio")
 from transflow.app import bounds, serve
 from transflow.app.page import build
 from transflow.app.sessions import PictureSet
+from transflow.app.shelf import SAMPLES
 from transflow.app.wiring import DEFECT, Wires, gradio, line_of
 from transflow.cli import main
 from transflow.pictures.preprocess import preprocess
@@ -299,3 +301,21 @@ def test_gradio_missing_is_one_line_that_names_the_extra(monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "transflow: error: Expected gradio for the page; it is not installed. pip install 'transflow[app]'\n"
     )
+
+
+def test_two_browsers_of_one_session_leave_it_whole(page):
+    titles = ["Faces drawn by code", "Without colour", "Tinted red"]
+
+    def edit(title):
+        for _ in range(3):
+            page.ask("choose", title, TINY)
+            page.ask("redraw", TINY, *SLIDERS)
+
+    with ThreadPoolExecutor(len(titles)) as pool:
+        list(pool.map(edit, titles))
+    assert not page.said
+    kind = page.session.set_of("evidence").sample
+    shown, *_ = page.ask("shown", TINY)
+    assert shown.count("<li") == 8
+    assert SAMPLES[kind] in titles
+    assert SAMPLES[kind] in shown

@@ -23,7 +23,7 @@ FOLLOWED = 6  # samples of an animation
 STEPS = 24  # of an animation
 COMPLETIONS = 8
 LARGE = 10_000  # numbers of a latent, from which on a model is slow, and fewer pictures are drawn
-QUEUE = 100  # events that wait; more are refused in one line
+QUEUE = 500  # events that wait; more are refused in one line
 QUICK, LONG = 1, 1  # events that compute at a time: redraws, and what takes seconds
 
 

@@ -62,7 +62,7 @@ def set_panel(
         clear = gr.Button("Clear", size="sm", min_width=80, scale=0, elem_id=f"{key}-clear")
     aligned = gr.Checkbox(False, label="Find the faces and turn them upright", visible=wires.align is not None)
     strip = gr.HTML(markup.evidence(), elem_id=f"{key}-strip", padding=False)
-    words = "Leave some out, or take one with the camera" if camera else "Leave some out"
+    words = "Leave some out, or use the camera" if camera else "Leave some out"
     with gr.Accordion(words, open=False, elem_id=f"{key}-more"):
         left_out = gr.Dropdown([], value=[], multiselect=True, label="Leave out", elem_id=f"{key}-out")
         if camera:
