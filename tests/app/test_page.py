@@ -10,11 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("gradio")
 
-from transflow.app import bounds, serve
+from transflow.app import bounds, gathering, serve
+from transflow.app.gathering import Seen, is_encoded
 from transflow.app.page import build
 from transflow.app.sessions import PictureSet
 from transflow.app.shelf import SAMPLES
@@ -319,3 +321,18 @@ def test_two_browsers_of_one_session_leave_it_whole(page):
     assert shown.count("<li") == 8
     assert SAMPLES[kind] in titles
     assert SAMPLES[kind] in shown
+
+
+def test_a_slider_waits_for_the_encoder_and_a_stopped_encoder_draws_nothing(page, monkeypatch):
+    page.give("evidence", "drawn")
+    page.session.encoding = True
+    monkeypatch.setattr(gathering, "_samples", type(gathering._samples)())
+    assert page.ask("redraw", TINY, *SLIDERS) == [page.wires.gr.skip()] * 3
+    page.session.encoding = False
+    found = page.wires.shelf.model(page.session, TINY)
+    pixels = torch.randint(0, 256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(9), dtype=torch.uint8)
+    assert not is_encoded(page.session, found, Seen(("a", "b", "c"), pixels))
+    page.ask("encode", TINY)
+    assert not page.session.encoding
+    shown, *_ = page.ask("draw_encoded", TINY, *SLIDERS)
+    assert "data:image/png" in shown

@@ -24,7 +24,7 @@ STEPS = 24  # of an animation
 COMPLETIONS = 8
 LARGE = 10_000  # numbers of a latent, from which on a model is slow, and fewer pictures are drawn
 QUEUE = 500  # events that wait; more are refused in one line
-QUICK, LONG = 1, 1  # events that compute at a time: redraws, and what takes seconds
+AT_A_TIME = 1  # events of a kind that compute: redraws, encodes, the model's own pictures, and what takes long
 
 
 def check_count(count: int, have: int = 0) -> None:

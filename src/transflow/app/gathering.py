@@ -105,6 +105,12 @@ def seen(shelf: Shelf, session: Session, key: str, model: Model, work: Work | No
     return Seen(tuple(some.names[i] for i in inside), some.pixels[inside], some.shared)
 
 
+def is_encoded(session: Session, model: Model, some: Seen) -> bool:
+    """Return whether every picture's latent is kept."""
+    keys = (digest(row.contiguous().numpy()) for row in some.pixels)
+    return all(_known(session, model, key) is not None for key in keys)
+
+
 def encoded(session: Session, model: Model, some: Seen, work: Work | None = None) -> Encoded:
     """Return pictures as latents; those that were encoded before are not encoded again.
 

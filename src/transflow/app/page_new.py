@@ -9,7 +9,7 @@ from typing import Any
 from transflow.app import bounds, markup, recipes
 from transflow.app.bundle import Made, folder_of, posterior_of
 from transflow.app.drawing import WAYS, New, Settings, conditioned, draw, prior
-from transflow.app.gathering import seen
+from transflow.app.gathering import encoded, is_encoded, seen
 from transflow.app.page_results import again, shown
 from transflow.app.page_sets import SetPanel, after
 from transflow.app.wiring import Asked, Wires
@@ -76,7 +76,9 @@ def new_panel(wires: Wires, model: Any, evidence: SetPanel, opens: Any) -> Slide
         n = gr.Slider(1, bounds.NUMBER, 16, step=1, label="Number", elem_id="number")
         with gr.Column(min_width=160):
             seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label="Seed of the draws", elem_id="seed")
-            other = gr.Button("Other draws", size="sm", elem_id="other-draws")
+            with gr.Row():
+                other = gr.Button("Other draws", size="sm", min_width=90, elem_id="other-draws")
+                stop = gr.Button("Stop", size="sm", min_width=60, elem_id="new-stop")
     with gr.Row():
         with gr.Column(min_width=280):
             gr.Markdown("### The model itself")
@@ -94,6 +96,9 @@ def new_panel(wires: Wires, model: Any, evidence: SetPanel, opens: Any) -> Slide
         session, found = asked.session, wires.shelf.model(asked.session, name)
         work = asked.work("new")
         some = seen(wires.shelf, session, "evidence", found, work)
+        if session.encoding and not is_encoded(session, found, some):
+            yield [gr.skip()] * 3  # they are drawn once they are encoded
+            return
         if not len(some):
             session.results.pop("new", None)
             yield [markup.note("Give some pictures, and new ones like them appear here."), "", ""]
@@ -109,6 +114,24 @@ def new_panel(wires: Wires, model: Any, evidence: SetPanel, opens: Any) -> Slide
 
         made = Made(files, recipes.new(found.name, settings), wires.shelf.beside(session, name))
         yield [gr.skip(), *shown(asked, "new", made)]
+
+    def encode(asked: Asked, name: str) -> Any:
+        session, found, work = asked.session, wires.shelf.model(asked.session, name), asked.work("new")
+        some = seen(wires.shelf, session, "evidence", found, work)
+        session.encoding = True
+        try:
+            if len(some):
+                encoded(session, found, some, work)
+        finally:
+            session.encoding = False
+        return gr.skip()
+
+    def draw_encoded(asked: Asked, name: str, *values: Any) -> Iterator[list[Any]]:
+        found = wires.shelf.model(asked.session, name)
+        if is_encoded(asked.session, found, seen(wires.shelf, asked.session, "evidence", found)):
+            yield from redraw(asked, name, *values)
+        else:  # it was stopped
+            yield [gr.skip()] * 3
 
     def of_the_model(asked: Asked, name: str, number: float, chosen: Any) -> Iterator[str]:
         found = wires.shelf.model(asked.session, name)
@@ -138,14 +161,16 @@ def new_panel(wires: Wires, model: Any, evidence: SetPanel, opens: Any) -> Slide
              [novel, novelty, covariance, typical, noise], group="at once")  # fmt: skip
     moved = [part.input for part in sliders]
     wires.on(moved, redraw, inputs, outputs, trigger_mode="always_last")
-    wires.on([n.input, seed.input], of_the_model, [model, n, seed], [before], trigger_mode="always_last")
+    wires.on([n.input, seed.input], of_the_model, [model, n, seed], [before], group="prior", trigger_mode="always_last")
     pressed = wires.on(other.click, another, [seed], [seed], group="at once")
     wires.then(pressed, redraw, inputs, outputs)
-    wires.then(pressed, of_the_model, [model, n, seed], [before])
-    after(wires, [evidence], redraw, inputs, outputs)
-    wires.on(opens, of_the_model, [model, n, seed], [before], shows="minimal")
-    changed = wires.on(model.change, fewer, [model, n], [n])
-    wires.then(changed, of_the_model, [model, n, seed], [before], shows="minimal")
+    wires.then(pressed, of_the_model, [model, n, seed], [before], group="prior")
+    for ready in after(wires, [evidence], encode, [model], [drawn]):
+        wires.then(ready, draw_encoded, inputs, outputs, shows="minimal", trigger_mode="always_last")
+    wires.on(opens, of_the_model, [model, n, seed], [before], group="prior", shows="minimal")
+    changed = wires.on(model.change, fewer, [model, n], [n], group="at once")
+    wires.then(changed, of_the_model, [model, n, seed], [before], group="prior", shows="minimal")
+    wires.stopper(stop, "new")
     return Sliders(sliders)
 
 

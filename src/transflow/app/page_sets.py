@@ -131,11 +131,10 @@ def set_panel(
     return SetPanel(key, strip, left_out, tuple(changes))
 
 
-def after(wires: Wires, panels: Iterable[SetPanel], function: Any, inputs: list[Any], outputs: list[Any]) -> None:
-    """Call a function whenever one of these sets has become another."""
-    for panel in panels:
-        for change in panel.changes:
-            wires.then(change, function, inputs, outputs, shows="minimal", trigger_mode="always_last")
+def after(wires: Wires, panels: Iterable[SetPanel], function: Any, inputs: list[Any], outputs: list[Any]) -> list[Any]:
+    """Call a function whenever one of these sets has become another, and has to be encoded; return the events."""
+    how = {"group": "encode", "shows": "minimal", "trigger_mode": "always_last"}
+    return [wires.then(change, function, inputs, outputs, **how) for panel in panels for change in panel.changes]
 
 
 def _natural(name: str) -> tuple[Any, ...]:

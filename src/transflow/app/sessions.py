@@ -70,6 +70,7 @@ class Session:
         models: own model files, by the name they came with.
         stops: for each panel, whether its work is to stop.
         results: for each panel, what it made last.
+        encoding: whether its evidence is being encoded.
         used: when it was last asked for something, in seconds of `time.monotonic`.
     """
 
@@ -78,6 +79,7 @@ class Session:
     models: dict[str, Path] = field(default_factory=dict)
     stops: dict[str, threading.Event] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict, repr=False)
+    encoding: bool = False
     used: float = field(default_factory=time.monotonic)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _latents: OrderedDict[tuple[str, str], Tensor] = field(default_factory=OrderedDict, repr=False)

@@ -96,7 +96,7 @@ class Wires:
             function: takes an `Asked` and the inputs' values; returns, or yields, those of the outputs.
             inputs: components.
             outputs: components.
-            group: "quick", "long" or "at once": how many compute at a time.
+            group: "quick", "encode", "prior" or "long", of each of which one computes at a time; or "at once".
             shows: how progress is shown: "full", "minimal" or "hidden".
             failed: values of the outputs where it fails; None to leave them as they are.
             options: of the framework.
@@ -183,7 +183,7 @@ def _place(group: str) -> dict[str, Any]:
     """Where an event waits: in one of the queues, or in none."""
     if group == "at once":
         return {"queue": False}
-    return {"concurrency_id": group, "concurrency_limit": bounds.QUICK if group == "quick" else bounds.LONG}
+    return {"concurrency_id": group, "concurrency_limit": bounds.AT_A_TIME}
 
 
 def line_of(error: Exception, sessions: Sessions) -> str:
