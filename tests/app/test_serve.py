@@ -1,7 +1,11 @@
 """What the server answers: the page and its own files, no path of the machine, and nothing of other places."""
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
+import urllib.request
 
 import pytest
 
@@ -146,3 +150,29 @@ def test_the_framework_is_told_to_stay_offline(shelf, monkeypatch):
     sessions.close()
     assert not asked
     assert isinstance(page.application, Gate)
+
+
+def test_a_server_that_is_ended_leaves_nothing(tmp_path):
+    pytest.importorskip("gradio")
+    place = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "transflow", "app", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=place) as server:
+        address = server.stdout.readline().split()[0]
+        assert list(tmp_path.glob("transflow-app-*"))
+        with urllib.request.urlopen(address) as answer:
+            assert b"transflow" in answer.read()
+        server.terminate()
+        assert "Traceback" not in server.communicate()[1]
+    assert not list(tmp_path.glob("transflow-app-*"))
+
+
+def test_what_a_killed_server_left_is_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    for number in (gone.pid, os.getpid()):
+        (tmp_path / f"transflow-app-{number}-x").mkdir()
+    sessions = Sessions()
+    assert not (tmp_path / f"transflow-app-{gone.pid}-x").exists()
+    assert (tmp_path / f"transflow-app-{os.getpid()}-x").exists()
+    sessions.close()

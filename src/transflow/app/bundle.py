@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tempfile
 import zipfile
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from transflow.app.gathering import Seen
 from transflow.app.recipes import Recipe
-from transflow.app.sessions import Session
+from transflow.app.sessions import PREFIX, Session
 from transflow.conditioning.posterior import Posterior
 from transflow.pictures.grids import encode_image, grid
 from transflow.store.files import write_bytes
@@ -80,7 +81,7 @@ def mask_of(known: Tensor) -> bytes:
 
 def posterior_of(found: Posterior) -> bytes:
     """Return the bytes of a posterior's file."""
-    folder = tempfile.mkdtemp(prefix="transflow-app-")
+    folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
     try:
         path = Path(folder) / "mine.safetensors"
         found.save(path)

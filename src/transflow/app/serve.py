@@ -7,8 +7,10 @@ process, which is deleted with it.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -169,10 +171,27 @@ def serve(
     import uvicorn
 
     try:
-        with opened(names) as page:
+        with _ended_by_signal(), opened(names) as page:
             if ready is not None:
                 ready(address_of(listening, host))
             configuration = uvicorn.Config(page.application, log_level="warning", timeout_graceful_shutdown=2)
             uvicorn.Server(configuration).run(sockets=[listening])
     finally:
         listening.close()
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Let a request to end the process be an interrupt: what was given is deleted, too."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -7,6 +7,7 @@ the two, whole. An idle session is forgotten after an hour, with its folder.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -21,6 +22,8 @@ from typing import Any
 from torch import Tensor
 
 from transflow.app import bounds
+
+PREFIX = "transflow-app-"  # of folders of a process, before its number
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ class Sessions:
     """
 
     def __init__(self, seconds: float = bounds.SECONDS, most: int = bounds.SESSIONS) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="transflow-app-"))  # for this user alone
+        remove_left_behind()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))  # for this user alone
         self.served = self.folder / "served"  # what the framework uploads into, and serves
         self.served.mkdir()
         self.seconds, self.most = seconds, most
@@ -209,6 +213,26 @@ class Sessions:
         for event in session.stops.values():
             event.set()
         shutil.rmtree(session.folder, ignore_errors=True)
+
+
+def remove_left_behind() -> None:
+    """Delete the folders of servers that were killed, and so could not do it themselves."""
+    if os.name == "nt":  # where asking for a process by signal 0 ends it
+        return
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        number = path.name.removeprefix(PREFIX).partition("-")[0]
+        if number.isdigit() and not _runs(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 @contextmanager
