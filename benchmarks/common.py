@@ -18,6 +18,7 @@ import torch
 
 import transflow
 from transflow import TrainConfig
+from transflow.devices import is_emulated, vector_set
 from transflow.pictures import decode as data
 from transflow.store.files import write_bytes
 from transflow.training.data import read_groups, split
@@ -29,19 +30,40 @@ def setting(seed: int) -> dict[str, Any]:
         "seed": seed,
         "versions": {"transflow": transflow.__version__, **{p: version(p) for p in ("torch", "numpy", "pillow")}},
         "python": platform.python_version(),
-        "machine": {"system": platform.system(), "processor": processor(), "threads": torch.get_num_threads()},
+        "machine": {"system": platform.system(), "processor": processor(), "threads": torch.get_num_threads()}
+        | {"vectors": vector_set(), "bfloat16": bfloat16(), "held_to": held_to()},
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
 
 
+@cache
 def processor() -> str:
+    """Name and cores of the processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
             if line.startswith("model name"):
                 return f"{line.split(':')[1].strip()}, {os.cpu_count()} cores"
     return platform.processor() or platform.machine()
+
+
+def bfloat16() -> str:
+    """Whether the processor multiplies in bfloat16."""
+    return "emulated" if is_emulated("bfloat16", torch.device("cpu")) else "native"
+
+
+def held_to() -> dict[str, str]:
+    """Environment variables by which libraries are held to fewer instructions than the processor has."""
+    names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def machine() -> str:
+    """The line under every table: what the figures were taken on."""
+    limits = "".join(f", {name}={value}" for name, value in held_to().items())
+    vectors = f"{vector_set()}, bfloat16 {bfloat16()}{limits}"
+    return f"({processor()}: {vectors}; threads: {torch.get_num_threads()})"
 
 
 def median_seconds(function: Callable[[], object], repeats: int) -> float:
@@ -104,13 +126,14 @@ def imagenet_network(device: str) -> Any:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns of text, and what they were taken on."""
     cells = [list(map(str, heads)), *[[c if isinstance(c, str) else f"{c:.4g}" for c in row] for row in rows]]
     wide = [max(len(row[i]) for row in cells) for i in range(len(heads))]
     lines = [
         "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, wide, strict=True)))
         for row in cells
     ]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join([*(line.rstrip() for line in lines), machine()])
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:

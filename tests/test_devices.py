@@ -40,13 +40,34 @@ def test_precisions_are_dtypes_by_name():
         devices.dtype_of("int8")
 
 
-@pytest.mark.parametrize(("bfloat16", "amx"), [(False, False), (True, False), (False, True)])
-def test_the_precision_is_asked_of_the_processor(bfloat16, amx, monkeypatch):
+@pytest.mark.parametrize(
+    ("bfloat16", "amx", "vectors", "expected"),
+    [
+        (False, False, "AVX512", "float32"),
+        (True, False, "AVX512", "bfloat16"),
+        (False, True, "AVX512", "bfloat16"),
+        (False, False, "AVX2", "float32"),
+        (True, True, "AVX2", "float32"),  # torch is held to less than the processor has
+    ],
+)
+def test_the_precision_is_asked_of_the_processor(bfloat16, amx, vectors, expected, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bfloat16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(devices, "vector_set", lambda: vectors)
     before = torch.get_rng_state()
-    assert devices.faster_precision(torch.device("cpu")) == ("bfloat16" if bfloat16 or amx else "float32")
+    assert devices.faster_precision(torch.device("cpu")) == expected
+    assert devices.is_emulated("bfloat16", torch.device("cpu")) == (expected == "float32")
+    assert not devices.is_emulated("float32", torch.device("cpu"))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("vectors", "amx", "expected"), [("AVX2", False, True), ("AVX512", True, False)])
+def test_products_are_in_float32_where_nothing_else_can_be(vectors, amx, expected, monkeypatch):
+    monkeypatch.setattr(devices, "vector_set", lambda: vectors)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert devices.multiplies_in_float32.__wrapped__() == expected
+    monkeypatch.setattr(devices, "vector_set", lambda: "DEFAULT")
+    assert not devices.multiplies_in_float32.__wrapped__()
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])

@@ -38,7 +38,9 @@ def test_another_thread_draws_each_number_once(model_file):
     def work():
         for _ in range(4):
             load(model_file)
-            TrainingState(CONFIG, torch.device("cpu"))
+            state = TrainingState(CONFIG, torch.device("cpu"))
+            with state.randomness():
+                nn.functional.dropout(torch.ones(10), 0.5)
         done.set()
 
     with torch.random.fork_rng(devices=[]):
@@ -58,3 +60,16 @@ def test_a_generator_that_is_given_is_used():
     with OwnRandom(0):
         first = torch.rand(2, generator=torch.Generator().manual_seed(5))
     assert torch.equal(first, torch.rand(2, generator=torch.Generator().manual_seed(5)))
+
+
+@pytest.mark.parametrize("p", [0.3, 0.0])
+def test_dropout_is_torchs_own_to_the_bit(p):
+    x = torch.randn(4, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        theirs = nn.Dropout(p)(x)
+    with OwnRandom(3):
+        ours, asleep = nn.Dropout(p)(x), nn.Dropout(p).eval()(x)
+    assert torch.equal(ours, theirs)
+    assert torch.equal(torch.autograd.grad(ours.sum(), x)[0], torch.autograd.grad(theirs.sum(), x)[0])
+    assert torch.equal(asleep, x)

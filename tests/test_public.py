@@ -17,8 +17,8 @@ PACKAGE = ROOT / "src" / "transflow"
 def test_the_public_names():
     assert sorted(transflow.__all__) == [
         "Encoded", "Evidence", "FewShotClassifier", "Gaussian", "Glow", "GlowConfig", "Latents", "Model",
-        "PixelFormat", "Posterior", "TrainConfig", "__version__", "demo", "load", "load_posterior", "models", "train",
-        "wrap",
+        "PixelFormat", "Posterior", "TrainConfig", "TransflowTransformer", "__version__", "align", "demo", "load",
+        "load_posterior", "models", "paper", "train", "wrap",
     ]  # fmt: skip
     for name in transflow.__all__:
         assert getattr(transflow, name) is not None
@@ -65,8 +65,8 @@ def test_the_changelog_begins_with_this_version():
 
 def test_the_commands():
     assert list(COMMANDS) == [
-        "demo", "app", "models", "check", "condition", "encode", "sample", "sweep", "interpolate", "complete", "edit",
-        "score", "classify", "reconstruct", "train", "stack",
+        "demo", "app", "models", "paper", "check", "align", "condition", "encode", "sample", "sweep", "interpolate",
+        "complete", "edit", "score", "classify", "reconstruct", "train", "stack",
     ]  # fmt: skip
 
 

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "transflow"
 ROOMS = (  # each may import from those before it
     "_version", "plain_values", "own_random", "devices", "metrics", "gaussians", "fewshot", "store", "pictures",
-    "protocols", "checks", "generative", "adapters", "base_model", "latents", "conditioning", "library", "training",
-    "estimators", "showcase", "app", "cli",
+    "faces", "protocols", "checks", "generative", "adapters", "base_model", "latents", "conditioning", "library",
+    "training", "estimators", "showcase", "app", "cli",
 )  # fmt: skip
 DOORS = {"__init__", "__main__", "cluster"}  # public names by their old paths; nothing imports them
 APART = {
@@ -23,11 +23,17 @@ APART = {
 }  # these know no pictures and no models
 WORLDS = {
     "PIL": ["pictures"], "safetensors": ["store"], "argparse": ["cli"], "tqdm": ["cli"], "sklearn": ["estimators"],
-    "filelock": ["store"],
+    "filelock": ["store"], "huggingface_hub": ["store/hub"],
+    "dlib": ["faces"], "mediapipe": ["faces"], "http.server": ["faces", "app"],
     "torch.optim": ["training", "adapters/latent_search"], "torch.distributed": ["training"],
     "ray": ["conditioning/cluster"], "gradio": ["app"], "fastapi": ["app"], "uvicorn": ["app"],
 }  # fmt: skip
 LEAVES = {"cli/commands": "cli/parser"}  # the files of a folder are imported by their table alone
+WITH_DTYPE = {
+    "zeros", "ones", "empty", "full", "eye", "rand", "randn", "linspace", "logspace", "tensor", "as_tensor", "fftfreq",
+    "rfftfreq",
+}  # fmt: skip
+OF_NUMBERS = {"arange", "randint", "randperm"}  # whose dtype is that of what is given
 LONGEST = 300  # lines of a file
 
 
@@ -108,6 +114,28 @@ def test_one_home_for_each_outside_world(module):
             if name == world or name.startswith(world + "."):
                 assert any(module == home or module.startswith(home + "/") for home in homes), f"{module}: {name}"
     assert not re.search(r"\bprint\(", path_of(module).read_text()) or room_of(module) == "cli"
+
+
+def makers(module):
+    """Calls of torch that make tensors; not those of a module's weights, placed by who builds it."""
+    tree, weights = ast.parse(path_of(module).read_text()), set()
+    if room_of(module) == "generative":
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                weights |= set(map(id, ast.walk(node)))
+    for node in ast.walk(tree):
+        called = node.func if isinstance(node, ast.Call) and id(node) not in weights else None
+        if isinstance(called, ast.Attribute) and ast.unparse(called.value) in ("torch", "torch.fft"):
+            yield called.attr, node
+
+
+@EVERY
+def test_every_tensor_says_where_and_of_what(module):
+    """Else it is made on the caller's default device, in the caller's default dtype."""
+    for name, node in makers(module):
+        missing = {"device"} if name in OF_NUMBERS else {"device", "dtype"} if name in WITH_DTYPE else set()
+        missing -= {keyword.arg for keyword in node.keywords}
+        assert not missing, f"{module}, line {node.lineno}: {ast.unparse(node)} without {', '.join(sorted(missing))}"
 
 
 @EVERY

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from transflow import Evidence, FewShotClassifier, load
+from transflow import Evidence, FewShotClassifier, load, load_posterior, train
 
 
 @pytest.fixture
@@ -57,6 +57,14 @@ def test_autocast_around_a_call_changes_no_bit(model_file, pixels):
 
 
 SLIPS = {
+    "a picture by a word": (lambda p: p.vary("a"), "the number of an evidence picture as a whole number"),
+    "one noise for a sweep": (lambda p: p.model.sweep("x", 0.5), "Expected noises as a list"),
+    "one word for a sweep": (lambda p: p.model.sweep("x", "0.5m"), r"Give \['0.5m'\]"),
+    "an empty path": (lambda p: p.add(""), "got an empty one"),
+    "no path": (lambda p: p.save(None), "Expected a path; got NoneType"),
+    "a picture where files are kept": (lambda p: p.model.latents(3, "x"), "by path or open; got int"),
+    "a model's name for a model": (lambda p: load_posterior("x", "faces-32"), "Expected a model; got str"),
+    "a dict for a config": (lambda p: train("x", "y.safetensors", {"epochs": 1}), "Expected a TrainConfig; got dict"),
     "a seed as a generator": (lambda p: p.pictures(4, 0), "torch.Generator"),
     "a file as a posterior": (lambda p: p.strip("file"), "Expected a posterior"),
     "a list as evidence": (lambda p: Evidence.of([[1.0]]), "tensor or an array"),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from transflow.conditioning.model import Model
     from transflow.conditioning.posterior import Posterior
     from transflow.estimators.classifier import FewShotClassifier
+    from transflow.estimators.transformer import TransflowTransformer
+    from transflow.faces.align import align
     from transflow.gaussians.evidence import Evidence
     from transflow.gaussians.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from transflow.library.wrap import wrap
     from transflow.pictures.pixels import PixelFormat
     from transflow.showcase.demo import demo
+    from transflow.showcase.paper import paper
     from transflow.training.config import TrainConfig
     from transflow.training.loop import train
 
@@ -44,10 +47,13 @@ _HOMES = {
     "PixelFormat": "transflow.pictures.pixels",
     "Posterior": "transflow.conditioning.posterior",
     "TrainConfig": "transflow.training.config",
+    "TransflowTransformer": "transflow.estimators.transformer",
+    "align": "transflow.faces.align",
     "demo": "transflow.showcase.demo",
     "load": "transflow.library.load",
     "load_posterior": "transflow.library.load",
     "models": "transflow.library.load",
+    "paper": "transflow.showcase.paper",
     "train": "transflow.training.loop",
     "wrap": "transflow.library.wrap",
 }
@@ -64,11 +70,14 @@ __all__ = [
     "PixelFormat",
     "Posterior",
     "TrainConfig",
+    "TransflowTransformer",
     "__version__",
+    "align",
     "demo",
     "load",
     "load_posterior",
     "models",
+    "paper",
     "train",
     "wrap",
 ]

@@ -4,7 +4,8 @@
 tensors on every machine; ``device="cuda"`` is asked for. A training run that is resumed goes on where it was begun.
 
 **Precision.** One of `PRECISIONS`, in words. Networks can be in bfloat16, while latents and all else are float32.
-What a network is trained in by default is asked of the hardware, never timed: the same machine, the same answer.
+What a network is trained in by default, and whether bfloat16 is emulated, is asked of the hardware, never timed: the
+same machine, the same answer.
 
 Torch is imported where it is used, so that the command line can read the tables without it.
 """
@@ -15,6 +16,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,8 +62,16 @@ def dtype_of(precision: str) -> torch.dtype:
     return dtype
 
 
+@cache
+def vector_set() -> str:
+    """Return the vector instructions that torch uses on this processor, in its words: "AVX512", "AVX2", "DEFAULT"."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability()
+
+
 def faster_precision(device: torch.device) -> str:
-    """Return what networks train fastest in here: "bfloat16" where the hardware multiplies in it, else "float32".
+    """Return what networks are fastest in here: "bfloat16" where the hardware multiplies in it, else "float32".
 
     CUDA does from capability 8.0 on (Ampere), processors with AVX512-BF16 or AMX; others emulate it, at a loss.
     """
@@ -70,8 +80,25 @@ def faster_precision(device: torch.device) -> str:
     if device.type == "cuda":
         fast = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        there = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        fast = there and vector_set() == "AVX512"  # torch can be held to less than the processor has
     return "bfloat16" if fast else "float32"
+
+
+def is_emulated(precision: str, device: torch.device) -> bool:
+    """Return whether a precision is bfloat16 where the hardware has none: several times slower than float32."""
+    return precision == "bfloat16" and faster_precision(device) != "bfloat16"
+
+
+@cache
+def multiplies_in_float32() -> bool:
+    """Return whether torch multiplies float32 matrices in float32 on this processor, whatever else a user allows it.
+
+    ``torch.set_float32_matmul_precision("medium")`` rounds to bfloat16 where there is AMX, and on ARM.
+    """
+    import torch
+
+    return vector_set() in ("AVX512", "AVX2") and not torch.cpu._is_amx_tile_supported()
 
 
 @contextmanager

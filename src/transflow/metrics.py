@@ -46,7 +46,7 @@ def calibration_error(probabilities: Tensor, truth: Tensor, bins: int = 15) -> f
         raise ValueError("Expected at least one prediction; got none.")
     right = (predicted == truth).double()
     bin_of = (confidence * bins).long().clamp(max=bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64).index_add(0, bin_of, right - confidence)
+    gaps = torch.zeros(bins, dtype=torch.float64, device="cpu").index_add(0, bin_of, right - confidence)
     return gaps.abs().sum().item() / len(confidence)
 
 

@@ -1,6 +1,7 @@
 """torchflows' flows as sources."""
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -175,3 +176,30 @@ def test_a_conditional_flow_wants_its_context_and_holds_it():
     assert adapt(flow, SHAPE, pixels=SIGNED, context=-context).fingerprint != source.fingerprint
     with pytest.raises(ValueError, match="Leave context= out"):
         adapt(flow_of("nice")[1], SHAPE, context=context)
+
+
+def test_its_probes_are_of_our_own_generator_in_every_thread():
+    """Another thread draws beside it what it draws alone; the bits are those of a seed of the global generator."""
+    source = SOURCES["ffjord"]()
+    pictures = measure.pictures(source.shape)
+    done, latents = threading.Event(), []
+
+    def work():
+        latents.extend(source.encode(pictures) for _ in range(3))
+        done.set()
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        thread = threading.Thread(target=work)
+        thread.start()
+        drawn = []
+        while not done.is_set():
+            drawn.append(torch.rand(1).item())
+        thread.join()
+        torch.manual_seed(0)
+        assert drawn == torch.stack([torch.rand(1) for _ in drawn]).flatten().tolist()
+    for other in (torch.inference_mode, torch.no_grad):
+        with other():
+            assert torch.equal(source.encode(pictures), latents[0])
+    assert torch.equal(latents[0], latents[1])
+    assert torch.equal(latents[0], latents[2])

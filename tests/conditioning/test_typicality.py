@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from transflow.cli import main
-from transflow.conditioning.model import Scores
+from transflow.conditioning.scores import Scores
 from transflow.conditioning.typicality import compare
 
 

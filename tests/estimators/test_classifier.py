@@ -311,3 +311,25 @@ def test_numbers_of_another_precision_than_the_evidences_are_taken(noise):
         assert classifier.predict_proba(other) == pytest.approx(expected, abs=1e-4)
     classifier.predict(np.ones((2, 3), dtype=np.int64))
     assert classifier.partial_fit(x[:1], [0]).predict(x).shape == (12,)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba_and_p_values", "partial_fit", "forget", "save"])
+@pytest.mark.parametrize("fitted", ["on vectors", "with a model"])
+def test_another_model_after_the_fit_is_refused(fitted, method, model, pixels, tmp_path):
+    """Latents are not vectors, nor another model's latents, though they may be as many numbers."""
+    vectors, labels = model.encode(pixels).numpy(), np.arange(12) % 2
+    ours, other, x = (None, model, vectors) if fitted == "on vectors" else (model, None, pixels)
+    few = FewShotClassifier(ours, noise="0.5m").fit(x, labels)
+    few.set_params(model=other)
+    given = {
+        "save": (tmp_path / "c.safetensors",),
+        "partial_fit": (pixels if other is not None else vectors, labels),
+        "forget": (pixels if other is not None else vectors, labels),
+    }.get(method, (pixels if other is not None else vectors,))
+    with pytest.raises(ValueError, match=r"Expected the model that it was fitted with.*Fit it again"):
+        getattr(few, method)(*given)
+    few.set_params(model=ours)
+    assert few.predict(x).shape == (12,)
+    few.set_params(model=other).fit(*((pixels if other is not None else vectors), labels))
+    few.set_params(model=Model(model.source, "renamed") if other is not None else None)  # the same weights
+    assert few.predict(pixels if other is not None else vectors).shape == (12,)

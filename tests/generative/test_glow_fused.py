@@ -9,9 +9,11 @@ import torch.nn.functional as F
 
 from helpers import shaken
 from transflow import Glow, GlowConfig, load
+from transflow.generative import fused_conv
 from transflow.generative import glow_fused as inference
 from transflow.generative.bijections import ChannelAffine, Coupling
-from transflow.generative.glow_fused import FusedAffine, FusedConv, FusedCoupling, FusedLevel, fuse
+from transflow.generative.fused_conv import FusedConv
+from transflow.generative.glow_fused import FusedAffine, FusedCoupling, FusedLevel, fuse
 from transflow.generative.picture_model import PictureModel
 from transflow.pictures.pixels import PixelFormat
 
@@ -46,17 +48,22 @@ def pictures(flow, batch, dtype):
     )
 
 
-def packed(monkeypatch, by_us):
-    """With torch's fused operators, or as where it has none."""
-    if not by_us:
-        monkeypatch.setattr(inference, "fused_operators", lambda *_: None)
+WAYS = ("products", "fused", "pairs", "plain")
 
 
-@pytest.mark.parametrize("by_us", [True, False], ids=["fused", "plain"])
+def take(way, monkeypatch):
+    """Small inputs by matrix products; or all by torch's fused operators, in pairs of pixels too; or by none."""
+    monkeypatch.setattr(fused_conv, "multiplies_in_float32", lambda: way == "products")
+    monkeypatch.setattr(fused_conv, "pays_in_pairs", lambda weight: way == "pairs" and weight.shape[3] > 1)
+    if way == "plain":
+        monkeypatch.setattr(fused_conv, "fused_operators", lambda *_: None)
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize("name", FLOWS)
-def test_it_is_the_same_flow(name, dtype, by_us, monkeypatch):
-    packed(monkeypatch, by_us)
+def test_it_is_the_same_flow(name, dtype, way, monkeypatch):
+    take(way, monkeypatch)
     flow = made(name, dtype)
     x, fast = pictures(flow, 5, dtype), fuse(flow)
     kept = x.clone()
@@ -73,9 +80,11 @@ def test_it_is_the_same_flow(name, dtype, by_us, monkeypatch):
             torch.testing.assert_close(fast.inverse(z_fast), x, rtol=0, atol=10 * CLOSE[dtype])
             assert torch.equal(x, kept)
             assert torch.equal(z, kept_z)
-    there = by_us and dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    there = way != "plain" and dtype == torch.float32 and torch.backends.mkldnn.is_available()
     for conv in (module for module in fast.modules() if isinstance(module, FusedConv)):
-        assert (conv.operators is not None) == (conv.layout is not None) == there
+        assert (conv.operators is not None) == there
+        assert bool(conv.layouts) == (there and not conv.few)
+        assert not conv.few or way == "products"
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -108,7 +117,9 @@ def test_a_fixed_coupling_is_the_coupling_for_odd_channels_too(kind, channels):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("relu", [True, False])
-def test_a_fixed_convolution_is_one_whatever_comes_after_what(dtype, relu):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_fixed_convolution_is_one_whatever_comes_after_what(dtype, relu, way, monkeypatch):
+    take(way, monkeypatch)
     generator = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(12, 6, 3, 3, generator=generator), torch.randn(12, generator=generator)
     conv = FusedConv(weight.to(dtype), bias.to(dtype), relu)
@@ -117,18 +128,32 @@ def test_a_fixed_convolution_is_one_whatever_comes_after_what(dtype, relu):
         expected = F.conv2d(x.to(dtype).double(), conv.weight.double(), conv.bias.double(), padding=1)
         expected = expected.relu() if relu else expected
         tolerance = 0.1 if dtype == torch.bfloat16 else 1e-4
-        torch.testing.assert_close(conv(x).double(), expected, rtol=tolerance / 10, atol=tolerance)
+        torch.testing.assert_close(conv(x.to(dtype)).double(), expected, rtol=tolerance / 10, atol=tolerance)
+
+
+def test_pairs_pay_where_registers_of_eight_are_filled_better(monkeypatch):
+    """12 outputs cost what 16 cost; in pairs as much, but 24 is the best number. 24 alone are best already."""
+
+    def pays(outputs, kernel=3, dtype=torch.float32):
+        return fused_conv.pays_in_pairs(torch.empty(outputs, 128, kernel, kernel, dtype=dtype))
+
+    monkeypatch.setattr(fused_conv, "vector_set", lambda: "AVX2")
+    assert [n for n in (2, 4, 6, 8, 12, 16, 24, 48) if pays(n)] == [2, 4, 12]
+    assert not pays(12, kernel=1)
+    assert not pays(12, dtype=torch.bfloat16)
+    monkeypatch.setattr(fused_conv, "vector_set", lambda: "AVX512")
+    assert not pays(12)
 
 
 def test_where_torch_has_no_fused_operators_there_are_none():
-    assert inference.fused_operators("cpu", torch.float64) is None
-    assert inference.fused_operators("cuda", torch.float32) is None
+    assert fused_conv.fused_operators("cpu", torch.float64) is None
+    assert fused_conv.fused_operators("cuda", torch.float32) is None
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs a torch with oneDNN")
 def test_where_torch_has_fused_operators_they_are_found():
     """They are no public interface: a torch that renames them would make every model slower without a word."""
-    assert inference.fused_operators("cpu", torch.float32) is not None
+    assert fused_conv.fused_operators("cpu", torch.float32) is not None
 
 
 @pytest.mark.parametrize("first", [True, False])

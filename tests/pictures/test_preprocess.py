@@ -374,3 +374,16 @@ def test_pictures_of_the_models_shape_are_a_copy():
 def test_pictures_without_colour_are_those_of_luma():
     colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]], dtype=torch.uint8)[:, :, None, None]
     assert greyscale(colours)[:, :, 0, 0].tolist() == [[76] * 3, [150] * 3, [29] * 3]
+
+
+def test_what_gives_an_array_when_asked_is_one():
+    """Data sets of h5py and zarr."""
+    pixels = np.arange(96, dtype=np.uint8).reshape(2, 4, 4, 3)
+
+    class Stored:
+        def __array__(self, dtype=None, copy=None):
+            return pixels
+
+    assert torch.equal(preprocess(Stored(), (3, 4, 4)), preprocess(pixels, (3, 4, 4)))
+    with pytest.raises(TypeError, match="Expected an array of uint8 pixels"):
+        preprocess(pixels.astype(np.int64), (3, 4, 4))

@@ -40,7 +40,7 @@ def test_a_run_begins_with_the_weights_and_a_new_optimiser(folder, tmp_path, mon
         for name, value in level(16).flow.state_dict().items():
             assert torch.equal(module.state_dict()[name], value), name
     assert state.step == 0
-    assert not state.optimiser.state_dict()["state"]
+    assert not state.optimiser.moments
     assert state.learning_rate() == state.config.learning_rate / state.config.warmup
     assert state.card["begun_from"] == "level.safetensors"
 

@@ -117,7 +117,7 @@ class Autoencoder:
     def mean_and_variance(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance of the latents of uint8 pictures, (B, c, h, w) each."""
         if not len(checked(pictures, self.shape)):
-            none = torch.zeros(0, *self.latent_shape).to(like(self.vae))
+            none = like(self.vae).new_zeros(0, *self.latent_shape)
             return none, none
         x = self.pixels.centre(pictures.to(self.device)).to(like(self.vae))
         scale, shift = self._affine
@@ -128,13 +128,13 @@ class Autoencoder:
     @cached_property
     def _affine(self) -> tuple[Tensor, Tensor]:
         """Scale and shift of z = (mean - shift) scale, each of a shape that broadcasts."""
-        one = torch.ones(1, 1, 1, 1).to(like(self.vae))
+        one = like(self.vae).new_ones(1, 1, 1, 1)
         config: Any = self.vae.config
         shift, scale = one * (config.get("shift_factor") or 0.0), one * config.scaling_factor
         if config.get("latents_mean") is not None:
-            shift = torch.tensor(config.latents_mean).to(one).view(1, -1, 1, 1)
+            shift = one.new_tensor(config.latents_mean).view(1, -1, 1, 1)
         if config.get("latents_std") is not None:
-            scale = scale / torch.tensor(config.latents_std).to(one).view(1, -1, 1, 1)
+            scale = scale / one.new_tensor(config.latents_std).view(1, -1, 1, 1)
         return scale, shift
 
 

@@ -42,7 +42,8 @@ def mixing(weights: Weights, at: str, names: tuple[str, str, str, str, str], pla
         matrix = weights[f"{at}.{plain}"]
         return matrix.reshape(matrix.shape[:2])
     p, lower, upper, sign, log_s = (weights[f"{at}.{name}"] for name in names)
-    return p @ (lower.tril(-1) + torch.eye(len(p), dtype=p.dtype)) @ (upper.triu(1) + torch.diag(sign * log_s.exp()))
+    one = torch.eye(len(p), dtype=p.dtype, device="cpu")
+    return p @ (lower.tril(-1) + one) @ (upper.triu(1) + torch.diag(sign * log_s.exp()))
 
 
 def zero_convolution(weights: Weights, at: str, logs: str) -> tuple[Tensor, Tensor]:
@@ -76,13 +77,13 @@ def one_of(label: Label, classes: int) -> Tensor:
         ValueError: there is none, or it is none of these classes.
     """
     if not classes and label is None:
-        return torch.zeros(0, dtype=torch.float64)
+        return torch.zeros(0, dtype=torch.float64, device="cpu")
     if not classes:
         raise ValueError(f"Expected no label, since this checkpoint knows no classes; got {label}.")
     if isinstance(label, int) and 0 <= label < classes:
-        return torch.eye(classes, dtype=torch.float64)[label]
+        return torch.eye(classes, dtype=torch.float64, device="cpu")[label]
     if isinstance(label, Sequence) and len(label) == classes:
-        return torch.tensor([float(part) for part in label], dtype=torch.float64)
+        return torch.tensor([float(part) for part in label], dtype=torch.float64, device="cpu")
     raise ValueError(
         f"Expected label=, a class from 0 to {classes - 1} or {classes} weights, since this checkpoint is learned by "
         f"class; got {label}."

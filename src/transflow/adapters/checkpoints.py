@@ -101,7 +101,9 @@ def load(
 
 def round_trip_error(source: CheckpointSource) -> float:
     """Return the largest error of decode(encode(x)) of a grey picture and of noise, black to white being 1."""
-    noise = torch.randint(0, 256, source.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    noise = torch.randint(
+        0, 256, source.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0), device="cpu"
+    )
     pictures = torch.stack([torch.full_like(noise, 128), noise])
     seen = source.pixels.unit_unclamped(source.pixels.centre(pictures))
     return float((source.decode_unclamped(source.encode(pictures)) - seen).abs().max())

@@ -199,10 +199,10 @@ def _autoencoder(vae: Any, shape: Any, unet: Any, pixels: PixelFormat, temperatu
     example, channels = like(net), int(net.config.latent_channels)
     with torch.no_grad():
         if shape is None and unet is not None:
-            z = torch.zeros(1, channels, *_sides(unet.config.sample_size)).to(example)
+            z = example.new_zeros(1, channels, *_sides(unet.config.sample_size))
             shape = tuple(net.decode(z).sample.shape[1:])
         shape = shape or (int(net.config.in_channels), *_sides(net.config.sample_size))
-        inner = tuple(net.encode(torch.zeros(1, *shape).to(example)).latent_dist.mean.shape[1:])
+        inner = tuple(net.encode(example.new_zeros(1, *shape)).latent_dist.mean.shape[1:])
     notes = ["latents are the encoder's means, scaled as its pipelines do", "round trips err (see exactness)"]
     if unet is None:
         notes.append("latents are taken for N(0, I), which an autoencoder's are not exactly")

@@ -142,7 +142,7 @@ def affine(scheduler: Any, t: int, target: int) -> tuple[float, float]:
         ValueError: the scheduler's step is not affine, or not finite.
     """
     scheduler.num_inference_steps = Fraction(int(scheduler.config.num_train_timesteps), t - target)
-    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    zero, one = torch.zeros(1, dtype=torch.float64, device="cpu"), torch.ones(1, dtype=torch.float64, device="cpu")
     a, b, both = (
         scheduler.step(out, t, x).prev_sample.item() for out, x in ((zero, one), (one, zero), (3 * one, 2 * one))
     )

@@ -61,7 +61,7 @@ class Net:
         """Return z and log |det dz/dx|."""
         latents, log_det = self.raw(x)
         z = flatten(latents)
-        return z, torch.as_tensor(log_det).to(z).expand(len(z)) if self.exact else None
+        return z, torch.as_tensor(log_det, dtype=z.dtype, device=z.device).expand(len(z)) if self.exact else None
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return x of z."""

@@ -93,7 +93,7 @@ def adapt(
     (encode, decode, log_prob), module, like = still_functions((encode, decode, log_prob), module)
     found = Functions(encode, decode, log_prob, shape, (), Tensor, arrays, like)
     with torch.no_grad():
-        found = found.measured(pixels.centre(torch.zeros(1, *shape, dtype=torch.uint8)).to(like))
+        found = found.measured(pixels.centre(torch.zeros(1, *shape, dtype=torch.uint8, device="cpu")).to(like))
     standard = _base(base, found.parts, like.device)
     lacks = {"features": HIDDEN}
     if log_prob is None:
@@ -150,7 +150,7 @@ def _one(given: Any, shape: tuple[int, ...], device: torch.device) -> Base:
             raise ValueError(f"Expected a base over a latent of shape {shape}; got one over {base.dim} numbers.")
         return base
     try:
-        mean, scale = (torch.as_tensor(part).detach().to(device, torch.float64) for part in given)
+        mean, scale = (torch.as_tensor(part, dtype=torch.float64, device=device).detach() for part in given)
         mean, scale = (part[0] if part.ndim > len(shape) and len(part) == 1 else part for part in (mean, scale))
         mean, scale = mean.expand(shape), scale.expand(shape)
     except (TypeError, ValueError, RuntimeError) as error:

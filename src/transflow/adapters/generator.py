@@ -193,7 +193,9 @@ def _styles(style: Callable[[Tensor], Tensor], latent: tuple[int, ...], like: Te
     generator = torch.Generator().manual_seed(0)
     styles = []
     for begin in range(0, STYLES, STYLE_BATCH):
-        z = torch.randn(min(STYLE_BATCH, STYLES - begin), *latent, generator=generator).to(like)
+        z = torch.randn(
+            min(STYLE_BATCH, STYLES - begin), *latent, generator=generator, dtype=torch.float32, device="cpu"
+        ).to(like)
         styles.append(style(z))
         if not isinstance(styles[-1], Tensor) or styles[-1].ndim < 2 or len(styles[-1]) != len(z):
             raise ValueError(f"Expected a style (B, ...) of each of {len(z)} latents; got {_form(styles[-1])}.")
@@ -207,7 +209,9 @@ def _styles(style: Callable[[Tensor], Tensor], latent: tuple[int, ...], like: Te
 
 def _check(source: GeneratorSource) -> None:
     """Raise where a generator gives NaN or no gradient, draws at random, or mixes its batch."""
-    z = torch.randn(3, source.base.dim, generator=torch.Generator().manual_seed(1)).to(source.like)
+    z = torch.randn(
+        3, source.base.dim, generator=torch.Generator().manual_seed(1), dtype=torch.float32, device="cpu"
+    ).to(source.like)
     moved = measure.batch_error(source.decode, z, source.decode(z))
     if moved > measure.BOUND:
         raise ValueError(

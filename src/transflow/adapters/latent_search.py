@@ -93,7 +93,7 @@ def invert(generate: Generate, targets: Tensor, dim: int, search: Search, report
         ValueError: the generator gives NaN; the picture is named.
     """
     generator = torch.Generator().manual_seed(search.seed)
-    starts = torch.randn(search.starts, dim, generator=generator).to(targets)
+    starts = torch.randn(search.starts, dim, generator=generator, dtype=torch.float32, device="cpu").to(targets)
     nearest = _nearest(generate, targets, starts, search.restarts)
     latents, errors = [starts[:0]], []
     for i, target in enumerate(targets):
@@ -108,7 +108,7 @@ def invert(generate: Generate, targets: Tensor, dim: int, search: Search, report
         errors.append(error)
         if report is not None:
             report(i + 1, len(targets))
-    return Inversion(torch.cat(latents), torch.tensor(errors, dtype=torch.float64).sqrt())
+    return Inversion(torch.cat(latents), torch.tensor(errors, dtype=torch.float64, device="cpu").sqrt())
 
 
 def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, steps: int, scale: float) -> Tensor:
@@ -126,15 +126,21 @@ def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, steps: int, scale:
     if not steps:
         return start
     eps = start.detach().clone().requires_grad_()
-    optimiser = LBFGS(
-        [eps],
-        max_iter=steps,
-        max_eval=2 * steps,
-        history_size=HISTORY,
-        tolerance_grad=1e-9,
-        tolerance_change=1e-12,
-        line_search_fn="strong_wolfe",
-    )
+    try:
+        optimiser = LBFGS(
+            [eps],
+            max_iter=steps,
+            max_eval=2 * steps,
+            history_size=HISTORY,
+            tolerance_grad=1e-9,
+            tolerance_change=1e-12,
+            line_search_fn="strong_wolfe",
+        )
+    except OSError as error:  # every optimiser of torch imports its compiler
+        raise OSError(
+            f"Expected a folder for torch's compiler to write to; got none ({' '.join(str(error).split())}). "
+            "Set TMPDIR, or TORCHINDUCTOR_CACHE_DIR, to one that can be written."
+        ) from error
 
     def closure() -> Tensor:
         value = scale * loss(eps)

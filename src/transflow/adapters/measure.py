@@ -36,11 +36,11 @@ Shape = tuple[int, int, int]
 def pictures(shape: Shape) -> Tensor:
     """Return the three test pictures, uint8 (3, C, H, W): smooth waves, black, uniform noise."""
     channels, height, width = shape
-    across = torch.linspace(0, 2, width, dtype=torch.float64)
-    down = torch.linspace(0, 1.5, height, dtype=torch.float64)[:, None]
-    phase = torch.arange(channels, dtype=torch.float64)[:, None, None]
+    across = torch.linspace(0, 2, width, dtype=torch.float64, device="cpu")
+    down = torch.linspace(0, 1.5, height, dtype=torch.float64, device="cpu")[:, None]
+    phase = torch.arange(channels, dtype=torch.float64, device="cpu")[:, None, None]
     smooth = 127.5 + 100 * torch.sin(2 * across + 3 * down + 0.7 * phase)
-    noise = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    noise = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8, device="cpu")
     return torch.stack([smooth.round().to(torch.uint8), torch.zeros_like(noise), noise])
 
 
@@ -84,7 +84,7 @@ def batch_error(encode: Callable[[Tensor], Tensor], x: Tensor, together: Tensor)
 
 def normal(dim: int) -> Tensor:
     """Return the fixed standard-normal latent, (1, D), double."""
-    return torch.randn(1, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return torch.randn(1, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1), device="cpu")
 
 
 def checked(source: Source, inexact: bool = False, *, decodes: bool = True) -> Source:
@@ -149,8 +149,10 @@ def density_error(source: Any, largest: int = LARGEST) -> float | None:
         return None
     pixels, worst = getattr(source, "pixels", None) or UNIT, 0.0
     for x in pixels.centre(pictures(source.shape)).to(getattr(source, "device", None) or "cpu"):
-        with torch.enable_grad():
-            floats = x[None].double().requires_grad_()  # the model converts; gradients come back as exact as it is
+        with torch.inference_mode(False), torch.enable_grad():
+            floats = (
+                x[None].double().clone().requires_grad_()
+            )  # the model converts; gradients come back as exact as it is
             eps, log_det = forward(floats)
             if not eps.requires_grad:
                 return None

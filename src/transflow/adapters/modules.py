@@ -68,7 +68,7 @@ def place(module: nn.Module) -> Tensor:
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.is_floating_point():
             return tensor.detach().new_empty(0)
-    return torch.empty(0)
+    return torch.empty(0, dtype=torch.float32, device="cpu")
 
 
 def fingerprint(family: str, model: Any, configuration: dict[str, Any], **weights: Tensor | None) -> str:

@@ -107,7 +107,8 @@ def try_once(network: nn.Module, shape: tuple[int, ...], time: float = 0.5) -> N
     x = torch.zeros(1, *shape, dtype=example.dtype, device=example.device)
     try:
         with torch.no_grad():
-            out = network(x, torch.tensor(time, dtype=torch.long if isinstance(time, int) else x.dtype).to(x.device))
+            at = torch.tensor(time, dtype=torch.long if isinstance(time, int) else x.dtype, device=x.device)
+            out = network(x, at)
     except (TypeError, RuntimeError, ValueError, IndexError, AttributeError) as error:
         why = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise ValueError(

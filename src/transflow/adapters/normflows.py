@@ -190,7 +190,8 @@ def _base(q: Any, y: int | None, context: Tensor | None, like: Tensor) -> Base:
     elif is_a(q, "normflows.DiagGaussian"):
         mean, log_scale = q.loc, q.log_scale
     elif is_a(q, "normflows.AffineGaussian"):
-        label = () if classes is None else (nn.functional.one_hot(torch.tensor([y]), classes).to(like),)
+        number = torch.tensor([y or 0], dtype=torch.long, device="cpu")
+        label = () if classes is None else (nn.functional.one_hot(number, classes).to(like),)
         mean = q.transform(like.new_zeros(1, *q.shape), *label)[0]
         log_scale = (q.transform(like.new_ones(1, *q.shape), *label)[0] - mean).log()
     elif is_a(q, "normflows.Uniform"):

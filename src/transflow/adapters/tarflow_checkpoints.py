@@ -33,7 +33,7 @@ class OfClass(nn.Module):
     def __init__(self, flow: TarFlow, label: int | None) -> None:
         super().__init__()
         self.flow = flow
-        self.register_buffer("label", None if label is None else torch.tensor([label]))
+        self.register_buffer("label", None if label is None else torch.tensor([label], dtype=torch.long, device="cpu"))
 
     @property
     def shape(self) -> Shape:

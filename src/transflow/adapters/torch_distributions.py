@@ -118,7 +118,8 @@ def adapt(flow: Any, shape: tuple[int, int, int], *, pixels: PixelFormat = UNIT,
     fitted = _inside(pixels, steps)
     identity = fingerprint("torch_distributions", (distribution, steps), {"pixels": fitted, "shape": shape})
     base = base_of(distribution)
-    place = base.low if isinstance(base, Box) else base.mean if isinstance(base, (Dense, Diagonal)) else torch.empty(0)
+    place = torch.empty(0, dtype=torch.float32, device="cpu")
+    place = base.low if isinstance(base, Box) else base.mean if isinstance(base, (Dense, Diagonal)) else place
     latent = tuple(distribution.batch_shape) + tuple(distribution.event_shape)
     if base.dim != math.prod(shape):
         raise ValueError(
@@ -206,7 +207,7 @@ def _inside(pixels: PixelFormat, steps: tuple[Step, ...]) -> PixelFormat:
     while hasattr(support, "base_constraint"):
         support = support.base_constraint
     low, high = (getattr(support, f"{end}_bound", edge) for end, edge in (("lower", -math.inf), ("upper", math.inf)))
-    low, high = (float(torch.as_tensor(edge).double().mean()) for edge in (low, high))
+    low, high = (float(torch.as_tensor(edge, dtype=torch.float64, device="cpu").mean()) for edge in (low, high))
     if pixels.logit or (low < pixels.low and pixels.high < high):
         return pixels
     if pixels.low < low or high < pixels.high:

@@ -38,6 +38,7 @@ from transflow.adapters.flow import (
 )
 from transflow.adapters.modules import find, fingerprint, is_a, place, still
 from transflow.adapters.whiten import Base, Dense, Diagonal, base_of
+from transflow.own_random import OwnRandom
 from transflow.pictures.pixels import PixelFormat
 
 EXTRA = "torchflows"
@@ -75,9 +76,8 @@ class Events:
         if not self.probing:
             moved, log_det = method(values, **options)[:2]
             return moved, log_det
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():  # its probes are drawn on the processor
-            torch.default_generator.manual_seed(0)
-            moved, log_det = method(values, **options)[:2]
+        with OwnRandom(0), torch.inference_mode(False), torch.enable_grad():  # its probes are drawn on the processor
+            moved, log_det = method(values.clone(), **options)[:2]
         return moved.detach(), log_det.detach()
 
 

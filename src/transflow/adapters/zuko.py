@@ -175,4 +175,4 @@ def _place(distribution: Any) -> Tensor:
     while hasattr(base, "base_dist"):
         base = base.base_dist
     values = (value for value in vars(base).values() if isinstance(value, Tensor))
-    return next(values, torch.empty(0)).detach().new_empty(0)
+    return next(values, torch.empty(0, dtype=torch.float32, device="cpu")).detach().new_empty(0)

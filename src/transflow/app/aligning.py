@@ -1,19 +1,17 @@
-"""Faces turned upright on request, where the room that finds them, and what it needs, are installed."""
+"""Faces turned upright on request, where what finds them is installed."""
 
 from __future__ import annotations
 
 from functools import partial
-from importlib import import_module
 
 from transflow.app.uploads import Align
-
-ROOM, DETECTOR = "transflow.faces.align", "transflow.faces.detector"
+from transflow.faces.align import align
+from transflow.faces.detector import usual_detector
 
 
 def aligner() -> Align | None:
     """Return what finds and turns the faces of a picture; None where the extra ``align`` is not installed."""
     try:
-        detector = import_module(DETECTOR).usual_detector()
-        return partial(import_module(ROOM).align, detector=detector)
+        return partial(align, detector=usual_detector())
     except ImportError:
         return None

@@ -136,7 +136,7 @@ def prior(session: Session, model: Model, n: int, seed: int, work: Work | None =
     """
     n = min(n, bounds.NUMBER)
     kept: dict[int, Tensor] = session.made(("prior", model.fingerprint or model.name, seed), dict, most=8)
-    have = kept.get(0, torch.zeros(0, *model.shape))
+    have = kept.get(0, torch.zeros(0, *model.shape, dtype=torch.float32, device="cpu"))
     if len(have) < n:
         latents = model.prior.sample(bounds.NUMBER, seed=seed, temperature=own_temperature(model))
         latents = tempered(model, latents, model.prior.mean)

@@ -100,7 +100,7 @@ def seen(shelf: Shelf, session: Session, key: str, model: Model, work: Work | No
         )
         some = Seen(tuple(picture.name for picture in given.pictures), found)
     else:
-        return Seen((), torch.zeros(0, *model.shape, dtype=torch.uint8))
+        return Seen((), torch.zeros(0, *model.shape, dtype=torch.uint8, device="cpu"))
     inside = [i for i, name in enumerate(some.names) if name not in given.left_out]
     return Seen(tuple(some.names[i] for i in inside), some.pixels[inside], some.shared)
 

@@ -57,7 +57,7 @@ def sheet(pictures: Tensor, words: str, caption: str = "", columns: int | None =
         wanted: how many there will be; those that are not there yet are grey.
     """
     if len(pictures) < wanted:
-        blank = torch.full((wanted - len(pictures), *pictures.shape[1:]), 0.9)
+        blank = torch.full_like(pictures[:1], 0.9).expand(wanted - len(pictures), -1, -1, -1)
         pictures = torch.cat([pictures, blank])
     shown = image(png(pictures, columns), words, sharp=pictures.shape[-1] <= SMALL)
     below = f"<figcaption>{escaped(caption)}</figcaption>" if caption else ""

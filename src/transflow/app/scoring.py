@@ -9,7 +9,8 @@ from torch import Tensor
 
 from transflow.app.gathering import Seen, Work
 from transflow.app.watched import Tick, watched
-from transflow.conditioning.model import Model, Scores
+from transflow.conditioning.model import Model
+from transflow.conditioning.scores import Scores
 from transflow.conditioning.typicality import compare
 from transflow.latents.encoded import Encoded
 from transflow.latents.stream import stream

@@ -126,7 +126,7 @@ class Shelf:
             if key in self._samples:
                 return self._samples[key]
         if kind == "drawn":
-            own = torch.zeros(number, *model.shape, dtype=torch.uint8)
+            own = torch.zeros(number, *model.shape, dtype=torch.uint8, device="cpu")
         else:
             own = to_uint8(own_pictures(model, number, SEED))
         found = own if kind == "own" else synthetic_pictures(kind, own, SEED)

@@ -9,10 +9,11 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from transflow.cli.messages import fail, note
+from transflow.cli.interrupts import STATUS, Interrupts
+from transflow.cli.messages import fail, note, warnings_as_notes
 from transflow.cli.parser import COMMANDS, build_parser
 from transflow.devices import OUT_OF_MEMORY
 
@@ -24,7 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, or of a program without a terminal
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    options = build_parser().parse_args(argv)
+    with Interrupts(program=argv is None) as interrupts:
+        return _run(build_parser().parse_args(argv), interrupts)
+
+
+def _run(options: argparse.Namespace, interrupts: Interrupts) -> int:
     for name, value in vars(options).items():
         if name not in MAY_BE_EMPTY:
             setattr(options, name, [_at_home(v) for v in value] if isinstance(value, list) else _at_home(value))
@@ -33,13 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # file names may be in any encoding
-        COMMANDS[options.command].run(options)
-        sys.stdout.flush()
+        interrupts.running = True
+        try:
+            with warnings_as_notes():
+                COMMANDS[options.command].run(options)
+            sys.stdout.flush()
+        finally:
+            if interrupts.seen:  # which may have come out as another exception, or not at all
+                raise KeyboardInterrupt
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         note("interrupted")
-        return 130
+        return STATUS
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         return fail(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -60,5 +71,8 @@ def _at_home(value: Any) -> Any:
 
 def _check_values(options: argparse.Namespace) -> None:
     for name, value in vars(options).items():
-        if (value == "" and name not in MAY_BE_EMPTY) or (isinstance(value, list) and "" in value):
+        several = value if isinstance(value, list) else []
+        if (value == [] and name != "pictures") or [] in several:  # what argparse makes of --seed=--
+            raise ValueError(f'Expected a value for {name.replace("_", " ")}; got "--"')
+        if (value == "" and name not in MAY_BE_EMPTY) or "" in several:
             raise ValueError(f'Expected a value for {name.replace("_", " ")}; got an empty one, ""')

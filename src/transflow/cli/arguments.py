@@ -42,6 +42,12 @@ def add_skip_bad(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="skip files that are not pictures, with a note on each")
 
 
+def add_align(parser: argparse.ArgumentParser) -> None:
+    """Add --align."""
+    words = "use the largest face of each picture, found and turned as `transflow align` does (extra: align)"
+    parser.add_argument("--align", action="store_true", help=words)
+
+
 def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT, words: str = DEFAULT) -> None:
     """Add --model, --dtype and --device.
 
@@ -54,8 +60,8 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT, wo
     parser.add_argument(
         "--dtype",
         choices=PRECISIONS,
-        help="precision: bfloat16 is faster and affects the coupling networks only; float64 is exact to 1e-13 and "
-        "slower (default: float32, or that of the posterior file)",
+        help="precision: bfloat16 is of the coupling networks alone, and faster on hardware that has it (AVX512-BF16, "
+        "AMX, CUDA from 8.0 on); float64 is exact to 1e-13, slower (default: float32, or that of the posterior file)",
     )
     parser.add_argument("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
 

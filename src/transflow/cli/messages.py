@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, notes, errors and progress bars on standard error.
+"""What commands print: results on standard output, notes and errors on standard error.
 
 Every line goes through `printable`: file names and other foreign words may hold control characters, which would
 break a table's lines or write to the terminal.
@@ -11,15 +11,15 @@ import math
 import sys
 import time
 import unicodedata
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from transflow.devices import is_first_process
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # categories: controls, undecodable bytes, separators of lines and paragraphs
-DIRECTIONS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn the rest of a line around
+DIRECTIONS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they turn a line around
 
 
 def printable(text: str) -> str:
@@ -66,6 +66,23 @@ def note(message: str) -> None:
     print(f"transflow: {printable(message)}", file=sys.stderr)
 
 
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Print each warning that is raised within on one line, those of our own classes once a class, as notes."""
+    ours: set[type[Warning]] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        own = category.__module__.startswith("transflow.")
+        if category not in ours:
+            note(f"{'note' if own else 'warning'}: {message}")
+        if own:
+            ours.add(category)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
 def fail(message: str) -> int:
     """Print an error on one line; return the exit status of bad input."""
     if is_first_process():
@@ -73,20 +90,3 @@ def fail(message: str) -> int:
     else:
         time.sleep(2)  # torchrun ends all processes once one has failed: the first must have printed by then
     return 2
-
-
-def progress_bar(total: int | None) -> tqdm[Any]:
-    """Return a bar of pictures: on a terminal after one second, elsewhere one line a minute."""
-    from tqdm import tqdm
-
-    seconds = 1.0 if sys.stderr.isatty() else 60.0
-    return tqdm(
-        total=total,
-        unit=" pictures",
-        delay=seconds,
-        mininterval=seconds / 2,
-        maxinterval=seconds,
-        leave=False,
-        dynamic_ncols=True,
-        smoothing=0.1,
-    )

@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol
 
 from transflow._version import __version__
 from transflow.cli.commands import (
+    align,
     app,
     check,
     classify,
@@ -20,6 +21,7 @@ from transflow.cli.commands import (
     encode,
     interpolate,
     models,
+    paper,
     reconstruct,
     sample,
     score,
@@ -54,7 +56,9 @@ COMMANDS: dict[str, Command] = {
     "demo": demo,
     "app": app,
     "models": models,
+    "paper": paper,
     "check": check,
+    "align": align,
     "condition": condition,
     "encode": encode,
     "sample": sample,

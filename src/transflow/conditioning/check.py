@@ -259,13 +259,15 @@ def _density(model: BaseModel, largest: int) -> str:
 def _flat(model: BaseModel) -> Tensor:
     """Black, grey, white, and a checkerboard of pixels, uint8 (4, C, H, W)."""
     _, height, width = model.shape
-    board = (torch.arange(height)[:, None] + torch.arange(width)[None]) % 2 * 255
-    plain = [torch.full((height, width), value) for value in (0, 128, 255)]
+    board = (torch.arange(height, device="cpu")[:, None] + torch.arange(width, device="cpu")[None]) % 2 * 255
+    plain = [torch.full((height, width), value, dtype=torch.long, device="cpu") for value in (0, 128, 255)]
     return torch.stack([*plain, board]).to(torch.uint8)[:, None].expand(-1, model.shape[0], -1, -1).contiguous()
 
 
 def _noise(model: BaseModel) -> Tensor:
-    return torch.randint(0, 256, (2, *model.shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (2, *model.shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0), device="cpu"
+    )
 
 
 def _small(pictures: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from transflow.gaussians.learn import what_to_learn
 from transflow.gaussians.noise import NoiseSpec
 from transflow.latents.encoded import encode_batch, filled
 from transflow.pictures.decode import OnBad, batched, decode_files, no_pictures_error
-from transflow.pictures.files import as_list
+from transflow.pictures.given import as_list
 from transflow.pictures.preprocess import BATCH
 from transflow.pictures.sources import chunks, files
 from transflow.store.files import PathLike

@@ -16,6 +16,7 @@ and Laine 2014, *Randomize-then-optimize*, SIAM J. Sci. Comput. 36(4).
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -98,6 +99,7 @@ class Completion:
         return low[0].lerp(low[-1], part), high[-1].lerp(high[0], part)
 
 
+@torch.inference_mode(False)  # it searches by gradients, wherever it is called
 def complete(
     model: BaseModel,
     picture: Any,
@@ -131,8 +133,8 @@ def complete(
     if n < 1 or refine < 0:
         raise ValueError(f"Expected 1 sample or more, refined 0 times or more; got {n} and {refine}.")
     operator = as_operator(known, model)
-    y = observe(picture, operator, model).to(model.device)
-    gaussian = _gaussian(prior, model)
+    y = observe(picture, operator, model).to(model.device, copy=True)
+    gaussian = copy.deepcopy(_gaussian(prior, model))  # of inference mode, it would let no gradient pass
     generator = torch.Generator().manual_seed(fresh_seed() if seed is None else seed)
     parts = []
     most = max(BATCH, NUMBERS // model.dim)
@@ -159,8 +161,11 @@ def draw(
 ) -> Completion:
     """Return n samples for each observation y (b, ...), those of the first observation first, as one batch."""
     target = y.flatten(1).repeat_interleave(n, 0)
-    start = torch.randn(len(target), prior.size, generator=generator).to(model.device)
-    perturbed = target + noise * torch.randn(target.shape, generator=generator).to(target)
+    start, error = (
+        torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+        for shape in ((len(target), prior.size), target.shape)
+    )
+    start, perturbed = start.to(model.device), target + noise * error.to(target)
     energy = Energy(model, operator, prior, perturbed, start, noise)
     xi, evaluations = _search(replace(energy, sigma=max(noise, COARSE)), start, COARSE_STEPS, generator)
     if model.can("score"):  # it is invertible exactly

@@ -83,7 +83,7 @@ class Energy:
             with torch.enable_grad():
                 points = xi.detach().requires_grad_()
                 y = self.observed(points)
-                signs = torch.randint(0, 2, y.shape, generator=generator).to(y) * 2 - 1
+                signs = torch.randint(0, 2, y.shape, generator=generator, device="cpu").to(y) * 2 - 1
                 found = self._gradient((y * signs).sum(), points)
             total += found.square().mean(0) / times
         return (1 + (total / self.sigma**2).nan_to_num(STEEPEST).clamp(max=STEEPEST)).rsqrt()

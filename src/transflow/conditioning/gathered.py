@@ -23,6 +23,7 @@ from transflow.gaussians.kept import LIMIT, Kept
 from transflow.gaussians.sketch import Sketch
 from transflow.latents.encoded import Encoded
 from transflow.latents.stream import PicturesLike, stream
+from transflow.plain_values import whole
 from transflow.store.identity import digest
 
 
@@ -139,7 +140,8 @@ class Gathered:
             raise ValueError(
                 "Expected evidence that holds latents of pictures, to draw from one; got their sums alone."
             )
-        if not 0 <= picture < len(self.digests):
+        picture = whole(picture, "the number of an evidence picture")
+        if picture >= len(self.digests):
             raise ValueError(
                 f"Expected the number of an evidence picture, 0 to {len(self.digests) - 1}; got {picture}."
             )
@@ -152,7 +154,7 @@ class Gathered:
         """Return samples made of rows of the kept latents with the numbers of the pictures, as they came, from 0."""
         assert self.kept is not None
         first = {key: i for i, key in reversed(list(enumerate(self.digests)))}
-        numbers = torch.tensor([first[key] for key in self.kept.keys], device=drawn.parents.device)
+        numbers = torch.tensor([first[key] for key in self.kept.keys], device=drawn.parents.device, dtype=torch.long)
         return replace(drawn, parents=numbers[drawn.parents])
 
     def to(self, device: torch.device | str) -> Gathered:

@@ -74,7 +74,7 @@ def _bands(maps: Tensor) -> tuple[float, ...]:
     if maps.ndim != 4 or min(maps.shape[2:]) < 4:
         return (maps.square().mean().item(),)
     power = torch.fft.fft2(maps, norm="ortho").abs().square().mean((0, 1))
-    down, across = (torch.fft.fftfreq(n, dtype=torch.float64).abs() * 2 for n in maps.shape[2:])
+    down, across = (torch.fft.fftfreq(n, dtype=torch.float64, device="cpu").abs() * 2 for n in maps.shape[2:])
     radius = torch.maximum(down[:, None], across[None])
     edges = (1.01, 0.75, 0.5, 0.25, -0.01)
     bands = [power[(radius > low) & (radius <= high)] for high, low in pairwise(edges)]

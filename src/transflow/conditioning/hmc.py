@@ -72,8 +72,9 @@ def run_chains(
     fitting = -(-trajectories // 2)
     taken = torch.zeros_like(log_h)
     for k in range(trajectories):
-        p = torch.randn(u.shape, generator=generator).to(u)
-        factor = 1 + JITTER * (2 * torch.rand(len(u), generator=generator).to(log_h) - 1)
+        p = torch.randn(u.shape, generator=generator, dtype=torch.float32, device="cpu").to(u)
+        evenly = torch.rand(len(u), generator=generator, dtype=torch.float32, device="cpu")
+        factor = 1 + JITTER * (2 * evenly.to(log_h) - 1)
         h = (log_h.exp() * factor).to(u)[:, None]
         before = value + p.double().square().sum(1) / 2
         there, there_value, there_slope = u, value, slope
@@ -84,7 +85,7 @@ def run_chains(
             p = p - h / 2 * there_slope
         change = before - there_value - p.double().square().sum(1) / 2
         chance = change.nan_to_num(-torch.inf).clamp(max=0).exp()
-        yes = torch.rand(len(u), generator=generator, dtype=torch.float64).to(chance) < chance
+        yes = torch.rand(len(u), generator=generator, dtype=torch.float64, device="cpu").to(chance) < chance
         u = torch.where(yes[:, None], there, u)
         value, slope = torch.where(yes, there_value, value), torch.where(yes[:, None], there_slope, slope)
         if k < fitting:

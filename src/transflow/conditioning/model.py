@@ -22,6 +22,8 @@ from transflow.conditioning.completion import NOISE, TEMPERATURE, Completion, Ha
 from transflow.conditioning.conditioned import DEFAULT_NOISE
 from transflow.conditioning.gathered import Gathered
 from transflow.conditioning.posterior import Posterior
+from transflow.conditioning.published import push
+from transflow.conditioning.scores import Reconstruction, Scores
 from transflow.conditioning.tempered import tempered
 from transflow.devices import fresh_seed
 from transflow.gaussians.gaussian import Gaussian
@@ -34,45 +36,8 @@ from transflow.latents.stream import PicturesLike, stream
 from transflow.metrics import bits_per_dim
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.preprocess import BATCH
-from transflow.plain_values import one_line, scalar
+from transflow.plain_values import scalar
 from transflow.store.files import PathLike
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """How likely pictures are under a model, one number each, shape (B,), double.
-
-    Attributes:
-        log_prob: log density at the bin centres, in nats.
-        bits_per_dim: the same in bits per dimension; less than the average over the bins that training
-            reports, and below 0 for flat pictures, since it is a density where it is highest.
-        radius: ``|z| / sqrt(D)``, near 1 for typical pictures of the model.
-    """
-
-    log_prob: Tensor
-    bits_per_dim: Tensor
-    radius: Tensor
-
-    def __repr__(self) -> str:
-        return one_line(self, f"{len(self.log_prob)} pictures")
-
-
-@dataclass(frozen=True, eq=False)
-class Reconstruction:
-    """Pictures before and after encode and decode.
-
-    Attributes:
-        pictures: as the model sees them, floats in [0, 1], (B, C, H, W).
-        decoded: after the round trip, likewise.
-        errors: the largest difference of each, (B,), 1 being the whole range.
-    """
-
-    pictures: Tensor
-    decoded: Tensor
-    errors: Tensor
-
-    def __repr__(self) -> str:
-        return one_line(self, f"{len(self.errors)} pictures")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -148,6 +113,11 @@ class Model(BaseModel):
         seed: int | None = None,
     ) -> Tensor:
         """Return n pictures, floats in [0, 1], (n, C, H, W), decoded from samples of a Gaussian over latents."""
+        if not callable(getattr(gaussian, "sample", None)) or not isinstance(getattr(gaussian, "mean", None), Tensor):
+            got = type(gaussian).__name__
+            raise TypeError(
+                f"Expected a Gaussian over latents, such as model.prior; got {got}. A posterior has pictures(n)."
+            )
         return self.decode(tempered(self, gaussian.sample(n, generator, temperature, seed=seed), gaussian.mean))
 
     def condition(
@@ -201,6 +171,9 @@ class Model(BaseModel):
             seed: of the draws.
             temperature: multiplies the standard deviation.
         """
+        for word, given in (("noises", noise), ("novelties", novelty)):
+            if isinstance(scalar(given), (str, int, float)):
+                raise TypeError(f"Expected {word} as a list, one for each row; got {given!r}. Give [{given!r}].")
         if bool(len(noise)) == bool(len(novelty)):
             raise ValueError("Expected at least one noise or one novelty for each row, and not both; got both or none.")
         for spec in noise:
@@ -241,6 +214,32 @@ class Model(BaseModel):
             refine: trajectories of Hamiltonian Monte Carlo after the search, each of ten evaluations.
         """
         return complete(self, picture, known, noise, n, seed=seed, prior=prior, temperature=temperature, refine=refine)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        message: str = "Model of transflow",
+    ) -> str:
+        """Write the model, with a card, to a repository of the Hugging Face hub; `load` takes ``hf://`` and its name.
+
+        Args:
+            repo: "user/repo"; made where there is none.
+            private: whether a new repository is.
+            token: of the hub; without it, the one that ``hf auth login`` keeps.
+            message: of the commit.
+
+        Returns:
+            Its address.
+
+        Raises:
+            TypeError: the model is another library's.
+            OSError: the hub refused it, or cannot be reached.
+            ImportError: the extra ``hub`` is missing.
+        """
+        return push(self, repo, file=self.file, private=private, token=token, message=message)
 
     def score(self, pictures: PicturesLike) -> Scores:
         """Return log-likelihood, bits per dimension and latent radius of each picture."""

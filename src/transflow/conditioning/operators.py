@@ -45,7 +45,7 @@ class Known:
         """Return the mask of pictures of which one half is not known: the "left", "right", "top" or "bottom" one."""
         if side not in SIDES:
             raise ValueError(f"Expected one of {', '.join(SIDES)}; got {side}.")
-        down, across = torch.arange(height)[:, None], torch.arange(width)[None]
+        down, across = torch.arange(height, device="cpu")[:, None], torch.arange(width, device="cpu")[None]
         hidden = {
             "left": across < width // 2,
             "right": across >= width - width // 2,
@@ -134,7 +134,7 @@ def as_operator(known: Any, model: BaseModel) -> Operator:
         TypeError: neither a mask nor a function.
     """
     if isinstance(known, (Tensor, np.ndarray)):
-        known = Known(torch.as_tensor(known))
+        known = Known(known.clone() if isinstance(known, Tensor) else torch.from_numpy(np.array(known)))
     if not isinstance(known, Known):
         if not callable(known):
             raise TypeError(f"Expected a mask (H, W), or a function of pictures; got {type(known).__name__}.")
@@ -184,7 +184,7 @@ def shown(operator: Operator, y: Tensor, shape: tuple[int, int, int]) -> Tensor:
         TypeError: the operator is another function, whose numbers are no picture.
     """
     if isinstance(operator, Known):
-        picture = torch.full((1, *shape), 0.5, dtype=y.dtype)
+        picture = torch.full((1, *shape), 0.5, dtype=y.dtype, device="cpu")
         picture[..., operator.mask] = y.cpu()
         return picture
     if isinstance(operator, Grey):

@@ -22,9 +22,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from transflow.conditioning import posterior_file
+from transflow.conditioning import posterior_file, shown
 from transflow.conditioning.between import latents_between
 from transflow.conditioning.conditioned import Conditioned
+from transflow.conditioning.distribution import PictureDistribution
 from transflow.conditioning.gathered import Gathered
 from transflow.conditioning.tempered import tempered
 from transflow.devices import fresh_seed
@@ -41,6 +42,7 @@ from transflow.gaussians.parents import Parents
 from transflow.latents.stream import PicturesLike
 from transflow.plain_values import one_line
 from transflow.store.files import PathLike
+from transflow.store.locks import locked_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,25 @@ class Posterior(Conditioned):
 
     def __repr__(self) -> str:
         return one_line(self, repr(self.model), f"{self.evidence.count} pictures", f"noise {self.spec}")
+
+    def _repr_png_(self) -> bytes | None:
+        """The evidence and samples, for notebooks; None of models whose pictures cannot be seen."""
+        return shown.png(self) if self.model.shape[0] in (1, 3) else None
+
+    def _repr_html_(self) -> str | None:
+        """The same with a line of words."""
+        return shown.as_html(self) if self.model.shape[0] in (1, 3) else None
+
+    def as_distribution(self, *, predictive: bool = False) -> PictureDistribution:
+        """Return the posterior over pictures as one of `torch.distributions`: samples, gradients, densities.
+
+        Its latents are of the Gaussian that the posterior knows, `gaussian`: of parents and mixtures, that of their
+        mean and covariance. Nothing is shortened (see `conditioning.tempered`), so that samples are of the density.
+
+        Args:
+            predictive: of one more picture of the evidence's kind, instead.
+        """
+        return PictureDistribution(self.model, self.predictive if predictive else self.gaussian)
 
     def with_learn(self, learn: str | None = None, novelty: float | None = None, *, long: bool = False) -> Posterior:
         """Return the posterior of the same evidence, drawn from in another way.
@@ -132,7 +153,10 @@ class Posterior(Conditioned):
 
         Args:
             picture: its number in the evidence, as it came, from 0.
-            n, generator, temperature, seed: as `sample` takes them.
+            n: how many.
+            generator: as `sample` takes it.
+            temperature: as `sample` takes it.
+            seed: as `sample` takes it.
 
         Raises:
             ValueError: there is no such picture, its latent is not kept, or there are too few others.
@@ -197,7 +221,8 @@ class Posterior(Conditioned):
 
     def save(self, path: PathLike) -> None:
         """Write the posterior as one safetensors file; `load_posterior` reads it back (see `posterior_file`)."""
-        posterior_file.write(path, self.model, self.gathered, self.spec, self.learn)
+        with locked_file(path):
+            posterior_file.write(path, self.model, self.gathered, self.spec, self.learn)
 
     def _tempered(self, latents: Tensor) -> Tensor:
         return tempered(self.model, latents, self.drawn.mean, self.newness)

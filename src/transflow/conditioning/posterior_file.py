@@ -70,6 +70,11 @@ def read(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return container.read(path, POSTERIOR)
 
 
+def read_if(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return what `read` does, of one reading; None where the path is no posterior's file."""
+    return container.read_if(path, POSTERIOR)
+
+
 def gathered_of(path: PathLike, tensors: dict[str, Tensor], header: dict[str, Any], model: BaseModel) -> Gathered:
     """Return what a file's posterior has gathered, on the model's device.
 
@@ -112,7 +117,7 @@ def _kept_of(
     """The latents that a file holds. Every digest below the smallest that is not held is held, so `beyond` is known."""
     if "latents" not in tensors:
         return None
-    rows, keys = tensors["latents"], _strings_of(tensors.get("kept", torch.zeros(0, dtype=torch.uint8)))
+    rows, keys = tensors["latents"], _strings_of(tensors.get("kept", torch.zeros(0, dtype=torch.uint8, device="cpu")))
     counts, limit = Counter(digests), int(header.get("limit", LIMIT))
     whole = rows.ndim == 2 and rows.shape == (len(keys), model.dim) and bool(torch.isfinite(rows).all())
     if not whole or keys != tuple(sorted(set(keys))) or not counts.keys() >= set(keys) or len(keys) > limit:
@@ -129,7 +134,7 @@ def _sketch_of(
     if learn_of(path, header).way != "covariance":
         return None
     if not kept.left_out:
-        repeats = torch.tensor(kept.counts, device=kept.rows.device)
+        repeats = torch.tensor(kept.counts, device=kept.rows.device, dtype=torch.long)
         return Sketch.of(kept.rows.repeat_interleave(repeats, 0), kept.limit)
     if "sketch" not in tensors:
         return None

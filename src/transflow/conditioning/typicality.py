@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from transflow import metrics
-from transflow.conditioning.model import Model, Scores
+from transflow.conditioning.model import Model
+from transflow.conditioning.scores import Scores
 from transflow.latents.stream import PicturesLike
 
 

@@ -85,6 +85,12 @@ class PictureEstimator(BaseEstimator):  # type: ignore[misc]
     def _check_fitted(self, attribute: str) -> None:
         if attribute not in self.__dict__:
             raise NotFittedError(f"Expected a fitted {type(self).__name__}; call fit first.")
+        now, then = self._model(), self.__dict__.get("_fitted_with", self)
+        if then is self or now is then:  # of an earlier version
+            return
+        if now is None or then is None or not now.is_same_model(then):
+            got, was = (f"the model {m.name}" if m is not None else "none, on vectors" for m in (now, then))
+            raise ValueError(f"Expected the model that it was fitted with, {was}; got {got}. Fit it again.")
 
 
 def plain_parameters(estimator: Any) -> dict[str, Any]:

@@ -231,6 +231,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         before = FewShot(plain["noise"]) if reset else self.evidence_
         dtype = np.asarray(names).dtype
         if not reset:
+            self._check_fitted("evidence_")
             base.check_sortable([*self.evidence_.classes, *names])
             dtype = np.result_type(dtype, self.classes_.dtype)
         after = before.add(
@@ -242,7 +243,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         return self
 
     def _keep(self, few: FewShot, dtype: Any = None) -> None:
-        self.evidence_ = few
+        self.evidence_, self._fitted_with = few, self._model()
         self.classes_ = np.array(sorted(few.classes), dtype=dtype if dtype is not None else self.classes_.dtype)
 
     def _inputs(self, x: Any, y: Any, *, reset: bool) -> tuple[Any, list[Any]]:

@@ -17,12 +17,13 @@ from torch import Tensor
 from transflow.base_model import BaseModel
 from transflow.fewshot.examples import FeatureKind, normalise
 from transflow.pictures import augment as maps
-from transflow.pictures.decode import OnBad, read
+from transflow.pictures import datasets
+from transflow.pictures.decode import OnBad, Turn, read
 from transflow.pictures.labels import check_classes, labels_of
 from transflow.pictures.preprocess import BATCH
 from transflow.plain_values import scalar, whole
 from transflow.store import container
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
 from transflow.store.identity import canonical, digest
 
 Augment = bool | int | Callable[[Tensor], Tensor]
@@ -83,12 +84,17 @@ def copies_of(augment: bool | int) -> int:
     return (maps.COPIES if augment else 1) if isinstance(augment, bool) else int(augment)
 
 
-def read_labelled(folder: Any, model: BaseModel, *, on_bad: OnBad | None = None) -> tuple[Tensor, list[str]]:
-    """Return the pictures of a folder with a sub-folder for each class, of the model's shape, and their classes."""
-    if not isinstance(folder, (str, os.PathLike)) or not Path(folder).is_dir():
+def read_labelled(
+    folder: Any, model: BaseModel, *, on_bad: OnBad | None = None, turn: Turn | None = None
+) -> tuple[Tensor, list[str]]:
+    """Return the pictures of a folder with a sub-folder for each class, or of a labelled dataset, and their classes."""
+    if datasets.is_dataset(folder):
+        batches, labels = datasets.labelled(folder, BATCH)
+        return torch.cat([model.preprocess(part) for part in batches]), labels
+    if not isinstance(folder, (str, os.PathLike)) or not Path(folder := at_home(folder)).is_dir():
         raise ValueError("Expected labels, or a folder with a sub-folder for each class; got neither.")
     check_classes(folder)
-    found = read(folder, model.shape, on_bad=on_bad)
+    found = read(folder, model.shape, on_bad=on_bad, turn=turn)
     return found.pixels, labels_of(folder, found.names)
 
 
@@ -134,7 +140,7 @@ def _entry(
     """The file that keeps an encoding; None without a folder, a fingerprint, or a number of copies."""
     if cache is None or not model.fingerprint or callable(augment):
         return None
-    folder = Path(cache)
+    folder = Path(at_home(cache))
     folder.mkdir(parents=True, exist_ok=True)
     pixels = digest(pictures.contiguous().numpy().tobytes())
     key = [model.fingerprint, model.precision, kind, augment, float(strength), tuple(pictures.shape), pixels]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,12 @@ from transflow.estimators.classifier import PICTURES_AT_A_TIME, FewShotClassifie
 from transflow.estimators.features import Augment, read_labelled
 from transflow.fewshot.ensemble import Selection
 from transflow.gaussians.noise import NoiseSpec
-from transflow.pictures.decode import OnBad, batches
+from transflow.pictures.decode import OnBad, Turn, batches
 from transflow.pictures.labels import labels_among
 from transflow.plain_values import one_line
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the wide signs, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,7 @@ class Evaluation:
         """
         if self.truth is None:
             raise ValueError("Expected pictures whose classes are known; got a folder without the evidence's classes.")
-        counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.long)
+        counts = torch.zeros(len(self.classes), len(self.classes), dtype=torch.long, device="cpu")
         for true, predicted in zip(self.truth, self.predicted, strict=True):
             counts[self.classes.index(true), self.classes.index(predicted)] += 1
         return counts
@@ -89,13 +92,15 @@ class Evaluation:
         truth = self.truth or [""] * len(self.names)
         rows = zip(self.names, self.predicted, self.rejected(rate), p, truth, self.probabilities.tolist(), strict=True)
         for name, predicted, rejected, p_value, true, probabilities in rows:
-            table.writerow([_cell(name), predicted, int(rejected), p_value, true, *(f"{x:.6f}" for x in probabilities)])
+            words = (_cell(name), _cell(predicted), int(rejected), p_value, _cell(true))
+            table.writerow([*words, *(f"{x:.6f}" for x in probabilities)])
         return out.getvalue().encode(errors="surrogateescape")  # names that are not UTF-8 keep their bytes
 
 
-def _cell(name: str) -> str:
-    """A file's name as a table's program takes it for text, too: one that begins as a formula does, after a quote."""
-    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+def _cell(word: str) -> str:
+    """A foreign word as a table's program takes it for text, too: one that begins as a formula does, after a quote."""
+    number = re.fullmatch(r"[+-]?\d+(\.\d+)?", word)
+    return f"'{word}" if word.startswith(FORMULA) and not number else word
 
 
 class Accuracies:
@@ -124,6 +129,7 @@ def classify(
     noise: NoiseSpec = "auto",
     augment: Augment = True,
     on_bad: OnBad | None = None,
+    turn: Turn | None = None,
 ) -> Evaluation:
     """Classify the pictures of a folder by the evidence of another.
 
@@ -136,17 +142,20 @@ def classify(
         augment: likewise.
         on_bad: called with a message for each file that is not a picture; the file is skipped. Without it, such a
             file is an error.
+        turn: what is used of each file's picture, as `pictures.decode.read` takes it.
     """
-    pixels, labels = read_labelled(support, model, on_bad=on_bad)
+    query = at_home(query) if isinstance(query, (str, os.PathLike)) else query
+    pixels, labels = read_labelled(support, model, on_bad=on_bad, turn=turn)
     classifier = FewShotClassifier(model, noise, augment).fit(pixels, labels)
     classes = tuple(str(c) for c in classifier.classes_)
     number = {name: i for i, name in enumerate(classes)}
-    baselines = pixel_baselines(pixels, torch.tensor([number[c] for c in labels]), len(classes))
+    numbers = torch.tensor([number[c] for c in labels], dtype=torch.long, device="cpu")
+    baselines = pixel_baselines(pixels, numbers, len(classes))
     folder = query if isinstance(query, (str, os.PathLike)) and Path(query).is_dir() else None
     names: list[str] = []
     truth: list[str] | None = []
     probabilities, p_values, accuracies = [], [], Accuracies()
-    for part in batches(query, model.shape, batch=PICTURES_AT_A_TIME, on_bad=on_bad):
+    for part in batches(query, model.shape, batch=PICTURES_AT_A_TIME, on_bad=on_bad, turn=turn):
         names += part.names
         try:
             found, p = classifier.predict_proba_and_p_values(part.pixels)
@@ -157,12 +166,13 @@ def classify(
         here = None if folder is None or truth is None else labels_among(folder, part.names, classes)
         truth = None if truth is None or here is None else truth + here
         if here is not None:
-            true = torch.tensor([number[label] for label in here])
+            true = torch.tensor([number[label] for label in here], dtype=torch.long, device="cpu")
             accuracies.add({"transflow": probabilities[-1].argmax(1)} | baselines(part.pixels), true)
     probability = torch.cat(probabilities)
     error = None
     if truth is not None:
-        error = metrics.calibration_error(probability, torch.tensor([number[label] for label in truth]))
+        true = torch.tensor([number[label] for label in truth], dtype=torch.long, device="cpu")
+        error = metrics.calibration_error(probability, true)
     return Evaluation(
         tuple(names),
         classes,

@@ -58,7 +58,8 @@ def weigh(log_densities: Sequence[Tensor], truth: Tensor) -> Tensor:
         gradient = ((target - p) * x).sum((1, 2)) - 2 * (beta - even)
         free = (beta > 0) | (gradient > 0)
         centred = x - (p * x).sum(2, keepdim=True)
-        hessian = torch.einsum("lc,vlc,wlc->vw", p, centred, centred) + 2 * torch.eye(len(x), dtype=x.dtype)
+        one = torch.eye(len(x), dtype=x.dtype, device="cpu")
+        hessian = torch.einsum("lc,vlc,wlc->vw", p, centred, centred) + 2 * one
         step = torch.zeros_like(beta)
         step[free] = torch.linalg.solve(hessian[free][:, free], gradient[free])
         best, share = value(beta), 1.0
@@ -75,7 +76,7 @@ def smoothed(log_density: Tensor, truth: Tensor) -> Tensor:
     count, classes = log_density.shape
     wrong = 1 / (count + 2)
     target = torch.full_like(log_density, wrong / classes)
-    target[torch.arange(count), truth] += 1 - wrong
+    target[torch.arange(count, device="cpu"), truth] += 1 - wrong
     return target
 
 

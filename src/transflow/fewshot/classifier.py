@@ -39,7 +39,7 @@ class FewShot:
 
     noise: NoiseSpec = "auto"
     classes: tuple[Any, ...] = ()
-    labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long, device="cpu"))
     keys: tuple[str, ...] = ()
     feature_sets: Mapping[str, LabelledFeatures] = field(default_factory=dict)
 
@@ -74,7 +74,7 @@ class FewShot:
         kinds = kinds or {}
         classes = tuple(dict.fromkeys((*self.classes, *names)))
         number = {name: i for i, name in enumerate(classes)}
-        labels = torch.tensor([number[name] for name in names])
+        labels = torch.tensor([number[name] for name in names], dtype=torch.long, device="cpu")
         room = max(0, KEPT_ROWS // sum(rows.shape[1] for rows in features.values()) - len(self.labels))
         sets = {}
         for name, rows in features.items():
@@ -99,7 +99,7 @@ class FewShot:
         stay, rest = self._find(names, keys)
         labels, whole = self.labels[stay], self.whole
         more = features() if rest else {}
-        gone = torch.tensor([self.classes.index(names[j]) for j in rest], dtype=torch.long)
+        gone = torch.tensor([self.classes.index(names[j]) for j in rest], dtype=torch.long, device="cpu")
         sets = {}
         for name, known in self.feature_sets.items():
             if whole:
@@ -113,7 +113,8 @@ class FewShot:
     def ensemble(self) -> Ensemble:
         """The likelihoods that are selected for these examples, of which equal ones count once."""
         first = next(iter(self.feature_sets.values()))
-        stay = distinct(first.rows[:, 0], self.labels, self.keys) if self.whole else torch.ones(1, dtype=torch.bool)
+        stay = torch.ones(1, dtype=torch.bool, device="cpu")
+        stay = distinct(first.rows[:, 0], self.labels, self.keys) if self.whole else stay
         if stay.all():
             return select(self.noise, self.labels, self.counts, self.feature_sets)
         sets = {name: features.recomputed(self.labels, stay) for name, features in self.feature_sets.items()}
@@ -128,7 +129,7 @@ class FewShot:
         places: dict[tuple[str, Any], list[int]] = {}
         for i, (key, label) in enumerate(zip(self.keys, self.labels.tolist(), strict=True)):
             places.setdefault((key, self.classes[label]), []).append(i)
-        stay, rest = torch.ones(len(self.labels), dtype=torch.bool), []
+        stay, rest = torch.ones(len(self.labels), dtype=torch.bool, device="cpu"), []
         for j, pair in enumerate(zip(keys, names, strict=True)):
             if places.get(pair):
                 stay[places[pair].pop()] = False
@@ -145,8 +146,8 @@ class FewShot:
 
     def _without_empty_classes(self) -> FewShot:
         left = [c for c, count in enumerate(self.counts) if count]
-        number = torch.full((len(self.classes),), -1)
-        number[left] = torch.arange(len(left))
+        number = torch.full((len(self.classes),), -1, dtype=torch.long, device="cpu")
+        number[left] = torch.arange(len(left), device="cpu")
         sets = {name: replace(f, evidence=tuple(f.evidence[c] for c in left)) for name, f in self.feature_sets.items()}
         classes = tuple(self.classes[c] for c in left)
         return replace(self, classes=classes, labels=number[self.labels], feature_sets=sets)

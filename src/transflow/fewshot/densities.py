@@ -67,7 +67,7 @@ class Scaled:
     def of(cls, counts: Tensor, means: Tensor, levels: tuple[int, ...], lam: Tensor) -> Self:
         """Return the predictive for m_c = counts (C,), zeta_c = means (C, D) and lambda (L,)."""
         s, variances = shrinkage(counts[:, None], lam)
-        sizes = torch.tensor(levels, device=means.device)
+        sizes = torch.tensor(levels, device=means.device, dtype=torch.long)
         return cls(means * s.repeat_interleave(sizes, 1), variances, levels, lam)
 
     def log_density(self, latents: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class Scaled:
         return self.lam
 
     def _weights(self) -> tuple[Tensor, Tensor]:
-        sizes = torch.tensor(self.levels, device=self.means.device)
+        sizes = torch.tensor(self.levels, device=self.means.device, dtype=torch.long)
         weights = self.means / self.variances.repeat_interleave(sizes, 1)
         return weights, -0.5 * (self.variances.log() @ sizes.to(weights) + (self.means * weights).sum(1))
 

@@ -30,7 +30,7 @@ def distinct(rows: Tensor, labels: Tensor, keys: Sequence[str]) -> Tensor:
         labels: class of each, (n,).
         keys: an identifier of each, such as a digest.
     """
-    stay = torch.ones(len(labels), dtype=torch.bool)
+    stay = torch.ones(len(labels), dtype=torch.bool, device="cpu")
     seen = set()
     for i, pair in enumerate(zip(labels.tolist(), keys, strict=True)):
         stay[i] = pair not in seen

@@ -177,7 +177,7 @@ class LabelledFeatures:
         if not standard:
             origin = total.mean
             unit = math.sqrt((total.scatter.sum() / max(total.count - 1, 1) / total.dim).item()) or 1.0
-        counts = torch.tensor([e.count / k for e in self.evidence])
+        counts = torch.tensor([e.count / k for e in self.evidence], dtype=torch.float32, device="cpu")
         means = torch.stack([(e.mean - origin) / unit for e in self.evidence]).to(self.rows)
         scatter = torch.stack([e.scatter / unit**2 for e in self.evidence]).to(self.rows)
         origin = origin.to(self.rows)

@@ -94,9 +94,10 @@ def select(
     candidates = tuple(e.candidate for e in members)
     if not folds:
         even = Selection(candidates, (1.0,) * len(members))
-        return Ensemble(even, tuple(everyone), tuple(members), torch.zeros(0))
+        return Ensemble(even, tuple(everyone), tuple(members), torch.zeros(0, dtype=torch.float32, device="cpu"))
     parts = [e.left_out / e.candidate.temperature for e in members]
-    weights = weigh(parts, truth) if choose and len(parts) > 1 else torch.ones(len(parts), dtype=torch.float64)
+    weights = torch.ones(len(parts), dtype=torch.float64, device="cpu")
+    weights = weigh(parts, truth) if choose and len(parts) > 1 else weights
     joint = (weights[:, None, None] * torch.stack(parts)).sum(0)
     own = joint.gather(1, truth[:, None])[:, 0]
     log_prob = joint.log_softmax(1).gather(1, truth[:, None]).mean().item()
@@ -127,10 +128,10 @@ def make_folds(labels: Tensor, counts: Sequence[int]) -> list[Fold]:
         rows = [kept[c][turn] for c in several if turn < len(kept[c])][:room]
         if not rows:
             break
-        left_out = torch.full((len(counts),), -1)
+        left_out = torch.full((len(counts),), -1, dtype=torch.long, device="cpu")
         for c in several:
             left_out[c] = kept[c][turn % len(kept[c])]
-        folds.append(Fold(left_out, torch.tensor(rows)))
+        folds.append(Fold(left_out, torch.tensor(rows, dtype=torch.long, device="cpu")))
         room -= len(rows)
     return folds
 

@@ -77,7 +77,7 @@ class LowRankInverse:
 
     def products(self, examples: Examples, rows: Tensor, v: Tensor) -> Products:
         """Yield ``X_i A^-1 X_i^T`` and ``X_i A^-1 v^T``."""
-        columns = rows[:, None] * examples.copies + torch.arange(examples.copies)
+        columns = rows[:, None] * examples.copies + torch.arange(examples.copies, device="cpu")
         yield from zip(self.woodbury.factor_blocks(columns), self.woodbury.factor_times(v)[columns], strict=True)
 
 

@@ -139,7 +139,8 @@ def _structured(span: Span, outside: Tensor, matrix: Tensor) -> Covariance:
         return DiagonalPlusLowRank(span.dim, outside)
     if outside.ndim or len(span.pieces) > 1:
         return SpanCovariance(span, outside, matrix)
-    values, vectors = torch.linalg.eigh(matrix - outside * torch.eye(len(matrix)).to(matrix))
+    one = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    values, vectors = torch.linalg.eigh(matrix - outside * one)
     several = values > 1e-13 * values[-1].abs()
     factor = span.out((vectors[:, several] * values[several].sqrt()).T).T
     return DiagonalPlusLowRank(span.dim, outside, factor if factor.shape[1] else None)

@@ -58,7 +58,7 @@ class Kept:
         """Return what is kept of no picture, the neutral element of addition."""
         if limit < 1:
             raise ValueError(f"Expected to keep 1 latent or more; got {limit}.")
-        return cls((), torch.zeros(0, dim, device=device), (), limit=limit)
+        return cls((), torch.zeros(0, dim, device=device, dtype=torch.float32), (), limit=limit)
 
     @classmethod
     def of(cls, latents: Tensor, keys: Sequence[str] | None = None, *, limit: int = LIMIT) -> Kept:

@@ -122,7 +122,7 @@ class Learned:
             if min(b) <= 0:
                 raise ValueError(f"Expected an isotropic variance above 0; got {min(b)}.")
 
-        repeats = torch.tensor(sizes, device=mean.device)
+        repeats = torch.tensor(sizes, device=mean.device, dtype=torch.long)
         diagonal = mean.new_tensor(b[0]) if len(set(b)) == 1 else mean.new_tensor(b).repeat_interleave(repeats)
         factor = None
         if any(a):

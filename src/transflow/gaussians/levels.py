@@ -73,7 +73,7 @@ class LevelSizes(Levels):
 
     def scaled(self, deviations: Tensor, factors: Tensor) -> Tensor:
         """Return deviations (n, D) with each level times its factor, (n, L) or (L,)."""
-        sizes = torch.tensor(self.sizes, device=factors.device)
+        sizes = torch.tensor(self.sizes, device=factors.device, dtype=torch.long)
         return deviations * factors.repeat_interleave(sizes, -1, output_size=sum(self.sizes))
 
 
@@ -95,7 +95,7 @@ class FrequencyBands(Levels):
     @cached_property
     def bands(self) -> Tensor:
         """The band of each frequency of a two-dimensional Fourier transform, shape (H, W)."""
-        rows, columns = (torch.fft.fftfreq(size, dtype=torch.float64) for size in self.shape[1:])
+        rows, columns = (torch.fft.fftfreq(size, dtype=torch.float64, device="cpu") for size in self.shape[1:])
         radius = (rows[:, None].square() + columns.square()).sqrt().clamp(min=1e-9)
         return (-2 - radius.log2()).ceil().clamp(0, self.count - 1).long()
 
@@ -172,7 +172,7 @@ class Bend:
     @classmethod
     def of(cls, cut: Cut, deviations: Iterable[Tensor]) -> Bend:
         """Return how far a cut bends batches of deviations, each (n, D)."""
-        before = after = moved = torch.zeros((), dtype=torch.float64)
+        before = after = moved = torch.zeros((), dtype=torch.float64, device="cpu")
         length = shorter = count = 0.0
         for whole in deviations:
             shortened = cut(whole)

@@ -201,7 +201,8 @@ class Parents:
                 "Expected parents with a density: of equal weights, uncut, with isotropic noise, and at most "
                 f"{SETS:,} sets; got {why}. The density of .gaussian is near it."
             )
-        chosen = torch.tensor(list(combinations(range(self.m), self.weights.count)), device=self.mean.device)
+        every = list(combinations(range(self.m), self.weights.count))
+        chosen = torch.tensor(every, dtype=torch.long, device=self.mean.device)
         scale = self._correction(chosen.new_full((1,), self.weights.count).double().sqrt())
         scale = scale / math.sqrt(self.weights.count)
         deviations, x = self._deviations(), latents.double() - self.mean

@@ -39,8 +39,9 @@ def change(x: Tensor, generator: torch.Generator, share: float = SHARE) -> tuple
     """
 
     def drawn(deviation: float) -> Tensor:
-        size = torch.randn(len(x), generator=generator, device=x.device)
-        return deviation * size * (torch.rand(len(x), generator=generator, device=x.device) < share)
+        size = torch.randn(len(x), generator=generator, device=x.device, dtype=torch.float32)
+        evenly = torch.rand(len(x), generator=generator, device=x.device, dtype=torch.float32)
+        return deviation * size * (evenly < share)
 
     angle, scale, stretch = drawn(ANGLE), drawn(SCALE), drawn(STRETCH)
     across, down = drawn(SHIFT), drawn(SHIFT)

@@ -144,8 +144,8 @@ def prepare(level: DetailLevel, x: Tensor, generator: torch.Generator) -> tuple[
     config = level.config
     x = crops(x, config.crop, generator)
     if config.whole < 1:
-        between = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device) >= config.whole
-        error = torch.rand(x.shape, generator=generator, device=x.device) - 0.5
+        between = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device, dtype=torch.float32) >= config.whole
+        error = torch.rand(x.shape, generator=generator, device=x.device, dtype=torch.float32) - 0.5
         x = x + GREY_LEVEL * error * between
     return (x,)
 

@@ -33,13 +33,13 @@ def prepare(flow: FlowMatching, x: Tensor, generator: torch.Generator) -> tuple[
     """
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, device=x.device)
+        return torch.randn(shape, generator=generator, device=x.device, dtype=torch.float32)
 
     if not flow.training:
-        evenly = (torch.arange(len(x), device=x.device) + 0.5) / max(1, len(x))
+        evenly = (torch.arange(len(x), dtype=torch.float32, device=x.device) + 0.5) / max(1, len(x))
         return x, normal(*x.shape), evenly, x.new_zeros(len(x), CHANGES)
     pictures, changes = change(x + NOISE * normal(*x.shape), generator)
-    uniform, kind = torch.rand(2, len(x), generator=generator, device=x.device)
+    uniform, kind = torch.rand(2, len(x), generator=generator, device=x.device, dtype=torch.float32)
     t = torch.where(kind < LOGIT_NORMAL, normal(len(x)).sigmoid(), uniform)
     return pictures, normal(*x.shape), t, changes
 

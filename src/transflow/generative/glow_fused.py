@@ -10,79 +10,18 @@ Which scale and shift a coupling makes of the network's numbers stands in `Bound
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.generative.bijections import BoundedCoupling, ChannelAffine, ConvNet, Coupling
+from transflow.generative.fused_conv import FusedConv
 from transflow.generative.glow import Cascade, Glow
 
-SLICE = 2**22  # bytes of a network's widest activations at a time
-ONES = [1, 1]  # stride, and dilation
-
-
-@cache
-def fused_operators(device: str, dtype: torch.dtype) -> tuple[Callable[..., Tensor], Callable[..., Tensor]] | None:
-    """Return torch's operators that lay weights out and convolve with them, or None where they do not work.
-
-    They are what `torch.compile` emits for processors, and no public interface; so they are tried on
-    an example once, and without them all works as before, but slower.
-    """
-    if device != "cpu" or dtype not in (torch.float32, torch.bfloat16):
-        return None
-    x = torch.linspace(-1, 1, 32, dtype=dtype).view(1, 2, 4, 4)
-    weight, bias = torch.linspace(-1, 1, 36, dtype=dtype).view(2, 2, 3, 3), torch.ones(2, dtype=dtype)
-    try:
-        pack = torch.ops.mkldnn._reorder_convolution_weight.default
-        convolve = torch.ops.mkldnn._convolution_pointwise.default
-        packed = pack(weight, ONES, ONES, ONES, 1, x.shape)
-        made = convolve(x, packed, bias, ONES, ONES, ONES, 1, "relu", [], "")
-    except (AttributeError, RuntimeError, TypeError):
-        return None
-    expected = F.conv2d(x.float(), weight.float(), bias.float(), padding=1).relu()
-    return (pack, convolve) if torch.allclose(made.float(), expected, rtol=0, atol=0.1) else None
-
-
-class FusedConv(nn.Module):
-    """A convolution of stride 1, perhaps with a ReLU after it, by the fastest way that torch has here.
-
-    The fused operators add bias and ReLU in the same pass and take weights laid out for the shape of
-    their input; the layout is kept until another shape comes. The ordinary convolution, where there
-    are none, gives the same but for rounding.
-
-    Args:
-        weight: (outputs, inputs, k, k), k odd.
-        bias: (outputs,).
-        relu: cut the result at 0.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, weight: Tensor, bias: Tensor, relu: bool = False) -> None:
-        super().__init__()
-        self.relu, self.padding = relu, [weight.shape[-1] // 2] * 2
-        self.register_buffer("weight", weight.detach().contiguous(memory_format=torch.channels_last))
-        self.register_buffer("bias", bias.detach())
-        self.operators = fused_operators(weight.device.type, weight.dtype)
-        self.layout: tuple[torch.Size, Tensor] | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the convolution, (B, outputs, H, W), of x, (B, inputs, H, W), in the weights' dtype."""
-        x = x.to(self.weight.dtype)
-        if self.operators is None or not len(x):
-            made = F.conv2d(x, self.weight, self.bias, padding=self.padding)
-            return made.relu_() if self.relu else made
-        (pack, convolve), layout = self.operators, self.layout
-        if layout is None or layout[0] != x.shape:
-            layout = self.layout = x.shape, pack(self.weight, self.padding, ONES, ONES, 1, x.shape)
-        after = "relu" if self.relu else "none"
-        return convolve(x, layout[1], self.bias, self.padding, ONES, ONES, 1, after, [], "")
+SLICE = 2**20  # bytes of a network's widest activations at a time, a thread: those of a layer stay in its cache
 
 
 class FusedAffine(nn.Module):
@@ -127,21 +66,23 @@ class FusedNet(nn.ModuleList):
         ]
         super().__init__(convs)
         self.bytes: int = max(conv.bias.nbytes for conv in convs)  # of a pixel, where the network is widest
+        self.dtype = dtype
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last layer's numbers, in the network's dtype."""
-        done = []
-        for part in x.split(max(1, SLICE // (self.bytes * x.shape[-1] * x.shape[-2]))):
-            for layer in self:
-                part = layer(part)
-            done.append(part)
-        return done[0] if len(done) == 1 else torch.cat(done)
+        first, middle, last = self
+        x, slice_bytes = x.to(self.dtype), SLICE * torch.get_num_threads()
+        most = max(1, slice_bytes // (self.bytes * x.shape[2] * x.shape[3]))
+        if x.shape[0] <= most:
+            return last(middle(first(x)))
+        return torch.cat([last(middle(first(part))) for part in x.split(most)])
+
+    __call__ = forward
 
     def hidden(self, x: Tensor) -> Tensor:
         """Return what the last layer gets: activations of 0 or more, (B, width, H, W)."""
-        for layer in list(self)[:-1]:
-            x = layer(x)
-        return x
+        first, middle, _ = self
+        return middle(first(x.to(self.dtype)))
 
 
 class FusedCoupling(BoundedCoupling):
@@ -167,6 +108,8 @@ class FusedCoupling(BoundedCoupling):
         s, t = self.scale_and_shift(x_a)
         x_b.add_(t).mul_(s.exp())
         return x, s.sum((1, 2, 3))
+
+    __call__ = forward
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return x, in z's memory."""

@@ -52,6 +52,7 @@ def read_config(path: PathLike, found: dict[str, Any]) -> tuple[Any, PixelFormat
     return read_options(FAMILIES[family].config, found["config"], path), read_options(PixelFormat, pixels, path)
 
 
+@torch.inference_mode(False)  # weights that gradients may pass, wherever it is called
 def load_model(
     path: PathLike,
     dtype: torch.dtype = torch.float32,

@@ -93,7 +93,7 @@ def estimate(sampler: Sampler, noise: Tensor, *, probes: int = 8, order: int = 4
         generator, x = torch.Generator().manual_seed(seed), picture
         total, terms = _log_normal(picture), torch.zeros(probes, order, dtype=torch.float64, device=noise.device)
         for step in sampler.steps:
-            signs = torch.randint(2, (probes, *x.shape), generator=generator).to(x) * 2 - 1
+            signs = torch.randint(2, (probes, *x.shape), generator=generator, device="cpu").to(x) * 2 - 1
             terms = terms + _traces(step, x, signs, order)
             total = total - x.numel() * math.log(step.a)
             with torch.no_grad():
@@ -108,7 +108,7 @@ def estimate(sampler: Sampler, noise: Tensor, *, probes: int = 8, order: int = 4
 
 def _traces(step: Step, x: Tensor, signs: Tensor, order: int) -> Tensor:
     """Return (-1)^(j+1) e' M^j e / j for each row of signs (n, ...) and j = 1..order, shape (n, order), double."""
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         points = x.detach().expand_as(signs).clone().requires_grad_()
         mean, w, terms = step.mean(points), signs, []
         for j in range(1, order + 1):
@@ -120,7 +120,7 @@ def _traces(step: Step, x: Tensor, signs: Tensor, order: int) -> Tensor:
 def _jacobian(step: Step, x: Tensor) -> Tensor:
     """Return dF/dx at x, shape (D, D): copies of x in a batch, each the way back of one row."""
     dim, rows = x.numel(), []
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         for part in torch.arange(dim, device=x.device).split(ROWS):
             points = x.detach().expand(len(part), *x.shape).clone().requires_grad_()
             values = step(points).flatten(1).gather(1, part[:, None])

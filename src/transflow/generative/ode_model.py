@@ -182,7 +182,7 @@ def checked(pictures: Tensor, shape: tuple[int, int, int]) -> Tensor:
 def like(network: nn.Module) -> Tensor:
     """Return a tensor of a network's dtype and device; float32 on the processor for one without weights."""
     tensors = (t for part in (network.parameters(), network.buffers()) for t in part if t.is_floating_point())
-    return next(tensors, torch.zeros(()))
+    return next(tensors, torch.zeros((), dtype=torch.float32, device="cpu"))
 
 
 def _kind(value: Any) -> str:

@@ -243,6 +243,7 @@ class TarFlow(nn.Module):
         z, log_det = self(x, labels)
         return log_det - (z.square().sum(1) + z.shape[1] * math.log(2 * math.pi)) / 2
 
+    @torch.inference_mode(False)
     @torch.enable_grad()
     def denoise(self, x: Tensor, noise: float, labels: Tensor | None = None) -> Tensor:
         """Return the expected picture behind a noisy one, ``x + noise^2 grad log p(x)`` (Tweedie's formula).
@@ -252,6 +253,6 @@ class TarFlow(nn.Module):
             noise: standard deviation of the noise of training, in units of x.
             labels: as `forward` takes them.
         """
-        x = x.detach().requires_grad_()
+        x = x.detach().clone().requires_grad_()
         (score,) = torch.autograd.grad(self.log_prob(x, labels).sum(), x)
         return (x + noise**2 * score).detach()

@@ -64,7 +64,7 @@ def encode_batch(model: BaseModel, batch: PictureBatch, rows: int, *, log_prob: 
     pixels, count = batch.pixels, len(batch)
     if not count:
         nothing = torch.zeros(0, dtype=torch.float64, device=model.device) if log_prob else None
-        return Encoded(batch.names, (), torch.zeros(0, model.dim, device=model.device), nothing)
+        return Encoded(batch.names, (), torch.zeros(0, model.dim, device=model.device, dtype=torch.float32), nothing)
     if count < rows:
         pixels = torch.cat([pixels, pixels[-1:].expand(rows - count, *pixels.shape[1:])])
     likely = None

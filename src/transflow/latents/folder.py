@@ -18,12 +18,13 @@ from transflow.base_model import BaseModel
 from transflow.latents.encoded import Encoded
 from transflow.latents.shard import SHARD, Report, encode_shard, good_files, read_shard, reusable, shard_path
 from transflow.pictures.decode import OnBad, no_pictures_error
-from transflow.pictures.files import BadPicture, File, Source, as_list, is_litter
+from transflow.pictures.files import BadPicture, File, is_litter
+from transflow.pictures.given import Source, as_list
 from transflow.pictures.preprocess import BATCH
 from transflow.pictures.sources import check_apart, chunks, files
 from transflow.plain_values import one_line, quoted
 from transflow.store import container
-from transflow.store.files import PathLike, check_folder
+from transflow.store.files import PathLike, at_home, check_folder
 from transflow.store.folders import INDEX
 from transflow.store.locks import locked
 
@@ -54,6 +55,7 @@ class Latents(os.PathLike[str]):
         Raises:
             ValueError: the folder is none, or not finished.
         """
+        folder = at_home(folder)
         path = Path(folder) / INDEX
         if not path.is_file():
             raise ValueError(f"Expected a folder of latents, with {INDEX}; got one without: {folder}")
@@ -134,14 +136,14 @@ def write(
     """
     if not model.fingerprint:
         raise ValueError("Expected a model with a fingerprint, to keep its latents; got one without.")
-    target = Path(folder)
-    pictures = as_list(pictures)
-    check_apart(target, pictures)
+    target = Path(at_home(folder))
+    sources = as_list(pictures)
+    check_apart(target, sources)
     if not target.is_dir():
         check_folder(target)
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
     with locked(target):
-        return _write(model, pictures, target, batch, on_bad, report)
+        return _write(model, sources, target, batch, on_bad, report)
 
 
 def _write(
@@ -152,7 +154,7 @@ def _write(
     on_bad: OnBad | None,
     report: Report | None,
 ) -> Latents:
-    example = model.encode_pixels(torch.zeros(1, *model.shape, dtype=torch.uint8))
+    example = model.encode_pixels(torch.zeros(1, *model.shape, dtype=torch.uint8, device="cpu"))
     dtype = model.precision or str(example.dtype).removeprefix("torch.")
     identity = {"model": model.name, "fingerprint": model.fingerprint, "dtype": dtype}
     before = _existing_index(model, target, identity)

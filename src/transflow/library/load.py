@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.conditioning import posterior_file
@@ -18,12 +19,22 @@ from transflow.conditioning.posterior import Posterior
 from transflow.devices import PRECISIONS, dtype_of, find_device
 from transflow.gaussians.learn import MEAN
 from transflow.generative import model_file
-from transflow.library.names import SMALLER, bundled, find_file, import_object, is_code, registered, split_prefix
+from transflow.library.names import (
+    SMALLER,
+    bundled,
+    find_file,
+    import_object,
+    is_code,
+    places_of,
+    registered,
+    split_prefix,
+)
 from transflow.library.wrap import check_exact
 from transflow.plain_values import quoted
 from transflow.protocols import MUST, has
 from transflow.store import container
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
+from transflow.store.hub import download, is_hub_name
 
 WRAP = "transflow.wrap makes a model of an object."
 GIVE = "Give the model: -m, or model= in Python."
@@ -40,8 +51,9 @@ def load(
     """Return a model: a bundled one by name, the one in a file, or somebody else's.
 
     Args:
-        name_or_file: as `models` lists them; a path; "diffusers:FOLDER-OR-HUB-ID"; "checkpoint:FILE" of other people's
-            weights; "module:attribute" of Python code, which is run (see `library.names`).
+        name_or_file: as `models` lists them; a path; "hf://user/repo" of the Hugging Face hub;
+            "diffusers:FOLDER-OR-HUB-ID"; "checkpoint:FILE" of other people's weights; "module:attribute" of Python
+            code, which is run (see `library.names`).
         dtype: torch's, or in words: float32; float64, whose round trip is exact to about 1e-13 with faces-32, but
             slower; or bfloat16, for the coupling networks alone, which is faster, while latents and all else are
             float32 (see docs/speed.md for what it costs).
@@ -58,6 +70,7 @@ def load(
     """
     if not isinstance(name_or_file, (str, os.PathLike)):
         raise TypeError(f"Expected a model's name or file; got {type(name_or_file).__name__}. {WRAP}")
+    name_or_file = at_home(name_or_file)
     name, dtype = str(name_or_file), dtype_of(dtype) if isinstance(dtype, str) else dtype
     if size is not None:
         options["size"] = size  # of a file of ours; adapters say that they do not know it
@@ -104,11 +117,14 @@ def load_model_of(
         device: as `load` takes it.
 
     Raises:
-        FileNotFoundError: the model is not where it was.
+        FileNotFoundError: the model is neither where it was nor beside the file.
     """
     name = header["model"]
     shown = quoted(name)
-    if is_code(name) and not Path(name).is_file():
+    places = [name] if name in bundled() or is_hub_name(name) else places_of(name, path)
+    if is_hub_name(name):
+        download(name, known_only=True)
+    if is_code(name) and not places:
         raise ValueError(
             f"Expected the model of {path}, which is Python code to run: {shown}. Give it with -m, if you trust it, "
             "or in Python as model=."
@@ -116,16 +132,30 @@ def load_model_of(
     precision = header.get("precision") or "float32"
     if dtype is None and precision not in PRECISIONS:
         raise ValueError(f"Expected a file of {', '.join(PRECISIONS)}; got one of {quoted(precision)}: {path}")
-    if (found := split_prefix(name)) is not None:
-        if not Path(found[1]).exists():
-            raise FileNotFoundError(
-                f"Expected the model of {path} on this machine, at {quoted(found[1])}; it is not there. {GIVE}"
-            )
-        return load(name, dtype=dtype or dtype_of(precision), device=device)
-    try:
-        return load(name, dtype=dtype or dtype_of(precision), device=device)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"Expected the model of {path} at {shown}; the file is missing. {GIVE}") from None
+    if (found := split_prefix(name)) is not None and not places:
+        raise FileNotFoundError(
+            f"Expected the model of {path} on this machine, at {quoted(found[1])}; it is not there. {GIVE}"
+        )
+    if not places:
+        raise FileNotFoundError(f"Expected the model of {path} at {shown}; the file is missing. {GIVE}")
+    return _first_made(header["fingerprint"], places, dtype or dtype_of(precision), device)
+
+
+def _first_made(fingerprint: str, places: list[str], dtype: torch.dtype, device: str | None) -> Model:
+    """The first model of a fingerprint among places; where none has it, the first of all, which is then refused."""
+    wrong: list[Model | Exception] = []
+    for place in places:
+        try:
+            model = load(place, dtype=dtype, device=device)
+        except (ValueError, OSError) as error:
+            wrong.append(error)
+            continue
+        if model.made(fingerprint):
+            return model
+        wrong.append(model)
+    if isinstance(wrong[0], Exception):
+        raise wrong[0]
+    return wrong[0]
 
 
 def load_posterior(
@@ -143,7 +173,21 @@ def load_posterior(
     Raises:
         ValueError: the posterior belongs to a model of other weights, or the file is damaged.
     """
-    tensors, header = posterior_file.read(path)
+    if model is not None and not isinstance(model, BaseModel):
+        raise TypeError(f"Expected a model; got {type(model).__name__}. Give what load, or wrap, returns.")
+    return posterior_of(path, *posterior_file.read(path), model, dtype=dtype, device=device)
+
+
+def posterior_of(
+    path: PathLike,
+    tensors: dict[str, Tensor],
+    header: dict[str, Any],
+    model: BaseModel | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | None = None,
+) -> Posterior:
+    """Return the posterior of a file that was read: its tensors and its header; the rest as `load_posterior`."""
     if model is None:
         model = load_model_of(path, header, dtype=dtype, device=device)
     model.check_same_model(path, header)

@@ -1,7 +1,8 @@
 """What a model is called: a bundled name, a file, another package's name, a prefix, or Python code.
 
     faces-32                       comes with the package
-    models/mine.safetensors        a file of ours
+    models/mine.safetensors        a file of ours, or a folder with a model.safetensors
+    hf://user/repo                 on the Hugging Face hub (see `store.hub`)
     diffusers:FOLDER-OR-HUB-ID     a saved pipeline (see `adapters.diffusers`)
     checkpoint:FILE                other people's weights (see `adapters.checkpoints`)
     NAME                           of the entry points "transflow.models" of installed packages
@@ -13,13 +14,15 @@ A file that names its model never runs Python code for it: that is done only for
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
+from transflow.store.hub import FILE, download, is_hub_name
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -56,12 +59,16 @@ def find_file(name_or_file: PathLike) -> Path:
     known = bundled()
     if str(name_or_file) in known:
         return known[str(name_or_file)]
-    path = Path(name_or_file)
+    if is_hub_name(name_or_file):
+        return download(str(name_or_file))
+    path = Path(at_home(name_or_file))
     if path.is_file():
         return path
+    if (path / FILE).is_file():
+        return path / FILE
     raise FileNotFoundError(
-        f"Expected a model: {', '.join(known) or 'none is bundled'}, a .safetensors file, diffusers:FOLDER-OR-ID, "
-        f"checkpoint:FILE or module:attribute; got: {name_or_file}"
+        f"Expected a model: {', '.join(known) or 'none is bundled'}, a .safetensors file, hf://user/repo, "
+        f"diffusers:FOLDER-OR-ID, checkpoint:FILE or module:attribute; got: {name_or_file}"
     )
 
 
@@ -76,7 +83,25 @@ def split_prefix(name: PathLike) -> tuple[str, str] | None:
         return None
     if not rest:
         raise ValueError(f"Expected a file, a folder or an id after {prefix}:; got nothing.")
-    return PREFIXES[prefix], rest
+    return PREFIXES[prefix], str(at_home(rest))
+
+
+def places_of(name: str, path: PathLike) -> list[str]:
+    """Return where the model that a file names is, the likeliest first; none where it is nowhere.
+
+    That is where its name says; from the folder of the file, where its name says; and beside the file. So a folder that
+    holds both may be moved, and opened from anywhere; which of several it is, fingerprints say.
+
+    Args:
+        name: of the model, as the file has it; with its prefix, if any, which the places have, too.
+        path: the file.
+    """
+    rest = split_prefix(name)
+    prefix, place = ("", name) if rest is None else (f"{name.partition(':')[0]}:", rest[1])
+    folder = Path(at_home(path)).absolute().parent
+    tried = [Path(place), folder / place, folder / PureWindowsPath(place).name]  # whose parts / and \\ separate
+    there = {os.path.realpath(one): str(one) for one in reversed(tried) if one.name and one.exists()}
+    return [prefix + one for one in reversed(there.values())]
 
 
 def is_code(name: PathLike) -> bool:

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from transflow.adapters import measure
 from transflow.adapters.recognise import recognise
 from transflow.base_model import BaseModel
@@ -33,6 +35,7 @@ KINDS: dict[frozenset[str], tuple[str, tuple[str, ...]]] = {  # what is given by
 WORDS = frozenset().union(*KINDS)
 
 
+@torch.inference_mode(False)  # weights that gradients may pass, wherever it is called
 def wrap(model: Any = None, *, name: str = "model", **options: Any) -> Model:
     """Return a model that can be conditioned, sampled, scored, of whatever is given.
 

@@ -34,9 +34,10 @@ def maps(count: int, seed: int = 0, strength: float = 1.0) -> Tensor:
     if count < 1:
         raise ValueError(f"Expected at least one copy; got {count}.")
     generator = torch.Generator().manual_seed(seed)
-    draws = strength * (2 * torch.rand(count, 6, dtype=torch.float64, generator=generator) - 1)
+    draws = strength * (2 * torch.rand(count, 6, dtype=torch.float64, generator=generator, device="cpu") - 1)
     draws[0] = 0
-    x, y, angle, scale, shear, aspect = (draws * torch.tensor([SHIFT, SHIFT, ANGLE, SCALE, SHEAR, ASPECT])).T
+    most = torch.tensor([SHIFT, SHIFT, ANGLE, SCALE, SHEAR, ASPECT], dtype=torch.float32, device="cpu")
+    x, y, angle, scale, shear, aspect = (draws * most).T
     cos, sin, one, zero = angle.cos(), angle.sin(), torch.ones_like(x), torch.zeros_like(x)
 
     def matrix(*entries: Tensor) -> Tensor:

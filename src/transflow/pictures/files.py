@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 from transflow.pictures.limits import too_many_bytes
-from transflow.store.files import PathLike
 
-Source: TypeAlias = PathLike  # a folder, a tar or a picture file
 LITTER = {  # of file managers, cameras' programs, network drives and file systems; in lower case
     "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r",
     "__macosx", "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot", "$recycle.bin",
@@ -63,18 +59,6 @@ class File:
             if self.span is not None:
                 file.seek(self.span[0])
             return file.read(size)
-
-
-def as_list(sources: Source | Iterable[Source]) -> list[Source]:
-    """Return one source, or several, as a list."""
-    return [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
-
-
-def is_paths(pictures: Any) -> bool:
-    """Return whether pictures are given as a path, or a list of paths."""
-    if isinstance(pictures, (list, tuple)):
-        return len(pictures) > 0 and all(isinstance(p, (str, os.PathLike)) for p in pictures)
-    return isinstance(pictures, (str, os.PathLike))
 
 
 def is_litter(parts: tuple[str, ...]) -> bool:

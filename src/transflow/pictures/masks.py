@@ -14,9 +14,10 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from transflow.pictures.files import BadPicture
+from transflow.pictures.files import BadPicture, File
+from transflow.pictures.formats import decoded, none_of
 from transflow.pictures.preprocess import Shape, preprocess_one, to_rgb_or_grey
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
 
 SHARE = 1 / 20
 
@@ -71,11 +72,15 @@ def open_picture(path: PathLike) -> Image.Image:
         FileNotFoundError: it is not there.
         BadPicture: it is no picture.
     """
+    path = at_home(path)
     if not Path(path).exists():
         raise FileNotFoundError(f"Expected a picture file; got a path that is not there: {path}")
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            return ImageOps.exif_transpose(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        content = File(str(path), str(path)).read()
+        return decoded(content, ImageOps.exif_transpose)
+    except BadPicture:
+        raise
+    except UnidentifiedImageError:
+        raise BadPicture(none_of(content, str(path))) from None
+    except (OSError, SyntaxError, ValueError):
         raise BadPicture(f"Expected a picture; got one that is none, or damaged: {path}") from None

@@ -63,7 +63,8 @@ class PixelFormat:
     def dequantise(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return floats drawn uniformly from the bins of uint8 pixels, of the same shape."""
         bins = self._bins(pixels)
-        return self._scale((bins + torch.rand(bins.shape, device=bins.device, generator=generator)) / 2**self.bits)
+        noise = torch.rand(bins.shape, device=bins.device, generator=generator, dtype=torch.float32)
+        return self._scale((bins + noise) / 2**self.bits)
 
     def unit(self, x: Tensor) -> Tensor:
         """Return a model's floats as pictures in [0, 1], what is beyond cut off."""

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from transflow.pictures.files import File, Source, as_list, is_litter
+from transflow.pictures.files import File, is_litter
+from transflow.pictures.given import Source, as_list, paths_of
 from transflow.pictures.tars import has_tar_name, is_tar, members
 from transflow.store.files import check_regular
 from transflow.store.folders import INDEX, is_latents
@@ -20,14 +21,18 @@ from transflow.store.folders import INDEX, is_latents
 
 def files(sources: Source | Iterable[Source]) -> Iterator[File]:
     """List the files of sources: folders by names, tars as they are."""
-    paths = [Path(source) for source in as_list(sources)]
-    for path in paths:
+    found = as_list(sources)
+    for path in map(Path, paths_of(found)):
         if not path.exists():
             raise FileNotFoundError(f"Expected a folder, a tar or picture files; got a path that is not there: {path}")
         check_regular(path, "a folder, a tar or picture files")
         if is_latents(path):
             raise ValueError(f"Expected pictures; got a folder of latents: {path}")
-    for path in paths:
+    for source in found:
+        if isinstance(source, File):
+            yield from members(source) if is_tar(source) else [source]
+            continue
+        path = Path(source)
         if path.is_dir():
             yield from (_file(name, kind) for name, kind, _ in _scan(str(path)) if kind != "folder")
         elif is_tar(path):
@@ -39,8 +44,11 @@ def files(sources: Source | Iterable[Source]) -> Iterator[File]:
 def count(sources: Source | Iterable[Source]) -> int | None:
     """Return how many files sources have, or None if it is not known before reading (a tar)."""
     total = 0
-    for path in map(Path, as_list(sources)):
-        if path.is_dir():
+    for source in as_list(sources):
+        path = Path(source.name if isinstance(source, File) else source)
+        if isinstance(source, File) and is_tar(source):
+            return None
+        if path.is_dir() and not isinstance(source, File):
             total += sum(1 for _ in files(path))
         elif has_tar_name(path) or path.suffix.lower() in (".gz", ".bz2", ".xz"):
             return None
@@ -56,8 +64,8 @@ def check_apart(outputs: Source | Iterable[Source], sources: Source | Iterable[S
         outputs: what is to be written.
         sources: folders, tars and picture files; folders of latents.
     """
-    targets = {os.path.realpath(output): output for output in as_list(outputs)}
-    for source in as_list(sources):
+    targets = {os.path.realpath(output): output for output in paths_of(outputs)}
+    for source in paths_of(sources):
         path = os.path.realpath(source)
         held = _inside(path, targets) if Path(path).is_dir() else None
         if path in targets or held:

@@ -35,27 +35,30 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from None
 
 
-def is_tar(path: Path) -> bool:
-    """Return whether a file is called a tar, or begins as one does."""
-    if has_tar_name(path):
+def is_tar(source: Path | File) -> bool:
+    """Return whether a file is called a tar, or begins as one does; one that is in memory, whether it begins so."""
+    path = None if isinstance(source, File) else source
+    if path and has_tar_name(path):
         return True
     try:
-        tarfile.open(path).close()
+        tarfile.open(path, fileobj=_in_memory(source)).close()
         return True
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError):
         return False
 
 
-def members(path: Path) -> Iterator[File]:
-    """List the files of a tar in their order.
+def members(source: Path | File) -> Iterator[File]:
+    """List the files of a tar, on disk or in memory, in their order.
 
     Raises:
         BadPicture: the tar is damaged, or has a link among its files, or a file twice.
     """
+    path = source.name if isinstance(source, File) else source
+    content = _in_memory(source)
     try:
-        with tarfile.open(path, tarinfo=_Member) as tar:
+        with tarfile.open(None if content else path, fileobj=content, tarinfo=_Member) as tar:
             names: set[str] = set()
-            compressed = not isinstance(tar.fileobj, io.BufferedReader)
+            compressed = not isinstance(tar.fileobj, io.BufferedReader)  # or in memory
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
                 if member.isdir() or member.isdev() or is_litter(Path(member.name).parts):
@@ -79,3 +82,7 @@ def members(path: Path) -> Iterator[File]:
                     raise tarfile.ReadError("more after its end")
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise BadPicture(f"Expected a whole tar; got a damaged one ({error}): {path}") from None
+
+
+def _in_memory(source: Path | File) -> io.BytesIO | None:
+    return io.BytesIO(source.content) if isinstance(source, File) and source.content is not None else None

@@ -22,9 +22,10 @@ from transflow.gaussians.learn import PARENTS
 from transflow.library.load import load
 from transflow.library.names import DEFAULT, SHOWN
 from transflow.pictures.drawn import KINDS, synthetic_pictures
-from transflow.pictures.grids import animation, encode_image, grid, pairs, to_uint8
-from transflow.pictures.written import check_folder_of_ours
-from transflow.store.files import PathLike, check_folder, write_bytes
+from transflow.pictures.grids import animation, encode_image, grid, layout, pairs, to_uint8
+from transflow.pictures.largest import check_fits
+from transflow.showcase.folder import Folder
+from transflow.store.files import PathLike
 
 PAPER_RANGE = ("0.2m", "0.4m", "0.6m", "0.8m", "1m")
 NOVELTIES = (0.0, 0.2, 0.4, 0.6, 0.7, 1.0)
@@ -76,25 +77,6 @@ TEXTS = {
 }
 
 
-class Folder:
-    """The folder of the page: files are written one by one, each reported."""
-
-    def __init__(self, path: PathLike, report: Callable[[str], None] | None, overwrite: bool) -> None:
-        self.path, self.report = Path(path), report
-        check_folder(self.path)
-        if not overwrite:
-            check_folder_of_ours(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-
-    def write(self, name: str, content: bytes) -> Path:
-        """Write a file; return its path."""
-        path = self.path / name
-        write_bytes(path, content)
-        if self.report:
-            self.report(str(path))
-        return path
-
-
 def demo(
     folder: PathLike = "transflow-demo",
     *,
@@ -119,6 +101,7 @@ def demo(
     old, scoring = load(model), load(DEFAULT)
     counts = FEWER if old.dim > LARGE else Counts()
     columns = counts.columns
+    check_fits("GIF", *layout(old.shape, counts.followed, counts.followed).size, counts.frames)
     own = to_uint8(_samples(old, counts.evidence, seed))
     target.write("prior.png", _png(own[: 2 * columns], columns))
     evidence = {kind: synthetic_pictures(kind, own, seed) for kind in KINDS}
@@ -179,7 +162,8 @@ def _section(kind: str, posterior: Posterior) -> str:
 
 def _cases(own: Tensor, seed: int) -> dict[str, Tensor]:
     """Pictures, one each, for which likelihood alone misleads: smooth ones are likely, and have short latents."""
-    noise = torch.randint(0, 256, own[:1].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randint(0, 256, own[:1].shape, generator=generator, dtype=torch.uint8, device="cpu")
     return {
         "face": own[:1],
         "grey face": synthetic_pictures("grey", own[:1], seed),

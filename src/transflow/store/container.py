@@ -24,8 +24,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from transflow.plain_values import quoted
-from transflow.store.files import PathLike, check_folder, check_writable, write_bytes
+from transflow.store.files import PathLike, at_home, check_folder, check_writable, write_bytes
 from transflow.store.identity import canonical, plain
+from transflow.store.signatures import AGAIN, SAFETENSORS, name_of, read_start
 from transflow.store.tensors import Damaged, opened, read_head, read_json, read_tensors
 
 __all__ = ["FORMAT", "PathLike", "Schema", "check_folder", "check_writable", "header", "read", "write", "write_bytes"]
@@ -52,6 +53,10 @@ class Schema:
     tensors: frozenset[str] = frozenset()
     optional: Mapping[str, Types] = field(default_factory=dict)
     infinite: frozenset[str] = frozenset()
+
+
+class OtherKind(ValueError):
+    """A path is no file of ours, or one of another kind than was asked for."""
 
 
 def write(path: PathLike, kind: str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -85,7 +90,7 @@ def header(path: PathLike, schema: Schema | None = None) -> dict[str, Any]:
 def kind_of(path: PathLike) -> str:
     """Return the kind of a file of ours; "" for another's, or a damaged one."""
     try:
-        return str(header(path)["kind"]) if Path(path).is_file() else ""
+        return str(header(path)["kind"]) if Path(at_home(path)).is_file() else ""
     except (ValueError, OSError):
         return ""
 
@@ -101,7 +106,21 @@ def read(path: PathLike, schema: Schema) -> tuple[dict[str, Tensor], dict[str, A
     Raises:
         ValueError, FileNotFoundError: as `header`; or the file is damaged, or lacks a tensor.
     """
-    tensors, found = _read(path, schema, with_tensors=True)
+    return _whole(path, schema, *_read(path, schema, with_tensors=True))
+
+
+def read_if(path: PathLike, schema: Schema) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return what `read` does, of one reading; None where the path is no file of ours, or one of another kind."""
+    try:
+        return read(path, schema)
+    except (OtherKind, OSError):
+        return None
+
+
+def _whole(
+    path: PathLike, schema: Schema, tensors: dict[str, Tensor], found: dict[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file, if its tensors are what it says."""
     whole = f"Expected a whole {schema.kind} file; got {{}}: {path}"
     if missing := sorted(schema.tensors - tensors.keys()):
         raise ValueError(whole.format(f"one without {', '.join(missing)}"))
@@ -130,25 +149,29 @@ def _not_finite(tensor: Tensor) -> Tensor:
 
 def _read(path: PathLike, schema: Schema | None, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     wrong = f"Expected a file written by transflow (.safetensors); got {{}}: {path}"
+    kind: type[ValueError] = OtherKind  # until it is known to be one of ours
     try:
         with opened(path) as file:
             entries, metadata = read_head(file)
+            kind = ValueError
             found = _checked(metadata, schema, wrong, path)
             return read_tensors(file, entries) if with_tensors else {}, found
     except FileNotFoundError:
         raise FileNotFoundError(f"Expected a file written by transflow; got a path that is not there: {path}") from None
     except Damaged as error:
-        what = str(error)
-        if "another format" in what and _is_pickle(path):
-            what = "a pickle, which is never opened since it can run code"
-        raise ValueError(wrong.format(what)) from None
+        what, named = str(error), name_of(read_start(path))
+        if "another format" in what and named.what not in ("", SAFETENSORS):
+            raise kind(named.told(wrong.format(named.what))) from None
+        if what.endswith(AGAIN):
+            raise kind(f"{wrong.format(what.removesuffix(AGAIN).rstrip(' .'))}. {AGAIN}") from None
+        raise kind(wrong.format(what)) from None
     except OSError as error:
         raise OSError(f"Expected a file that can be read; got {path} ({error.strerror})") from None
 
 
 def _checked(metadata: dict[str, str], schema: Schema | None, wrong: str, path: PathLike) -> dict[str, Any]:
     """The header in the metadata of a file, if it is of the schema."""
-    foreign = ValueError(wrong.format("a safetensors file of another program"))
+    foreign = OtherKind(wrong.format("a safetensors file of another program"))
     try:
         found = read_json(metadata["transflow"])
     except (KeyError, Damaged):
@@ -160,7 +183,7 @@ def _checked(metadata: dict[str, str], schema: Schema | None, wrong: str, path: 
     if schema is None:
         return found
     if kind != schema.kind:
-        raise ValueError(f"Expected a {schema.kind} file; got a {quoted(kind)}: {path}")
+        raise OtherKind(f"Expected a {schema.kind} file; got a {quoted(kind)}: {path}")
     if missing := sorted(schema.keys - found.keys()):
         raise ValueError(wrong.format(f"a damaged one, without {', '.join(missing)}"))
     for key, types in {**schema.keys, **schema.optional}.items():
@@ -173,9 +196,3 @@ def _is(value: Any, types: Types) -> bool:
     """Whether a value is of types; True is no number."""
     several = types if isinstance(types, tuple) else (types,)
     return isinstance(value, types) and (not isinstance(value, bool) or bool in several)
-
-
-def _is_pickle(path: PathLike) -> bool:
-    with open(path, "rb") as file:
-        start = file.read(4)
-    return start[:2] == b"PK" or start[:1] == b"\x80"

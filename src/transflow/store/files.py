@@ -21,9 +21,23 @@ NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 LONGEST = 50  # characters of a name that hidden names beside it repeat: a name may have 255 in all
 
 
+def at_home(path: PathLike) -> PathLike:
+    """Return a path with ~ at its beginning as one's own folder; any other as it is.
+
+    Raises:
+        TypeError: it is no path.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"Expected a path; got {type(path).__name__}.")
+    text = os.fspath(path)
+    if not text.startswith("~"):
+        return path
+    return Path(os.path.expanduser(text)) if isinstance(path, Path) else os.path.expanduser(text)  # noqa: PTH111
+
+
 def check_writable(path: PathLike) -> None:
     """Raise `OSError` now if a file could not be written there, before any work is done for it."""
-    target = Path(path)
+    target = Path(at_home(path))
     if target.is_dir():
         raise OSError(f"Expected a file to write; got a folder: {target}")
     if target.exists() and not target.is_file():
@@ -38,7 +52,7 @@ def check_writable(path: PathLike) -> None:
 
 def check_folder(path: PathLike) -> None:
     """Raise `OSError` now if no files could be written into a folder, there or to be made with all above it."""
-    target = Path(path)
+    target = Path(at_home(path))
     there = next(folder for folder in (target, *target.absolute().parents) if os.path.lexists(folder))
     if not there.is_dir():
         raise OSError(f"Expected a folder to write into; got a file: {there}")
@@ -53,7 +67,7 @@ def check_regular(path: PathLike, what: str) -> None:
         path: where something is to be read; what is not there is no error.
         what: was expected, in words.
     """
-    place = Path(path)
+    place = Path(at_home(path))
     if place.exists() and not place.is_file() and not place.is_dir():
         raise ValueError(f"Expected {what}; got a pipe or a device: {path}. Write it to a file first.")
 
@@ -61,7 +75,7 @@ def check_regular(path: PathLike, what: str) -> None:
 def write_bytes(path: PathLike, content: bytes) -> None:
     """Write a file whole or not at all, and to the disk; links are followed."""
     check_writable(path)
-    target = Path(path).resolve()
+    target = Path(at_home(path)).resolve()
     beside = target.parent / f"{hidden_prefix(target)}{secrets.token_hex(6)}{PART}"
     try:
         with open(os.open(beside, NEW, 0o666), "wb") as file:
@@ -85,7 +99,7 @@ def hidden_prefix(target: Path) -> str:
 
 def remove_parts(folder: PathLike, prefix: str = ".") -> None:
     """Remove what killed writes left in a folder, of hidden names that begin so; call it only while nobody writes."""
-    for path in Path(folder).iterdir():
+    for path in Path(at_home(folder)).iterdir():
         if path.name.startswith(prefix) and path.name.endswith(PART):
             path.unlink(missing_ok=True)
 

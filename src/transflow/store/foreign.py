@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from transflow.store.files import PathLike, check_regular
+from transflow.store.files import PathLike, at_home, check_regular
+from transflow.store.signatures import PICKLE, SAFETENSORS, TEXT, name_of, read_start
 
 PLACES = ("state_dict", "model_state_dict", "model", "graph", "net", "flow", "module", "weights")
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")  # of DataParallel, torch.compile and trainers
@@ -36,6 +37,7 @@ def read_tensors(path: PathLike) -> dict[str, Tensor]:
         FileNotFoundError: it is not there.
         ValueError: it is damaged, holds objects that would have to be unpickled, or no weights.
     """
+    path = at_home(path)
     if Path(path).is_dir():
         raise ValueError(f"Expected a checkpoint file; got a folder: {path}")
     if not Path(path).exists():
@@ -67,6 +69,9 @@ def _open(path: PathLike) -> Any:
             f"can run code: {path}. Where you trust it, open it yourself and save model.state_dict() alone."
         ) from None
     except Exception:  # torch's reader raises many kinds on damaged files
+        named = name_of(read_start(path))
+        if named.what and named.what not in (PICKLE, SAFETENSORS, TEXT):
+            raise ValueError(named.told(f"Expected a checkpoint; got {named.what}: {path}")) from None
         raise ValueError(
             f"Expected a checkpoint written by torch.save; got another kind of file or a damaged one: {path}"
         ) from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from transflow.devices import is_first_process
-from transflow.store.files import PathLike, hidden_prefix, remove_parts
+from transflow.store.files import PathLike, at_home, check_writable, hidden_prefix, remove_parts
 
 HELD: list[Lock] = []
 
@@ -33,7 +33,7 @@ class Lock:
 
     def __init__(self, path: PathLike, *more: PathLike) -> None:
         self.held: FileLock | None = None
-        target = Path(path).resolve()
+        target = Path(at_home(path)).resolve()
         self.place = target.parent / f"{hidden_prefix(target)}lock"
         if not is_first_process():  # of several that train together, the first holds it for all
             return
@@ -86,3 +86,15 @@ def locked(path: PathLike, *more: PathLike) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def locked_file(path: PathLike) -> Iterator[None]:
+    """Hold the lock of a file that can be written, so that what killed writes of it left is removed.
+
+    Raises:
+        OSError: it cannot be written, or another process writes it.
+    """
+    check_writable(path)
+    with locked(path):
+        yield

@@ -22,7 +22,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from transflow.store.files import PathLike
+from transflow.store.files import PathLike, at_home
+from transflow.store.signatures import AGAIN
 
 LARGEST = 2**26  # bytes of JSON
 DEEPEST = 32  # levels of JSON
@@ -45,6 +46,7 @@ def opened(path: PathLike) -> Iterator[BinaryIO]:
         Damaged: it is a folder, a pipe or a device.
         OSError: it is not there, or cannot be read.
     """
+    path = at_home(path)
     mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode):
         raise Damaged("a folder" if stat.S_ISDIR(mode) else "a pipe or a device")
@@ -62,6 +64,8 @@ def read_head(file: BinaryIO) -> tuple[dict[str, Any], dict[str, str]]:
     if not 2 <= size <= LARGEST:
         raise Damaged("a damaged file or another format")
     text = file.read(size)
+    if len(text) < size and text[:1] == b"{":
+        raise Damaged(f"a damaged file, cut to {8 + len(text)} bytes; its header alone has {8 + size}. {AGAIN}")
     found = read_json(text)
     if len(text) < size or not isinstance(found, dict):
         raise Damaged("a damaged file or another format")
@@ -82,7 +86,9 @@ def read_tensors(file: BinaryIO, entries: dict[str, Any]) -> dict[str, Tensor]:
     placed = sorted((_place(name, entry) for name, entry in entries.items()), key=lambda place: place[1:3])
     found, expected = {}, 0
     for name, first, last, dtype, shape in placed:
-        if first != expected or last - first != math.prod(shape) * dtype.itemsize or last > end - at:
+        if last > end - at and first == expected:
+            raise Damaged(f"a damaged file, cut to {end} bytes; {name[:80]} ends at {at + last}. {AGAIN}")
+        if first != expected or last - first != math.prod(shape) * dtype.itemsize:
             raise Damaged(f"a damaged file, or one that was cut: {name} is not where it should be")
         expected = last
     if expected != end - at:

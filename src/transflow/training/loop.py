@@ -24,7 +24,7 @@ from transflow.devices import faster_precision, find_device
 from transflow.library.load import load
 from transflow.metrics import bits_per_dim
 from transflow.pictures import decode
-from transflow.pictures.files import Source, as_list
+from transflow.pictures.given import Source, as_list
 from transflow.store.files import PathLike
 from transflow.store.locks import locked
 from transflow.training.begin import config_from, weights_for
@@ -71,6 +71,8 @@ class Progress:
     compiled: bool = False
 
 
+@torch.inference_mode(False)  # a run has gradients wherever it is called
+@torch.enable_grad()
 def train(
     pictures: Source | Iterable[Source],
     output: PathLike,
@@ -114,6 +116,8 @@ def train(
         FloatingPointError: the loss is not finite, step after step.
     """
     begun = time.monotonic()
+    if config is not None and not isinstance(config, TrainConfig):
+        raise TypeError(f"Expected a TrainConfig; got {type(config).__name__}.")
     if stop_after is not None and not stop_after > 0:
         raise ValueError(f"Expected to stop after more than 0 minutes; got {stop_after}.")
     if resume and begin_from is not None:
@@ -225,7 +229,7 @@ def take_step(state: TrainingState, pixels: Tensor, loss_of: BatchLoss, ranks: R
         return rows.contiguous(memory_format=torch.channels_last) if rows.ndim == 4 else rows
 
     inputs = map(share, draw_inputs(pixels, state))
-    with state.randomness(ranks.rank):
+    with state.randomness(ranks.rank, compiled=loss_of.compiles):
         loss, mean = map(ranks.mean, loss_of(*inputs))
     state.update(loss)
     state.seen += batch

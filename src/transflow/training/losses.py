@@ -78,6 +78,12 @@ class BatchLoss:
                 if self.compiled is None:
                     self.compiled = torch.compile(self.plain)
                 return self.compiled(*inputs)
+            except OSError as error:
+                raise OSError(
+                    f"Expected a folder for torch's compiler to write to; got none ({' '.join(str(error).split())}). "
+                    "Set TMPDIR, or TORCHINDUCTOR_CACHE_DIR, to one that can be written, or train without the compiler "
+                    "(compile=False, --no-compile)."
+                ) from error
             except RuntimeError as error:
                 if not (reason := no_compiler(error)):
                     raise

@@ -33,7 +33,7 @@ def outlier_pictures(photos: Tensor, count: int, generator: torch.Generator) -> 
     _, channels, height, width = photos.shape
 
     def draw(*shape: int) -> Tensor:
-        return torch.rand(*shape, device=photos.device, generator=generator)
+        return torch.rand(*shape, device=photos.device, generator=generator, dtype=torch.float32)
 
     down, right = (torch.arange(n, device=photos.device) for n in (height, width))
     made = []
@@ -51,7 +51,7 @@ def outlier_pictures(photos: Tensor, count: int, generator: torch.Generator) -> 
             colours = torch.where(u[2] < 0.5, draw(2, channels, 1, 1), draw(2, channels, 1, 1).round()) * 0.98 - 0.49
             noise = torch.where(board % 2 == 0, colours[0], colours[1])
         elif i % 4 == 3:
-            normal = torch.randn(photo.shape, device=photos.device, generator=generator)
+            normal = torch.randn(photo.shape, device=photos.device, generator=generator, dtype=torch.float32)
             noise = (photo + u[0] / 2 * normal).clamp(-0.5, 0.5)
         made.append(noise)
     return torch.stack(made)

@@ -21,11 +21,11 @@ from transflow.generative.model_file import load_model, save_model
 from transflow.generative.picture_model import PictureModel
 from transflow.metrics import bits_per_dim
 from transflow.pictures import grids
-from transflow.pictures.files import Source
+from transflow.pictures.given import Source
 from transflow.pictures.preprocess import BATCH
 from transflow.pictures.sources import check_apart
 from transflow.pictures.written import PICTURE, kind_of
-from transflow.store.files import PathLike, check_writable, write_bytes
+from transflow.store.files import PathLike, at_home, check_writable, write_bytes
 from transflow.training import state as states
 from transflow.training.config import TrainConfig
 from transflow.training.state import TrainingState
@@ -38,7 +38,7 @@ class RunFiles:
     """The files of a run, ``m.safetensors`` for example, ``m.metrics.jsonl``, ``m.samples.png``, and the state."""
 
     def __init__(self, output: PathLike) -> None:
-        self.output = Path(output)
+        self.output = Path(at_home(output))
         self.state = self.output.with_suffix(".training.safetensors")
         self.metrics = self.output.with_suffix(".metrics.jsonl")
         self.samples = self.output.with_suffix(".samples.png")

@@ -67,13 +67,13 @@ class Ranks:
         """Return rank 0's numbers."""
         if self.size == 1:
             return list(numbers)
-        held = torch.tensor(numbers, dtype=torch.float64)
+        held = torch.tensor(numbers, dtype=torch.float64, device="cpu")
         dist.broadcast(held, 0)
         return held.tolist()
 
     def wait(self) -> None:
         """Return once every rank has come here."""
-        self.mean(torch.zeros(()))
+        self.mean(torch.zeros((), dtype=torch.float32, device="cpu"))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from transflow.pictures.pixels import PixelFormat
 from transflow.store import container
 from transflow.store.files import PathLike
 from transflow.store.identity import digest
+from transflow.training.adam import Adam
 from transflow.training.config import TrainConfig, check_resumable, from_header, to_header
 
 Number = (int, float)
@@ -38,7 +39,6 @@ SCHEMA = container.Schema(
         **{"pictures": str, "card": dict},
     },
 )
-MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # of the optimiser, for each weight
 PATIENCE = 50  # steps skipped in a row before a run is given up
 LOWER = "The last good checkpoint, if there was one, is kept: resume from it with a lower learning rate."
 COUNTERS = ("step", "seen", "skipped", "seconds", "held_out", "count", "pictures", "card")
@@ -67,9 +67,7 @@ class TrainingState:
         self.flow: nn.Module = flow.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.flow).requires_grad_(False).eval()
         self.weights = [p for p in self.flow.parameters() if p.requires_grad]
-        adam = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
-        decay = config.weight_decay
-        self.optimiser = adam(self.weights, config.learning_rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
+        self.optimiser = Adam(self.weights, config.weight_decay)
         both = list(zip(_tensors(self.average), _tensors(self.flow), strict=True))
         self.averaged = [pair for pair in both if pair[0].is_floating_point()]
         self.copied = [pair for pair in both if not pair[0].is_floating_point()]
@@ -94,9 +92,16 @@ class TrainingState:
         return (self.config.seed * 1_000_003 + self.step + 1) % 2**63
 
     @contextmanager
-    def randomness(self, rank: int = 0) -> Iterator[None]:
-        """Draw what modules themselves draw in the next step, such as dropout, from a seed of the step and the rank."""
+    def randomness(self, rank: int = 0, *, compiled: bool = False) -> Iterator[None]:
+        """Draw what modules themselves draw in the next step, such as dropout, from a seed of the step and the rank.
+
+        What is compiled, and CUDA, draw from the global generators, whose state is put back.
+        """
         cuda = self.device.type == "cuda"
+        if not cuda and not compiled:
+            with OwnRandom((self.step_seed + 7_368_787 * rank) % 2**63):
+                yield
+            return
         with torch.random.fork_rng(devices=[self.device] if cuda else []):
             seed = (self.step_seed + 7_368_787 * rank) % 2**63
             (torch.manual_seed if cuda else torch.default_generator.manual_seed)(seed)
@@ -150,7 +155,7 @@ class TrainingState:
     def update(self, loss: Tensor) -> bool:
         """Take one step down the gradient; skip it, and count, if loss or gradient is not finite."""
         self.step += 1
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.clear()
         finite = bool(torch.isfinite(loss))
         if finite:
             loss.backward()
@@ -163,9 +168,7 @@ class TrainingState:
                 raise FloatingPointError(f"Expected a finite loss; got {PATIENCE} steps in a row without one. {LOWER}")
             return False
         self.skipped_in_a_row = 0
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimiser.step()
+        self.optimiser.step(self.learning_rate())
         self._average()
         return True
 
@@ -188,7 +191,7 @@ class TrainingState:
         """Write everything that is needed to go on."""
         tensors = {f"flow.{k}": v for k, v in self.flow.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for i, state in self.optimiser.state_dict()["state"].items():
+        for i, state in self.optimiser.moments.items():
             tensors |= {f"optimiser.{i}.{k}": v for k, v in state.items()}
         counters = {name: getattr(self, name) for name in COUNTERS}
         container.write(path, SCHEMA.kind, tensors, to_header(self.config) | counters)
@@ -234,14 +237,8 @@ class TrainingState:
         for key, value in tensors.items():
             if key.startswith("optimiser."):
                 _, i, name = key.split(".")
-                like = self.weights[int(i)]  # in memory, too: the fused Adam goes by places
-                if name not in MOMENTS or value.shape != (() if name == "step" else like.shape) or int(i) < 0:
-                    raise ValueError(f"{key} fits no weight")
-                moments.setdefault(int(i), {})[name] = torch.empty_like(like).copy_(value) if value.ndim else value
-        if any(found.keys() != MOMENTS for found in moments.values()):
-            raise ValueError("moments of the optimiser are missing")
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+                moments.setdefault(int(i), {})[name] = value
+        self.optimiser.load(moments)
 
 
 def read_config(path: Path) -> TrainConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from transflow.cli.arguments import CLASS_NOISE, add_model, add_output, add_skip_bad
+from transflow.cli.arguments import CLASS_NOISE, add_align, add_model, add_output, add_skip_bad
 from transflow.cli.messages import note, say
 
 HELP = "classify pictures from a few examples of each class, without training"
@@ -25,17 +25,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reject", type=float, default=0.01, help=words)
     words = "picture file of the confusion matrix, where the true classes are known"
     parser.add_argument("--confusion", metavar="FILE", help=words)
+    add_align(parser)
     add_skip_bad(parser)
     add_output(parser, "table to write, .csv: class, rejected or not, and probabilities of each picture")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the predictions; print what they come from, and the accuracy where the true classes are known."""
-    from transflow.cli.inputs import files_of, load_model, on_bad
+    from transflow.cli.inputs import files_of, load_model, on_bad, turn_of
     from transflow.cli.output import Output
     from transflow.estimators.base import check_rejection_rate
     from transflow.estimators.folders import classify
     from transflow.pictures import grids
+    from transflow.pictures.fonts import drawn_names
     from transflow.pictures.labels import check_classes, class_folders, why_no_truth
 
     reads = [options.support, options.query, *files_of(options.model)]
@@ -49,11 +51,19 @@ def run(options: argparse.Namespace) -> None:
         if options.confusion and (reason or not set(there) & set(classes)):
             why = reason or f"there is no folder of a class: {options.query}"
             raise ValueError(f"Expected pictures in folders of their classes for --confusion; got others, since {why}")
+        if confusion:
+            confusion.check_fits(grids.confusion_size(classes))
         if reason:
             note(f"note: the accuracy is left out, since {reason}")
     model = load_model(options, options.model)
     found = classify(
-        model, options.support, options.query, noise=options.noise, augment=options.augment, on_bad=on_bad(options)
+        model,
+        options.support,
+        options.query,
+        noise=options.noise,
+        augment=options.augment,
+        on_bad=on_bad(options),
+        turn=turn_of(options),
     )
     output.write(found.csv(options.reject))
     say(f"{found.choice}")
@@ -69,3 +79,7 @@ def run(options: argparse.Namespace) -> None:
         say(f"  {'calibration error':<28}{found.calibration_error:.1%}")
     if confusion:
         confusion.write_picture(grids.confusion(found.confusion(), found.classes))
+        numbers = zip(found.classes, drawn_names(found.classes), strict=True)
+        legend = ", ".join(f"{number} is {name}" for name, number in numbers if name != number)
+        if legend:
+            note(f"note: no font here has the letters of all classes; in {confusion} {legend}")

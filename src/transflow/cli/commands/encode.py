@@ -6,7 +6,7 @@ import argparse
 import time
 
 from transflow.cli.arguments import add_model, add_pictures
-from transflow.cli.messages import progress_bar, rate, say
+from transflow.cli.messages import rate, say
 
 HELP = "keep the latents of many pictures in a folder, which then stands for them"
 
@@ -22,11 +22,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write or complete the folder; print how many pictures are in it and how many were encoded now."""
     from transflow.cli.inputs import load_model, on_bad, total_of
+    from transflow.cli.progress import Progress
 
     model = load_model(options, options.model)
     counts = {True: 0, False: 0}
     start = time.monotonic()
-    with progress_bar(total_of(options.pictures)) as bar:
+    with Progress(total_of(options.pictures)) as bar:
 
         def report(count: int, encoded_now: bool) -> None:
             counts[encoded_now] += count

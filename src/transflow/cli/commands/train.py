@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from transflow.cli.arguments import add_pictures, positive_integer, positive_integers, seed_number, switches
 from transflow.cli.messages import say
+from transflow.cli.progress import Progress
 from transflow.cli.training import OPTIONS, config_of
-from transflow.devices import DEFAULT_DEVICE, TRAINING_PRECISIONS, is_first_process
+from transflow.devices import DEFAULT_DEVICE, TRAINING_PRECISIONS, find_device, is_first_process
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from transflow.training.loop import Progress
+    from transflow.training import loop
 
 HELP = "train a model on pictures"
 
@@ -79,7 +78,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, or continue; print bits per dimension, or the loss, of held-out pictures."""
-    from transflow.cli.inputs import files_of, on_bad
+    from transflow.cli.inputs import files_of, note_emulated, on_bad
     from transflow.cli.output import Output
     from transflow.training import loop
 
@@ -88,6 +87,8 @@ def run(options: argparse.Namespace) -> None:
     reads = [*options.pictures, *([options.groups] if options.groups else []), *files_of(options.begin_from)]
     known = options.output if options.resume else None
     output = Output.file(options.output, reads, suffix=".safetensors", kind="model", known=known)
+    if options.precision and is_first_process():
+        note_emulated(options.precision, find_device(options.device))
     bar = Bar()
     try:
         model = loop.train(
@@ -123,25 +124,22 @@ class Bar:
 
     def __init__(self) -> None:
         self.share = 1.0
-        self._bar: tqdm[Any] | None = None
+        self._shown: Progress | None = None
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: loop.Progress) -> None:
         """Show the state after a step."""
-        from tqdm import tqdm
-
         self.share = progress.share
-        if self._bar is None:
-            self._bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% |{bar:20}| {postfix}")
+        if self._shown is None:
+            self._shown = Progress(100.0, "%")
         held_out = f", held out {progress.held_out:.3f}" if progress.held_out is not None else ""
         skipped = f", {progress.skipped} skipped" if progress.skipped else ""
         bits = progress.bits_per_dim
         words = f"loss {progress.loss:.4f}" if math.isnan(bits) else f"{bits:.3f} bits/dim"
         words += f"{held_out}, {progress.pictures_per_second:.0f} images/s, "
         words += f"{max(0.0, progress.minutes_left):.1f} min left{skipped}"
-        self._bar.set_postfix_str(words, refresh=False)
-        self._bar.update(100 * progress.share - self._bar.n)
+        self._shown.update(100 * progress.share - self._shown.done, words)
 
     def close(self) -> None:
         """Leave the last state on the screen."""
-        if self._bar is not None:
-            self._bar.close()
+        if self._shown is not None:
+            self._shown.close()

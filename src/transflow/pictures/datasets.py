@@ -1,0 +1,152 @@
+"""Sets of pictures as other libraries hold them: torch's and torchvision's datasets and loaders, those of Hugging Face.
+
+    an item       a picture, (picture, label, ...), or a dictionary with "image" or "img", and "label"
+    a batch       of a `torch.utils.data.DataLoader`: the same, of tensors (B, C, H, W)
+
+Floats in [0, 1], such as torchvision's `ToTensor` makes, are taken as the levels that they were; normalised ones are
+refused, since what they were is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+IMAGES, LABELS = ("image", "img", "pixel_values"), ("label", "labels", "fine_label")
+FORMS = "a picture, (picture, label) or a dictionary with an image"
+
+
+def is_dataset(value: Any) -> bool:
+    """Return whether something is a dataset or a loader, without importing the library that it is of."""
+    if isinstance(value, (Dataset, DataLoader)):
+        return True
+    home = type(value).__module__.partition(".")[0]
+    return home == "datasets" and hasattr(value, "column_names")
+
+
+def parts(dataset: Any, batch: int) -> Iterator[tuple[Any, list[Any] | None]]:
+    """Yield pictures, as `pictures.preprocess` takes them, and their labels, ``batch`` at a time.
+
+    Args:
+        dataset: see `is_dataset`.
+        batch: how many of a dataset; a loader has its own.
+
+    Raises:
+        TypeError: an item is none of those forms.
+        ValueError: floats beyond [0, 1].
+    """
+    if isinstance(dataset, DataLoader):
+        for given in dataset:
+            pictures, labels = _split(given)
+            found = pictures if isinstance(pictures, (Tensor, np.ndarray)) else list(pictures)
+            yield _levels(found), None if labels is None else _named(dataset.dataset, labels)
+        return
+    some: list[Any] = []
+    names: list[Any] = []
+    for item in _items(dataset):
+        picture, label = _split(item)
+        some.append(_alone(picture))
+        names.append(label)
+        if len(some) == batch:
+            yield _together(some), _named(dataset, names)
+            some, names = [], []
+    if some:
+        yield _together(some), _named(dataset, names)
+
+
+def labelled(dataset: Any, batch: int) -> tuple[list[Any], list[Any]]:
+    """Return the batches of pictures of a dataset, and all labels.
+
+    Raises:
+        ValueError: it has no labels.
+    """
+    batches, names = [], []
+    for pictures, labels in parts(dataset, batch):
+        if labels is None:
+            raise ValueError("Expected a dataset with labels, or labels beside it; got neither. Give y.")
+        batches.append(pictures)
+        names += labels
+    return batches, names
+
+
+def _items(dataset: Any) -> Iterator[Any]:
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        yield from dataset
+        return
+    for i in range(len(dataset)):
+        yield dataset[i]
+
+
+def _split(item: Any) -> tuple[Any, Any]:
+    """The picture, or pictures, of an item or a batch, and its label, None where it has none."""
+    if isinstance(item, Mapping):
+        image = next((item[key] for key in IMAGES if key in item), None)
+        if image is None:
+            raise TypeError(f"Expected items with {', '.join(IMAGES)}; got {', '.join(map(str, item))}.")
+        return image, next((item[key] for key in LABELS if key in item), None)
+    if isinstance(item, (tuple, list)):
+        if not item:
+            raise TypeError(f"Expected items, each {FORMS}; got an empty one.")
+        return item[0], item[1] if len(item) > 1 else None
+    return item, None
+
+
+def _alone(picture: Any) -> Any:
+    """One picture: PIL as it is, arrays and tensors with a dimension for the batch."""
+    if isinstance(picture, Image.Image):
+        return picture
+    if isinstance(picture, (Tensor, np.ndarray)) and picture.ndim in (2, 3):
+        if isinstance(picture, Tensor) and picture.ndim == 2:
+            picture = picture[None]
+        return _levels(picture[None])
+    shape = f" of shape {tuple(picture.shape)}" if isinstance(picture, (Tensor, np.ndarray)) else ""
+    raise TypeError(f"Expected items, each {FORMS}; got {type(picture).__name__}{shape}.")
+
+
+def _together(pictures: Sequence[Any]) -> Any:
+    """Pictures as one batch where they have one size, else each as PIL."""
+    if all(isinstance(picture, Tensor) for picture in pictures) and len({p.shape for p in pictures}) == 1:
+        return torch.cat(list(pictures))
+    if all(isinstance(picture, np.ndarray) for picture in pictures) and len({p.shape for p in pictures}) == 1:
+        return np.concatenate(pictures)
+    return [_as_pil(picture) for picture in pictures]
+
+
+def _as_pil(picture: Any) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        return picture
+    pixels = picture.permute(0, 2, 3, 1).numpy() if isinstance(picture, Tensor) else picture
+    return Image.fromarray(np.ascontiguousarray(pixels[0].squeeze(-1) if pixels.shape[-1] == 1 else pixels[0]))
+
+
+def _levels(pictures: Any) -> Any:
+    """Floats in [0, 1] as the 256 levels that they stand for; whole numbers as they are."""
+    if isinstance(pictures, list):
+        return pictures
+    values = pictures if isinstance(pictures, Tensor) else torch.from_numpy(np.ascontiguousarray(pictures))
+    if not values.is_floating_point():
+        return pictures  # which is refused
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("Expected pictures as uint8, or floats in [0, 1]; got floats beyond. Take Normalize out.")
+    found = (values * 255).round().to(torch.uint8)
+    return found if isinstance(pictures, Tensor) else found.numpy()
+
+
+def _named(dataset: Any, labels: Any) -> list[Any] | None:
+    """Labels as plain values, by their names where the dataset says them."""
+    values = labels.tolist() if isinstance(labels, (Tensor, np.ndarray)) else list(labels)
+    values = [value.item() if isinstance(value, (Tensor, np.generic)) else value for value in values]
+    if any(value is None for value in values):
+        return None
+    features = getattr(dataset, "features", None)
+    known = next((features[key] for key in LABELS if isinstance(features, Mapping) and key in features), None)
+    names = getattr(known, "names", None) or getattr(dataset, "classes", None)
+    if names and all(isinstance(value, int) and 0 <= value < len(names) for value in values):
+        return [names[value] for value in values]
+    return values

@@ -1,0 +1,160 @@
+"""The paper's figures: each can be made alone, from stand-ins or from one's own pictures, beside what is there."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from transflow import load, paper
+from transflow.gaussians.gaussian import Gaussian
+from transflow.library import names
+from transflow.pictures.grids import to_uint8
+from transflow.pictures.written import kind_of
+from transflow.showcase import paper_digits, paper_figures, paper_planes
+from transflow.showcase.paper import FIGURES
+from transflow.showcase.paper_pictures import KINDS, PaperPictures
+
+QUICK = {"evidence": 4, "queries": 20}
+
+
+@pytest.fixture(scope="module")
+def given():
+    return PaperPictures(load(names.DEFAULT), evidence=4, queries=20)
+
+
+def test_a_page_of_some_figures(tmp_path):
+    written = []
+    only = ("gaussians", "figure-2", "magnitude", "cross-fade")
+    page = paper(tmp_path / "out", only=only, report=written.append, **QUICK)
+    shown = re.findall(r'src="([^"]+)"', page.read_text())
+    assert shown == ["figure-2.png", "gaussians.png", "magnitude.gif", "cross-fade.png"]
+    for name in shown:
+        with Image.open(page.parent / name) as picture:
+            assert min(picture.size) > 50
+    assert len(written) == len(shown) + 1
+    paper(tmp_path / "out", only=("figure-2",), **QUICK)  # ours is replaced without being asked
+
+
+def test_figures_are_the_same_again(given):
+    for make in (paper_figures.as_a_person, paper_figures.latent_map, paper_figures.arithmetic):
+        assert make(given).content == make(given).content
+
+
+def test_every_figure_of_faces_is_made(given, monkeypatch):
+    monkeypatch.setattr(paper_figures, "MEASURED", 4)
+    for name in ("figure-3", "figure-4", "figure-5", "figure-6", "figure-7", "figure-8"):
+        assert FIGURES[name].make(given).content[1:4] == b"PNG"
+
+
+def test_what_is_measured_is_1_for_the_evidence_and_0_for_the_model(given):
+    class Fixed:
+        def __init__(self, pictures):
+            self.made = pictures
+
+        def pictures(self, n, seed):
+            return self.made
+
+    evidence = given.changed("dark")
+    as_floats = evidence.double() / 255
+    assert paper_figures.measured(given, Fixed(as_floats), evidence) == "1.00 of the way, spread 1.00"
+    assert paper_figures.measured(given, Fixed(given.samples.double() / 255), evidence).startswith("0.00 of the way")
+
+
+def test_a_larger_lambda_goes_back_to_the_prior(given):
+    words = paper_planes.plane(given).words
+    distances = [float(number) for number in re.findall(r": ([\d.]+) from", words)]
+    assert distances == sorted(distances)
+    assert distances[0] < distances[-1]
+    variances = [float(number) for number in re.findall(r"variance ([\d.]+)", words)]
+    assert variances == sorted(variances)
+
+
+def test_ellipses_hold_their_share():
+    class Axis:
+        rings = ()
+
+        def plot(self, x, y, **_):
+            self.rings += (np.stack([x, y], 1),)
+
+    axis, gaussian = Axis(), Gaussian.of(torch.tensor([1.0, 2.0]), 0.7)
+    paper_planes.ellipses(axis, gaussian, "red", "")
+    drawn = gaussian.sample(20_000, seed=0) - gaussian.mean
+    for level, ring in zip(paper_planes.LEVELS, axis.rings, strict=True):
+        radius = np.linalg.norm(ring - gaussian.mean.numpy(), axis=1).mean()
+        assert (drawn.norm(dim=1) < radius).double().mean().item() == pytest.approx(level, abs=0.015)
+
+
+def test_accuracies_stand_beside_the_published_ones(tmp_path, given, monkeypatch):
+    monkeypatch.setattr(paper_digits, "COUNTS", (1, 2))
+    made = paper_digits.accuracy(given)
+    rows = list(csv.reader(made.content.decode().splitlines()))
+    assert made.suffix == ".csv"
+    (tmp_path / "table-1.csv").write_bytes(made.content)
+    assert kind_of(tmp_path / "table-1.csv") == "table"
+    assert rows[0][1:] == ["1", "2"]
+    assert rows[1] == ["paper: transflow", "30.39", "46.39"]
+    here = [float(cell) for row in rows[4:] for cell in row[1:]]
+    assert len(here) == 8
+    assert all(0 <= cell <= 100 and cell % 5 == 0 for cell in here)  # of 20 queries
+    assert max(here) > 30  # chance is 10
+
+
+def test_digits_of_a_folder_and_of_an_archive(tmp_path, given):
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 30), ("light", 220)):
+        (tmp_path / "classes" / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = (level + rng.integers(0, 20, (9, 9))).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "classes" / name / f"{i}.png")
+    found = PaperPictures(given.model, digits_at=tmp_path / "classes").digits
+    assert len(found.pictures) + len(found.queries) == 12
+    for pictures, labels in ((found.pictures, found.labels), (found.queries, found.truth)):
+        assert ((pictures.double().mean((1, 2, 3)) > 120).long() == labels).all()
+    x = rng.integers(0, 255, (20, 28, 28), dtype=np.uint8)
+    y = np.arange(20) % 10
+    np.savez(tmp_path / "digits.npz", x_train=x, y_train=y, x_test=x[:5], y_test=y[:5])
+    found = PaperPictures(given.model, digits_at=tmp_path / "digits.npz").digits
+    assert found.pictures.shape == (20, 3, 32, 32)
+    assert sorted(found.truth.tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_own_pictures_take_the_place_of_stand_ins(tmp_path, given):
+    for i, picture in enumerate(given.samples):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(tmp_path / f"{i}.png")
+    own = PaperPictures(given.model, {"unlike": tmp_path})
+    assert (own.of("unlike") == given.samples).all()
+    assert own.words("unlike") == tmp_path.name
+
+
+def test_the_reddest_are_redder(given):
+    few = given.of("like")
+    own = to_uint8(given.model.pictures(given.model.prior, 32, seed=1, temperature=0.7))
+
+    def red(x):
+        top = x[:, :, : x.shape[2] // 3].double().mean((2, 3))
+        return (top[:, 0] - top[:, 2]).mean()
+
+    assert red(few) > red(own)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"only": ["figure-1"]}, "got figure-1"),
+        ({"pictures": {"faces": "x"}}, f"Expected kinds of pictures among {', '.join(KINDS)}; got faces"),
+        ({"evidence": 1}, "Expected two or more"),
+    ],
+)
+def test_bad_input_before_the_work(tmp_path, options, words):
+    with pytest.raises(ValueError, match=words):
+        paper(tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_archive_is_refused(tmp_path, given):
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(ValueError, match="x_train, y_train"):
+        _ = PaperPictures(given.model, digits_at=tmp_path / "other.npz").digits
