@@ -35,7 +35,7 @@ class Page:
         for name, value in serve.OFFLINE.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("GRADIO_TEMP_DIR", str(sessions.served))
-        self.wires = Wires(gradio(), shelf, sessions)
+        self.wires = Wires(gradio(), shelf, sessions, lambda picture: [picture, picture.rotate(90)])
         self.blocks = asyncio.run(self.built())
         self.session = sessions.of("abc")
         self.said, self.reports = [], []
@@ -237,6 +237,16 @@ def test_sessions_do_not_see_each_other(page, uploaded):
     assert "No picture yet" in theirs
     page.ask("packed", session="another")
     assert page.said
+
+
+def test_faces_are_found_and_turned_on_request(page, uploaded):
+    page.ask("add", uploaded(2), TINY, True)
+    assert [picture.name for picture in page.session.set_of("evidence").pictures][:2] == [
+        "00.png, face 1",
+        "00.png, face 2",
+    ]
+    page.ask("add", uploaded(1), TINY, False)
+    assert len(page.session.set_of("evidence").pictures) == 5
 
 
 def test_an_own_model_is_the_session_s_alone(page, model_file, sessions):
