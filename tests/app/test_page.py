@@ -348,3 +348,10 @@ def test_a_slider_waits_for_the_encoder_and_a_stopped_encoder_draws_nothing(page
     assert "transflow.load" in python
     monkeypatch.setattr(gathering, "_samples", type(gathering._samples)())
     assert page.ask("draw_encoded", TINY, *SLIDERS) == [page.wires.gr.skip()] * 3
+
+
+def test_a_model_that_is_not_there_is_one_line_before_the_page_opens(capsys):
+    assert main(["app", "--port", "0", "-m", "nowhere.safetensors"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Expected a model" in line
+    assert "nowhere.safetensors" in line

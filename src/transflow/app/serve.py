@@ -31,7 +31,6 @@ TRIES = 100  # ports
 HERE = ("127.0.0.1", "::1", "localhost")
 OFFLINE = {
     "GRADIO_ANALYTICS_ENABLED": "False",
-    "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "GRADIO_RUN_HISTORY": "False",
 }
@@ -138,10 +137,12 @@ def opened(names: tuple[str, ...] = ()) -> Iterator[Served]:
     Args:
         names: of the models, as `Shelf` takes them.
     """
+    shelf = Shelf(names)
+    shelf.load_given()
     sessions = Sessions()
     stop = sweeper(sessions)
     try:
-        yield application(Shelf(names), sessions)
+        yield application(shelf, sessions)
     finally:
         stop.set()
         sessions.close()

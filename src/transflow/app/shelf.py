@@ -46,6 +46,7 @@ class Shelf:
 
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         known = [DEFAULT, *(name for name in bundled() if name != DEFAULT)]
+        self._given = names
         self._offered = {shown_name(name): name for name in (*names, *known)}
         self._loaded: OrderedDict[str, Model] = OrderedDict()
         self._samples: dict[tuple[str, str, int], Tensor] = {}
@@ -59,6 +60,11 @@ class Shelf:
     def beside(self, session: Session, name: str) -> str:
         """Return the file that has to lie beside a script that loads this model; "" for one that has a name."""
         return name if name in session.models or self._offered.get(name, name) != name else ""
+
+    def load_given(self) -> None:
+        """Load the models that were given now, so that a wrong name is an error before anybody opens the page."""
+        for name in self._given:
+            self._load(name, shown_name(name))
 
     def choices(self, session: Session) -> list[str]:
         """Return what a session may choose from: the models of the house, and its own."""
