@@ -96,6 +96,13 @@ class PaperPictures:
         made = synthetic_pictures({"unlike": "drawn", "other": "tinted"}[kind], self._rgb(self.samples), self.seed)
         return made if self.model.shape[0] == 3 else greyscale(made)[:, :1]
 
+    def check(self) -> None:
+        """Raise what is wrong with the user's own pictures, before anything is made of them."""
+        for kind in self.folders:
+            self.of(kind)
+        if self.digits_at is not None:
+            _ = self.digits
+
     def words(self, kind: str) -> str:
         """Return what the pictures of a kind are."""
         if kind in self.folders:
