@@ -29,6 +29,7 @@ from transflow.generative.glow import Glow, GlowConfig
 from transflow.generative.glow_fused import fuse
 from transflow.generative.glow_reversible import reversible
 from transflow.generative.pyramid import BASES, Pyramid, PyramidConfig
+from transflow.generative.real_nvp import RealNVP, RealNVPConfig
 
 
 def convolutions(name: str, weight: Tensor) -> bool:
@@ -119,6 +120,9 @@ FAMILIES: dict[str, Family] = {
         likelihood=False,
         settings={"bits": 8, "ema": 0.9995, "weight_decay": 0.01},
         tried=16,
+    ),
+    "real-nvp": Family(
+        RealNVPConfig, RealNVP, convolutions, initialise=RealNVP.initialise, fewest=fewest_weights, settings={"bits": 8}
     ),
 }
 BASES.update({name: family.config for name, family in FAMILIES.items()})
