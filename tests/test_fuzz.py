@@ -1,15 +1,20 @@
 """Whatever is done to a file, it is refused in one line or is what it was: no traceback, no hang, no other numbers."""
 
+import io
 import json
 import os
 import struct
 import subprocess
 import sys
+import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mutations import Kinds, mutated
+from transflow import FewShotClassifier, load
 from transflow.store import container
 
 TRIALS = int(os.environ.get("TRANSFLOW_FUZZ", 640))
@@ -76,9 +81,110 @@ def test_a_head_that_says_more_than_the_file_has_takes_no_memory(tmp_path):
     assert limited(f"from transflow import load\nload({str(path)!r})") == "ValueError"
 
 
-def limited(code):
+def gzipped_tar(path, size):
+    """A small tar.gz with a member "bomb.png" of zeros, a multiple of 16 MiB, and a picture after it."""
+    block, deflate = bytes(2**24), zlib.compressobj(9, wbits=-15)
+    member, picture = tarfile.TarInfo("bomb.png"), io.BytesIO()
+    member.size = size
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    last = tarfile.TarInfo("good.png")
+    last.size = picture.tell()
+    head = member.tobuf(tarfile.GNU_FORMAT)
+    tail = last.tobuf() + picture.getvalue() + bytes(-last.size % 512) + bytes(1024)
+    first = deflate.compress(head) + deflate.flush(zlib.Z_FULL_FLUSH)
+    zeros = deflate.compress(block) + deflate.flush(zlib.Z_FULL_FLUSH)
+    end = deflate.compress(tail) + deflate.flush()
+    crc = zlib.crc32(head)
+    for _ in range(size // len(block)):
+        crc = zlib.crc32(block, crc)
+    crc = zlib.crc32(tail, crc)
+    whole = first + zeros * (size // len(block)) + end
+    length = (len(head) + size + len(tail)) % 2**32
+    path.write_bytes(b"\x1f\x8b\x08" + bytes(6) + b"\xff" + whole + struct.pack("<II", crc, length))
+
+
+def sparse_tar(path, size):
+    """A tar with a member that is said to be of a size, and has no data, and a picture after it."""
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        names = {"major": "1", "minor": "0", "realsize": str(size), "name": "bomb.png"}
+        member = tarfile.TarInfo("GNUSparseFile.0/bomb.png")
+        member.size, member.pax_headers = 512, {f"GNU.sparse.{name}": value for name, value in names.items()}
+        tar.addfile(member, io.BytesIO(b"0\n".ljust(512, b"\0")))
+        member = tarfile.TarInfo("good.png")
+        member.size = picture.tell()
+        picture.seek(0)
+        tar.addfile(member, picture)
+
+
+def sixteen_bits(path, side):
+    """A small PNG of one deep shade."""
+    deflate = zlib.compressobj(1)
+    rows = b"".join(deflate.compress(bytes(2 * side + 1)) for _ in range(side)) + deflate.flush()
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 16, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+READ = "from transflow.pictures.decode import read\nbad = []\nfound = read({}, (3, 8, 8), on_bad=bad.append)\n"
+
+
+@pytest.mark.parametrize("case", ["tar.gz", "sparse member", "huge sparse member", "sparse file", "16-bit PNG"])
+def test_a_bomb_among_pictures_is_passed_over_in_little_memory(case, tmp_path):
+    source, bombs = tmp_path / "set.tar", 1
+    if case == "tar.gz":
+        gzipped_tar(source, 2**30)
+        assert source.stat().st_size < 2_000_000
+    elif "member" in case:
+        sparse_tar(source, 2**44 if "huge" in case else 6 * 2**30)
+    else:
+        source, bombs = tmp_path, 34
+        Image.new("RGB", (8, 8)).save(source / "good.png")
+        if case == "sparse file":
+            (source / "0.png").touch()
+            os.truncate(source / "0.png", 5 * 2**30)
+        else:
+            sixteen_bits(source / "0.png", 14_000)
+        for i in range(1, bombs):
+            (source / f"{i}.png").hardlink_to(source / "0.png")
+    code = READ.format(repr(str(source))) + f"assert (len(found), len(bad)) == (1, {bombs}), (len(found), bad)"
+    assert limited(f"{code}\nraise KeyError") == "KeyError"
+
+
+def test_deep_pictures_within_the_bound_take_memory_for_one_at_a_time(tmp_path):
+    sixteen_bits(tmp_path / "0.png", 3000)
+    for i in range(1, 6):
+        (tmp_path / f"{i}.png").hardlink_to(tmp_path / "0.png")
+    code = READ.format(repr(str(tmp_path))) + "assert len(found) == 6"
+    assert limited(f"{code}\nraise KeyError") == "KeyError"
+
+
+def test_a_classifier_does_not_say_how_much_memory_is_taken(tmp_path, model_file, pixels):
+    model, paths = load(model_file), []
+    for copies in (10**9, 10**6, -1, 1.5, "many"):
+        paths.append(str(tmp_path / f"{len(paths)}.safetensors"))
+        FewShotClassifier(model).fit(pixels, ["a", "b"] * 6).save(paths[-1])
+        tensors, header = container.read(paths[-1], container.Schema("classifier"))
+        header["parameters"]["query_copies"] = copies
+        container.write(paths[-1], "classifier", tensors, header)
+    before = f"from transflow import FewShotClassifier, load\nm = load({str(model_file)!r})\n"
+    code = f"""
+for path in {paths}:
+    try:
+        FewShotClassifier.load(path, m)
+    except ValueError:
+        continue
+    raise TypeError(path)
+raise KeyError
+"""
+    assert limited(code, before) == "KeyError"
+
+
+def limited(code, before=""):
     """The type of what the code raises, in a process whose memory is limited once it has imported torch."""
     program = f"""
+{before}
 import resource, transflow.library.load, transflow.conditioning.model, transflow.generative.model_file
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 200_000_000,) * 2)
@@ -93,3 +199,17 @@ except Exception as error:
 
 def test_the_program_that_tries_ten_thousand_is_there():
     assert (Path(__file__).parent.parent / "benchmarks" / "fuzz.py").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_command_lines_are_done_or_refused_in_one_line(tmp_path):
+    """A few of those that `benchmarks/fuzz.py --commands` runs."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+    from command_lines import Commands
+    from fuzz import inputs
+
+    lines = Commands(tmp_path, inputs(tmp_path / "inputs"))
+    chosen = [number for number in range(60) if lines.line(number)[0] not in ("demo", "train", "classify")]
+    outcomes = {number: lines.trial(number) for number in chosen}
+    assert {number: found for number, found in outcomes.items() if found[0] not in ("done", "refused")} == {}
+    assert {found[0] for found in outcomes.values()} == {"done", "refused"}

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src" / "transflow"
 def test_the_public_names():
     assert sorted(transflow.__all__) == [
         "Encoded", "Evidence", "FewShotClassifier", "Gaussian", "Glow", "GlowConfig", "Latents", "Model",
-        "PixelFormat", "Posterior", "TrainConfig", "TransflowTransformer", "__version__", "demo", "load",
+        "PixelFormat", "Posterior", "TrainConfig", "TransflowTransformer", "__version__", "align", "demo", "load",
         "load_posterior", "models", "paper", "train", "wrap",
     ]  # fmt: skip
     for name in transflow.__all__:
@@ -65,8 +65,8 @@ def test_the_changelog_begins_with_this_version():
 
 def test_the_commands():
     assert list(COMMANDS) == [
-        "demo", "models", "paper", "check", "condition", "encode", "sample", "sweep", "interpolate", "complete", "edit",
-        "score", "classify", "reconstruct", "train", "stack",
+        "demo", "models", "paper", "check", "align", "condition", "encode", "sample", "sweep", "interpolate",
+        "complete", "edit", "score", "classify", "reconstruct", "train", "stack",
     ]  # fmt: skip
 
 

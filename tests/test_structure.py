@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "transflow"
 ROOMS = (  # each may import from those before it
     "_version", "plain_values", "own_random", "devices", "metrics", "gaussians", "fewshot", "store", "pictures",
-    "protocols", "checks", "generative", "adapters", "base_model", "latents", "conditioning", "library", "training",
-    "estimators", "showcase", "app", "cli",
+    "faces", "protocols", "checks", "generative", "adapters", "base_model", "latents", "conditioning", "library",
+    "training", "estimators", "showcase", "app", "cli",
 )  # fmt: skip
 DOORS = {"__init__", "__main__", "cluster"}  # public names by their old paths; nothing imports them
 APART = {
@@ -24,6 +24,7 @@ APART = {
 WORLDS = {
     "PIL": ["pictures"], "safetensors": ["store"], "argparse": ["cli"], "tqdm": ["cli"], "sklearn": ["estimators"],
     "filelock": ["store"], "huggingface_hub": ["store/hub"],
+    "dlib": ["faces"], "mediapipe": ["faces"], "http.server": ["faces", "app"],
     "torch.optim": ["training", "adapters/latent_search"], "torch.distributed": ["training"],
     "ray": ["conditioning/cluster"],
 }  # fmt: skip

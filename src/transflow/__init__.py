@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transflow.conditioning.posterior import Posterior
     from transflow.estimators.classifier import FewShotClassifier
     from transflow.estimators.transformer import TransflowTransformer
+    from transflow.faces.align import align
     from transflow.gaussians.evidence import Evidence
     from transflow.gaussians.gaussian import Gaussian
     from transflow.generative.glow import Glow, GlowConfig
@@ -47,6 +48,7 @@ _HOMES = {
     "Posterior": "transflow.conditioning.posterior",
     "TrainConfig": "transflow.training.config",
     "TransflowTransformer": "transflow.estimators.transformer",
+    "align": "transflow.faces.align",
     "demo": "transflow.showcase.demo",
     "load": "transflow.library.load",
     "load_posterior": "transflow.library.load",
@@ -70,6 +72,7 @@ __all__ = [
     "TrainConfig",
     "TransflowTransformer",
     "__version__",
+    "align",
     "demo",
     "load",
     "load_posterior",

@@ -252,13 +252,13 @@ class BaseModel:
             ValueError: the latents are of another size or not finite, or the model made of them what are no pictures of
                 its shape, or NaN.
         """
-        return check_pictures(self.name, self._decoded("decode", latents), self.shape)
+        return check_pictures(self.name, self._decoded("decode", latents), self.shape, latents)
 
     def decode_unclamped(self, latents: Tensor) -> Tensor:
         """Return what `decode` returns, not cut to [0, 1] where the model can show more."""
         if not self.can("unclamped"):
             return self.decode(latents)
-        return check_pictures(self.name, self._decoded("decode_unclamped", latents), self.shape)
+        return check_pictures(self.name, self._decoded("decode_unclamped", latents), self.shape, latents)
 
     def _decoded(self, member: str, latents: Tensor) -> Tensor:
         """What the source decodes, one picture a latent; with gradients only for latents that have them."""

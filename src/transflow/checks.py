@@ -73,17 +73,20 @@ def for_each(
     return values
 
 
-def check_pictures(model: str, pictures: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Return the pictures (B, C, H, W) that a model decoded, if they are finite and of its shape.
+def check_pictures(model: str, pictures: Tensor, shape: tuple[int, int, int], latents: Tensor) -> Tensor:
+    """Return the pictures (B, C, H, W) that a model decoded of latents (B, D), if they are finite and of its shape.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are not; of latents that are far too long arithmetic leaves NaN or infinity.
     """
     if tuple(pictures.shape[1:]) != shape:
         got = tuple(pictures.shape[1:])
         raise ValueError(f"Expected {model} to decode to pictures of its shape, {shape}; got {got}.")
     if not torch.isfinite(pictures).all():
         first = int((~torch.isfinite(pictures)).flatten(1).any(1).nonzero()[0])
-        which = f"{first + 1} of {len(pictures)}"
-        raise ValueError(f"Expected finite pictures from {model}; got NaN or infinity in {which}.")
+        length = latents[first].detach().double().square().mean().sqrt().item()
+        raise ValueError(
+            f"Expected finite pictures from {model}; got NaN or infinity in {first + 1} of {len(pictures)}, of a "
+            f"latent whose |z| / sqrt(D) is {length:.2g}. Decode shorter latents, or draw at a lower temperature."
+        )
     return pictures

@@ -60,8 +60,16 @@ BAD = {
     "an empty output": (["sample", "RED", "-o", ""], "value for output"),
     "a picture format that Pillow writes, but not in colour": (["sample", "RED", "-o", "x.xbm"], "picture file"),
     "samples into a file as a folder": (["sample", "RED", "-o", "FILE/"], "got a file"),
-    "more samples than memory": (["sample", "RED", "-n", "1000000000", "-o", "x.png"], "Out of memory"),
+    "more samples than a sheet holds": (
+        ["sample", "RED", "-n", "1000000000", "-o", "x.png"],
+        "178 megapixels to write",
+    ),
     "more samples than can be counted": (["sample", "RED", "-n", "1" + "0" * 20, "-o", "x.png"], "whole number"),
+    "two hyphens for a value": (["sample", "RED", "--seed=--", "-o", "x.png"], 'a value for seed; got "--"'),
+    "two hyphens for several": (
+        ["edit", "RED", "--more=x", "--less=x", "--keep=--", "-o", "x.png"],
+        "a value for keep",
+    ),
     "a negative seed": (["sample", "RED", "--seed", "-1", "-o", "x.png"], "whole number"),
     "a folder as posterior": (["condition", "GOOD", "--add", "GOOD", "-o", "x.safetensors"], "got a folder"),
     "latents where pixels are needed": (["reconstruct", "LATENTS", "-m", "MODEL", "-o", "x.png"], "folder of latents"),

@@ -110,3 +110,11 @@ def test_every_command_that_writes_an_output_passes_overwrite_on():
         text = path.read_text()
         asked = "add_output(" in text or "add_overwrite(" in text
         assert asked == ("overwrite=options.overwrite" in text), path.name
+
+
+def test_no_pictures_are_written_into_a_folder_of_latents(run, folder, model_file):
+    assert run("encode", folder, "-m", model_file, "-o", "lat")[0] == 0
+    for words in (["sample", model_file, "-n", 1], ["demo", "-m", model_file]):
+        status, _, err = run(*words, "-o", "lat/")
+        assert (status, "got one of latents: lat" in err) == (2, True)
+    assert sorted(path.name for path in Path("lat").iterdir()) == ["000000.safetensors", "index.safetensors"]

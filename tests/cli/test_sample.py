@@ -102,3 +102,60 @@ def test_an_output_is_no_input(run, red, model_file, tmp_path):
             status, out, err = run(*words, "-n", 2, *more)
             assert (status, out, err.count("\n")) == (2, "", 1), words
     assert red.read_bytes() == other.read_bytes() == before
+
+
+def test_a_folder_is_streamed_and_is_what_one_drawing_gives(run, red, model_file, monkeypatch, tmp_path):
+    """Of N(mean, s I) whatever the blocks; of parents up to a block. No more is decoded at a time than a block."""
+    from transflow.cli.commands import sample
+    from transflow.generative.picture_model import PictureModel
+
+    sizes, decode = [], PictureModel.decode_unclamped
+    monkeypatch.setattr(PictureModel, "decode_unclamped", lambda self, z: sizes.append(len(z)) or decode(self, z))
+    for source in (red, model_file):
+        monkeypatch.setattr(sample, "BLOCK", 256)
+        assert run("sample", source, "-n", 40, "--seed", 3, "-o", f"{tmp_path}/whole/")[0] == 0
+        monkeypatch.setattr(sample, "BLOCK", 16)
+        sizes.clear()
+        assert run("sample", source, "-n", 40, "--seed", 3, "-o", f"{tmp_path}/blocks/")[0] == 0
+        assert sizes == [16, 16, 8]
+        for i in range(40):
+            pair = [
+                np.asarray(Image.open(tmp_path / name / f"{i:04d}.png")).astype(int) for name in ("whole", "blocks")
+            ]
+            assert np.abs(pair[0] - pair[1]).max() <= 1  # a batch of another size rounds otherwise
+
+
+def test_shares_and_parents_are_of_all_blocks(run, folder, model_file, monkeypatch, tmp_path):
+    from transflow.cli.commands import sample
+
+    made = tmp_path / "p.safetensors"
+    run("condition", folder, "-m", model_file, "-o", made)
+    monkeypatch.setattr(sample, "BLOCK", 2)
+    status, out, _ = run("sample", made, "-n", 5, "--novelty", 0, "--learn", "mixture", "--parents", "-o", "a.png")
+    assert (status, "5 samples, 0% broken, 100% near-copies" in out) == (0, True)
+    assert [line.split(":")[0] for line in out.splitlines()[:5]] == [f"sample {i}" for i in range(1, 6)]
+
+
+def test_a_posterior_is_opened_once(run, red, model_file, monkeypatch):
+    from transflow.store import tensors
+
+    opened, names = tensors.read_head, []
+    monkeypatch.setattr("transflow.store.container.read_head", lambda file: names.append(file.name) or opened(file))
+    assert run("sample", red, "-n", 1, "-o", "a.png")[0] == 0
+    assert names.count(str(red)) == 1
+
+
+def test_a_damaged_posterior_is_called_one(run, red):
+    content = red.read_bytes()
+    for damaged, words in ((content[:-8], "damaged"), (content[:-1] + b"\7", "checksum")):
+        red.write_bytes(damaged)
+        status, _, err = run("sample", red, "-n", 1, "-o", "a.png")
+        assert (status, words in err) == (2, True)
+
+
+def test_latents_that_are_far_too_long_are_one_line(run, red, model_file):
+    for source in (red, model_file):
+        status, _, err = run("sample", source, "-n", 2, "--temperature", "1e38", "-o", "a.png")
+        assert status == 2
+        assert "Expected finite" in err
+        assert err.count("\n") == 1

@@ -232,6 +232,21 @@ def test_bad_latents_are_refused(model):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("length", [1e3, 1e10, 1e20, 3e38])
+def test_latents_of_any_length_are_pictures_or_refused(model, length):
+    """Never NaN, nor anything beyond [0, 1], in silence."""
+    z = torch.randn(2, model.dim, generator=torch.Generator().manual_seed(0)).clamp(-1, 1) * length
+    for decode in (model.decode, model.decode_unclamped):
+        try:
+            pictures = decode(z.to(model.prior.mean))
+        except ValueError:
+            continue
+        assert pictures.isfinite().all()
+        if decode == model.decode:
+            assert pictures.min() >= 0
+            assert pictures.max() <= 1
+
+
 def test_evidence_goes_in_and_out(model, pixels, tmp_path):
     if model.prior.is_standard:
         assert model.condition(pixels).noise.value > 0  # no noise given

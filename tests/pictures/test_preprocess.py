@@ -386,4 +386,4 @@ def test_what_gives_an_array_when_asked_is_one():
 
     assert torch.equal(preprocess(Stored(), (3, 4, 4)), preprocess(pixels, (3, 4, 4)))
     with pytest.raises(TypeError, match="Expected an array of uint8 pixels"):
-        preprocess(pixels.astype(np.uint16), (3, 4, 4))
+        preprocess(pixels.astype(np.int64), (3, 4, 4))

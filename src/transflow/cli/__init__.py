@@ -9,7 +9,7 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from transflow.cli.interrupts import STATUS, Interrupts
@@ -71,5 +71,8 @@ def _at_home(value: Any) -> Any:
 
 def _check_values(options: argparse.Namespace) -> None:
     for name, value in vars(options).items():
-        if (value == "" and name not in MAY_BE_EMPTY) or (isinstance(value, list) and "" in value):
+        several = value if isinstance(value, list) else []
+        if (value == [] and name != "pictures") or [] in several:  # what argparse makes of --seed=--
+            raise ValueError(f'Expected a value for {name.replace("_", " ")}; got "--"')
+        if (value == "" and name not in MAY_BE_EMPTY) or "" in several:
             raise ValueError(f'Expected a value for {name.replace("_", " ")}; got an empty one, ""')

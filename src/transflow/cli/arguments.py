@@ -42,6 +42,12 @@ def add_skip_bad(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="skip files that are not pictures, with a note on each")
 
 
+def add_align(parser: argparse.ArgumentParser) -> None:
+    """Add --align."""
+    words = "use the largest face of each picture, found and turned as `transflow align` does (extra: align)"
+    parser.add_argument("--align", action="store_true", help=words)
+
+
 def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT, words: str = DEFAULT) -> None:
     """Add --model, --dtype and --device.
 

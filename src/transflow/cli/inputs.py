@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.cli.messages import note
 from transflow.cli.progress import Progress
+from transflow.conditioning import posterior_file
 from transflow.conditioning.model import Model
 from transflow.conditioning.posterior import Posterior
 from transflow.devices import dtype_of, fresh_seed, is_emulated
+from transflow.faces.align import largest_face
 from transflow.latents import stream as latents
 from transflow.latents.encoded import Encoded
 from transflow.library import load as library
 from transflow.library.names import find_file, places_of, split_prefix
+from transflow.pictures.decode import Turn, read
 from transflow.store import container
 
 
@@ -34,8 +38,15 @@ def load_model(options: argparse.Namespace, name: str) -> Model:
 
 def load_posterior(options: argparse.Namespace, path: str) -> Posterior:
     """Return the posterior in a file, on the model given by --model, or else the one named in the file."""
+    return posterior_of(options, path, *posterior_file.read(path))
+
+
+def posterior_of(
+    options: argparse.Namespace, path: str, tensors: dict[str, Tensor], header: dict[str, Any]
+) -> Posterior:
+    """Return the posterior of a file that was read, likewise."""
     model = load_model(options, options.model) if options.model else None
-    found = library.load_posterior(path, model, dtype=_dtype(options), device=options.device)
+    found = library.posterior_of(path, tensors, header, model, dtype=_dtype(options), device=options.device)
     if model is None:
         note_emulated(found.model.precision, found.model.device)
     return found
@@ -89,7 +100,7 @@ def stream(
     """
     sources = sources or options.pictures
     with Progress(total_of(sources)) as bar:
-        for part in latents.stream(model, sources, on_bad=on_bad(options), log_prob=log_prob):
+        for part in latents.stream(model, sources, on_bad=on_bad(options), turn=turn_of(options), log_prob=log_prob):
             if names is not None:
                 names.extend(part.names)
             bar.update(len(part))
@@ -107,6 +118,16 @@ def total_of(sources: Any) -> int | None:
 def on_bad(options: argparse.Namespace) -> Callable[[str], None] | None:
     """Return what is called with a message for each bad file, with --skip-bad; else None, and it is an error."""
     return (lambda message: note(f"skipped: {message}")) if options.skip_bad else None
+
+
+def turn_of(options: argparse.Namespace) -> Turn | None:
+    """Return what is used of each picture file: with --align its largest face, turned; else None, the whole."""
+    return largest_face() if vars(options).get("align") else None
+
+
+def read_pixels(options: argparse.Namespace, model: BaseModel, sources: Any) -> Tensor:
+    """Return picture files of the model's shape, uint8 (B, C, H, W)."""
+    return read(sources, model.shape, on_bad=on_bad(options), turn=turn_of(options)).pixels
 
 
 def seed_of(options: argparse.Namespace) -> int:

@@ -68,9 +68,18 @@ def note(message: str) -> None:
 
 @contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Print each warning that is raised within as a note: it may hold a foreign word, too."""
+    """Print each warning that is raised within on one line, those of our own classes once a class, as notes."""
+    ours: set[type[Warning]] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        own = category.__module__.startswith("transflow.")
+        if category not in ours:
+            note(f"{'note' if own else 'warning'}: {message}")
+        if own:
+            ours.add(category)
+
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: note(f"warning: {message}")
+        warnings.showwarning = show
         yield
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from transflow.cli.messages import note
-from transflow.pictures.grids import check_picture_file, encode_image
+from transflow.pictures.grids import check_picture_file, encode_image, format_of, layout
+from transflow.pictures.largest import check_fits
 from transflow.pictures.sources import check_apart
 from transflow.pictures.written import PICTURE, check_folder_of_ours, check_replaceable
 from transflow.store.files import PathLike, check_folder, check_writable, write_bytes
@@ -78,6 +79,22 @@ class Output:
         return cls(path, Lock(path), numbered)
 
     @classmethod
+    def named_folder(cls, path: str, reads: Reads, *, overwrite: bool = False) -> Output:
+        """Return an output folder of pictures by name, in sub-folders too; arguments and errors as for `file`.
+
+        What an earlier run wrote under the same name is replaced; its other pictures stay.
+        """
+        check_folder(path)
+        check_apart([path, *Path(path).rglob("*.png")], reads)
+        if not overwrite:
+            check_folder_of_ours(path)
+            inside = [folder for folder in sorted(Path(path).rglob("*")) if folder.is_dir()]
+            for folder in inside:
+                check_folder_of_ours(folder)
+        Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
+        return cls(path, Lock(path))
+
+    @classmethod
     def _checked(cls, path: str, reads: Reads, kind: str, overwrite: bool, known: PathLike | None = None) -> Output:
         check_writable(path)
         check_apart(path, reads)
@@ -85,6 +102,32 @@ class Output:
         if ours and not (known and os.path.realpath(known) == os.path.realpath(path)):
             note(f"note: a {kind} that transflow wrote is replaced: {path}")
         return cls(path, Lock(path))
+
+    def check_sheet(
+        self,
+        shape: tuple[int, int, int],
+        count: int | None,
+        columns: int | None = None,
+        *,
+        frames: int = 1,
+        rows: Sequence[str] = (),
+        heads: Sequence[str] = (),
+    ) -> None:
+        """Raise `ValueError` now if a sheet of pictures would be too large for the file (see `pictures.largest`).
+
+        Args:
+            shape: (C, H, W) of each picture.
+            count: how many there are on it, or None where that is not known; of an animation, in a frame.
+            columns: in a row; by default it is about square.
+            frames: of an animation.
+            rows: words to the left of each row.
+            heads: words above each column.
+        """
+        self.check_fits(layout(shape, count or 1, columns, rows=rows, heads=heads).size, frames)
+
+    def check_fits(self, size: tuple[int, int], frames: int = 1) -> None:
+        """Raise `ValueError` now if a picture of this width and height would be too large for the file."""
+        check_fits(format_of(Path(self.path).suffix), *size, frames)
 
     def write(self, content: bytes) -> None:
         """Write the file."""
@@ -94,15 +137,22 @@ class Output:
         """Write a picture of Pillow in the format of the suffix."""
         self.write(encode_image(picture, Path(self.path).suffix))
 
+    def write_named(self, name: str, content: bytes) -> None:
+        """Write a file of this name into the folder; its folders are made."""
+        target = Path(self.path, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(target, content)
+
     def write_numbered(self, contents: Iterable[bytes]) -> None:
         """Write the files 0000.png, 0001.png, ... into the folder, which is created, in place of those before."""
         Path(self.path).mkdir(parents=True, exist_ok=True)
-        written = set()
-        for i, content in enumerate(contents):
-            written.add(f"{i:04d}.png")
-            write_bytes(Path(self.path) / f"{i:04d}.png", content)
+        written = 0
+        for content in contents:
+            write_bytes(Path(self.path) / f"{written:04d}.png", content)
+            written += 1
         for file in self.old:
-            if file.name not in written:
+            number = int(file.stem)
+            if number >= written or file.name != f"{number:04d}.png":
                 file.unlink(missing_ok=True)
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol
 
 from transflow._version import __version__
 from transflow.cli.commands import (
+    align,
     check,
     classify,
     complete,
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     "models": models,
     "paper": paper,
     "check": check,
+    "align": align,
     "condition": condition,
     "encode": encode,
     "sample": sample,

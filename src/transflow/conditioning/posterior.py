@@ -42,6 +42,7 @@ from transflow.gaussians.parents import Parents
 from transflow.latents.stream import PicturesLike
 from transflow.plain_values import one_line
 from transflow.store.files import PathLike
+from transflow.store.locks import locked_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +221,8 @@ class Posterior(Conditioned):
 
     def save(self, path: PathLike) -> None:
         """Write the posterior as one safetensors file; `load_posterior` reads it back (see `posterior_file`)."""
-        posterior_file.write(path, self.model, self.gathered, self.spec, self.learn)
+        with locked_file(path):
+            posterior_file.write(path, self.model, self.gathered, self.spec, self.learn)
 
     def _tempered(self, latents: Tensor) -> Tensor:
         return tempered(self.model, latents, self.drawn.mean, self.newness)

@@ -70,6 +70,11 @@ def read(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return container.read(path, POSTERIOR)
 
 
+def read_if(path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return what `read` does, of one reading; None where the path is no posterior's file."""
+    return container.read_if(path, POSTERIOR)
+
+
 def gathered_of(path: PathLike, tensors: dict[str, Tensor], header: dict[str, Any], model: BaseModel) -> Gathered:
     """Return what a file's posterior has gathered, on the model's device.
 

@@ -8,6 +8,7 @@ is below that (see `gaussians.novelty`). Other pictures of the kind are no such 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,17 @@ class Quality:
 
     broken: float | None
     copies: float | None
+
+    @classmethod
+    def of_all(cls, parts: Sequence[Quality], counts: Sequence[int]) -> Quality:
+        """Return the shares of pictures that came in parts, of counts each."""
+        shares = {}
+        for name in ("broken", "copies"):
+            known = [(getattr(part, name), count) for part, count in zip(parts, counts, strict=True)]
+            total = sum(count for _, count in known)
+            whole = bool(total) and all(share is not None for share, _ in known)
+            shares[name] = sum(share * count for share, count in known) / total if whole else None
+        return cls(**shares)
 
     def __str__(self) -> str:
         shares = {"broken": self.broken, "near-copies": self.copies}

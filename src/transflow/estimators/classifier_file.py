@@ -24,6 +24,7 @@ from transflow.gaussians.evidence import Evidence
 from transflow.store import container
 from transflow.store.files import PathLike
 from transflow.store.identity import newer
+from transflow.store.locks import locked_file
 
 SCHEMA = container.Schema(
     "classifier",
@@ -101,7 +102,8 @@ def save(
         "views": views,
         "features": vector_size,
     }
-    container.write(path, SCHEMA.kind, tensors, header)
+    with locked_file(path):
+        container.write(path, SCHEMA.kind, tensors, header)
 
 
 def load(path: PathLike) -> SavedClassifier:

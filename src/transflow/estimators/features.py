@@ -18,7 +18,7 @@ from transflow.base_model import BaseModel
 from transflow.fewshot.examples import FeatureKind, normalise
 from transflow.pictures import augment as maps
 from transflow.pictures import datasets
-from transflow.pictures.decode import OnBad, read
+from transflow.pictures.decode import OnBad, Turn, read
 from transflow.pictures.labels import check_classes, labels_of
 from transflow.pictures.preprocess import BATCH
 from transflow.plain_values import scalar, whole
@@ -84,7 +84,9 @@ def copies_of(augment: bool | int) -> int:
     return (maps.COPIES if augment else 1) if isinstance(augment, bool) else int(augment)
 
 
-def read_labelled(folder: Any, model: BaseModel, *, on_bad: OnBad | None = None) -> tuple[Tensor, list[str]]:
+def read_labelled(
+    folder: Any, model: BaseModel, *, on_bad: OnBad | None = None, turn: Turn | None = None
+) -> tuple[Tensor, list[str]]:
     """Return the pictures of a folder with a sub-folder for each class, or of a labelled dataset, and their classes."""
     if datasets.is_dataset(folder):
         batches, labels = datasets.labelled(folder, BATCH)
@@ -92,7 +94,7 @@ def read_labelled(folder: Any, model: BaseModel, *, on_bad: OnBad | None = None)
     if not isinstance(folder, (str, os.PathLike)) or not Path(folder := at_home(folder)).is_dir():
         raise ValueError("Expected labels, or a folder with a sub-folder for each class; got neither.")
     check_classes(folder)
-    found = read(folder, model.shape, on_bad=on_bad)
+    found = read(folder, model.shape, on_bad=on_bad, turn=turn)
     return found.pixels, labels_of(folder, found.names)
 
 

@@ -20,7 +20,7 @@ from transflow.estimators.classifier import PICTURES_AT_A_TIME, FewShotClassifie
 from transflow.estimators.features import Augment, read_labelled
 from transflow.fewshot.ensemble import Selection
 from transflow.gaussians.noise import NoiseSpec
-from transflow.pictures.decode import OnBad, batches
+from transflow.pictures.decode import OnBad, Turn, batches
 from transflow.pictures.labels import labels_among
 from transflow.plain_values import one_line
 from transflow.store.files import PathLike, at_home
@@ -129,6 +129,7 @@ def classify(
     noise: NoiseSpec = "auto",
     augment: Augment = True,
     on_bad: OnBad | None = None,
+    turn: Turn | None = None,
 ) -> Evaluation:
     """Classify the pictures of a folder by the evidence of another.
 
@@ -141,9 +142,10 @@ def classify(
         augment: likewise.
         on_bad: called with a message for each file that is not a picture; the file is skipped. Without it, such a
             file is an error.
+        turn: what is used of each file's picture, as `pictures.decode.read` takes it.
     """
     query = at_home(query) if isinstance(query, (str, os.PathLike)) else query
-    pixels, labels = read_labelled(support, model, on_bad=on_bad)
+    pixels, labels = read_labelled(support, model, on_bad=on_bad, turn=turn)
     classifier = FewShotClassifier(model, noise, augment).fit(pixels, labels)
     classes = tuple(str(c) for c in classifier.classes_)
     number = {name: i for i, name in enumerate(classes)}
@@ -153,7 +155,7 @@ def classify(
     names: list[str] = []
     truth: list[str] | None = []
     probabilities, p_values, accuracies = [], [], Accuracies()
-    for part in batches(query, model.shape, batch=PICTURES_AT_A_TIME, on_bad=on_bad):
+    for part in batches(query, model.shape, batch=PICTURES_AT_A_TIME, on_bad=on_bad, turn=turn):
         names += part.names
         try:
             found, p = classifier.predict_proba_and_p_values(part.pixels)

@@ -14,7 +14,7 @@ from transflow.base_model import BaseModel
 from transflow.latents.encoded import Encoded, encode_batch, filled
 from transflow.latents.folder import Latents
 from transflow.pictures import sources
-from transflow.pictures.decode import OnBad, batches
+from transflow.pictures.decode import OnBad, Turn, batches
 from transflow.pictures.files import File
 from transflow.pictures.given import Source, as_list, is_paths, is_source
 from transflow.pictures.preprocess import BATCH, PictureLike
@@ -34,6 +34,7 @@ def stream(
     *,
     batch: int = BATCH,
     on_bad: OnBad | None = None,
+    turn: Turn | None = None,
     log_prob: bool = False,
 ) -> Iterator[Encoded]:
     """Yield pictures as latents, a batch at a time, in memory that does not grow with their number.
@@ -45,6 +46,7 @@ def stream(
         batch: how many pictures at a time; bounds memory.
         on_bad: called with a message for each file that is not a picture; the file is skipped. Without it, such a
             file is an error.
+        turn: what is used of each file's picture, as `pictures.decode.read` takes it.
         log_prob: also say how likely each picture is.
 
     Raises:
@@ -69,7 +71,7 @@ def stream(
             for folder in group:
                 yield from Latents.open(folder).parts(model)
             continue
-        read = batches(group, model.shape, batch=batch, on_bad=on_bad)
+        read = batches(group, model.shape, batch=batch, on_bad=on_bad, turn=turn)
         for part, rows in filled(read, batch, alone=len(groups) == 1):
             yield encode_batch(model, part, rows, log_prob=log_prob)
 

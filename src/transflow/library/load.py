@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.conditioning import posterior_file
@@ -174,7 +175,19 @@ def load_posterior(
     """
     if model is not None and not isinstance(model, BaseModel):
         raise TypeError(f"Expected a model; got {type(model).__name__}. Give what load, or wrap, returns.")
-    tensors, header = posterior_file.read(path)
+    return posterior_of(path, *posterior_file.read(path), model, dtype=dtype, device=device)
+
+
+def posterior_of(
+    path: PathLike,
+    tensors: dict[str, Tensor],
+    header: dict[str, Any],
+    model: BaseModel | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | None = None,
+) -> Posterior:
+    """Return the posterior of a file that was read: its tensors and its header; the rest as `load_posterior`."""
     if model is None:
         model = load_model_of(path, header, dtype=dtype, device=device)
     model.check_same_model(path, header)

@@ -8,11 +8,7 @@ largest folder. A file that is not a picture is an error that names it, unless t
 from __future__ import annotations
 
 import os
-import threading
-import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -23,6 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from transflow.pictures import datasets
+from transflow.pictures.ahead import map_ahead, silenced_warnings
+from transflow.pictures.deep import note_once
 from transflow.pictures.files import BadPicture, File
 from transflow.pictures.formats import decoded, none_of
 from transflow.pictures.given import Source, as_list, is_paths
@@ -32,8 +30,9 @@ from transflow.pictures.preprocess import (
     PictureLike,
     Shape,
     check_channels,
+    eight_bits,
     preprocess,
-    preprocess_one,
+    to_shape,
     with_channels,
 )
 from transflow.pictures.sources import chunks, files
@@ -41,8 +40,6 @@ from transflow.plain_values import one_line
 from transflow.store.identity import digest
 
 FILES_PER_TASK = 16  # that a thread decodes at a time
-AHEAD = 12  # chunks decoded ahead of the consumer: three batches
-THREADS = min(4, os.cpu_count() or 1)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,6 +47,8 @@ R = TypeVar("R")
 
 OnBad: TypeAlias = Callable[[str], None]
 """Called with a message for each file that is not a picture, which is then skipped."""
+Turn: TypeAlias = Callable[[Image.Image, str], Image.Image]
+"""From a file's picture and name to what is used of it, such as its face; raises `BadPicture` if there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +60,14 @@ class DecodedFile:
         digest: a hash of its bytes, 32 hexadecimal digits; empty for a file that cannot be read.
         pixels: of the model's shape, uint8, (C, H, W); None for a bad picture.
         error: why it is bad.
+        noted: of a deep picture that fills little of its range, words on it (see `deep`).
     """
 
     name: str
     digest: str
     pixels: NDArray[np.uint8] | None
     error: str = ""
+    noted: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,11 @@ class PictureBatch:
 
 
 def read(
-    pictures: PictureLike | Source | Iterable[Source], shape: Shape, *, on_bad: OnBad | None = None
+    pictures: PictureLike | Source | Iterable[Source],
+    shape: Shape,
+    *,
+    on_bad: OnBad | None = None,
+    turn: Turn | None = None,
 ) -> PictureBatch:
     """Return pictures of a model's shape, all at once (see `preprocess` for the rule).
 
@@ -99,13 +104,14 @@ def read(
         shape: (C, H, W).
         on_bad: called with a message for each file that is not a picture; the file is skipped. Without it, such a
             file is an error.
+        turn: what is used of each file's picture, before it is brought to the shape; the picture itself if None.
 
     Raises:
         FileNotFoundError: a source is not there.
         BadPicture: a file is not a picture, and there is no ``on_bad``; or a tar is damaged.
         TypeError, ValueError: no picture at all, a folder of latents, or pixels that are none.
     """
-    parts = list(batches(pictures, shape, on_bad=on_bad))
+    parts = list(batches(pictures, shape, on_bad=on_bad, turn=turn))
     names = tuple(name for part in parts for name in part.names)
     return PictureBatch(names, torch.cat([part.pixels for part in parts]))
 
@@ -116,6 +122,7 @@ def batches(
     *,
     batch: int = BATCH,
     on_bad: OnBad | None = None,
+    turn: Turn | None = None,
 ) -> Iterator[PictureBatch]:
     """Yield what `read` returns, ``batch`` pictures at a time; of no pixels at all, one batch of none."""
     if datasets.is_dataset(pictures):
@@ -133,7 +140,7 @@ def batches(
     sources = as_list(pictures)
     bad: list[str] = []
     some = False
-    for part in batched(decode_files(files(sources), shape), batch, noting(bad, on_bad)):
+    for part in batched(decode_files(files(sources), shape, turn), batch, noting(bad, on_bad)):
         some = True
         yield part
     if not some:
@@ -171,15 +178,22 @@ def _slices(pictures: Any, batch: int, shape: Shape) -> Iterator[Any]:
 
 
 def batched(found: Iterable[DecodedFile], batch: int, on_bad: OnBad | None = None) -> Iterator[PictureBatch]:
-    """Yield good pictures, ``batch`` at a time; a bad one goes to ``on_bad``, or is raised as `BadPicture`."""
+    """Yield good pictures, ``batch`` at a time; a bad one goes to ``on_bad``, or is raised as `BadPicture`.
+
+    The first deep picture that fills little of its range is warned of (see `deep`).
+    """
     names: list[str] = []
     good: list[NDArray[np.uint8]] = []
+    noted = False
     for file in found:
         if file.pixels is None:
             if on_bad is None:
                 raise BadPicture(file.error)
             on_bad(file.error)
             continue
+        if file.noted and not noted:
+            note_once([(file.name, file.noted)])
+            noted = True
         names.append(file.name)
         good.append(file.pixels)
         if len(good) == batch:
@@ -189,14 +203,14 @@ def batched(found: Iterable[DecodedFile], batch: int, on_bad: OnBad | None = Non
         yield PictureBatch(tuple(names), torch.from_numpy(np.stack(good)))
 
 
-def decode_files(given: Iterable[File], shape: Shape) -> Iterator[DecodedFile]:
+def decode_files(given: Iterable[File], shape: Shape, turn: Turn | None = None) -> Iterator[DecodedFile]:
     """Yield what each file is, in their order, decoded ahead by threads."""
 
     def decode(chunk: list[File]) -> list[DecodedFile]:
-        with _silenced_warnings:
-            return [_decode(file, shape) for file in chunk]
+        with silenced_warnings:
+            return [_decode(file, shape, turn) for file in chunk]
 
-    for found in _map_ahead(decode, chunks(given, FILES_PER_TASK)):
+    for found in map_ahead(decode, chunks(given, FILES_PER_TASK)):
         yield from found
 
 
@@ -209,11 +223,11 @@ def digests(given: Iterable[File]) -> Iterator[str]:
         except (OSError, BadPicture):
             return ""
 
-    for found in _map_ahead(lambda chunk: [of(file) for file in chunk], chunks(given, FILES_PER_TASK)):
+    for found in map_ahead(lambda chunk: [of(file) for file in chunk], chunks(given, FILES_PER_TASK)):
         yield from found
 
 
-def _decode(file: File, shape: Shape) -> DecodedFile:
+def _decode(file: File, shape: Shape, turn: Turn | None) -> DecodedFile:
     try:
         content = file.read()
     except BadPicture as error:
@@ -223,23 +237,35 @@ def _decode(file: File, shape: Shape) -> DecodedFile:
         return DecodedFile(file.name, "", None, message)
     key = digest(content)
     try:
-        return DecodedFile(file.name, key, _pixels(file.name, content, shape))
+        pixels, noted = opened(file.name, content, lambda picture: _pixels(picture, file, shape, turn))
+        return DecodedFile(file.name, key, pixels, noted=noted)
     except BadPicture as error:
         return DecodedFile(file.name, key, None, str(error))
 
 
-def _pixels(name: str, content: bytes, shape: Shape) -> NDArray[np.uint8]:
+def _pixels(picture: Image.Image, file: File, shape: Shape, turn: Turn | None) -> tuple[NDArray[np.uint8], str]:
+    shown, noted = eight_bits(picture)
+    return to_shape(shown if turn is None else turn(shown, file.name), shape), noted
+
+
+def opened(name: str, content: bytes, use: Callable[[Image.Image], T]) -> T:
+    """Return what ``use`` makes of a picture in the bytes of a file, within the limits of `pictures.limits`.
+
+    Raises:
+        BadPicture: it is none, too large, or damaged; as ``use``, which decodes it, may find, too.
+    """
     if VARIABLE in os.environ:  # and so for the whole process: the bound is Pillow's
         Image.MAX_IMAGE_PIXELS = -(-most_pixels() // 2)
 
-    def check(picture: Image.Image) -> None:
+    def checked(picture: Image.Image) -> T:
         if problem := too_many_pixels(picture, name):
             raise BadPicture(problem)
+        return use(picture)
 
     if not content:
         raise BadPicture(f"Expected a picture; got an empty file (0 bytes): {name}")
     try:
-        return preprocess_one(decoded(content, check), shape)
+        return decoded(content, checked)
     except UnidentifiedImageError:
         raise BadPicture(none_of(content, name)) from None
     except Image.DecompressionBombError:
@@ -250,47 +276,3 @@ def _pixels(name: str, content: bytes, shape: Shape) -> NDArray[np.uint8]:
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         reason = str(error) or type(error).__name__
         raise BadPicture(f"Expected a whole picture; got a damaged one ({reason}): {name}") from None
-
-
-def _map_ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Map in threads, in order, ahead of the consumer by a bounded number of items."""
-    waiting: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(THREADS, "transflow-read")
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-class _SilencedWarnings:
-    """Silence Pillow's warnings of large or slightly odd files that it can read.
-
-    Python's filters of warnings belong to the whole process, so threads that decode at the same
-    time share one change of them: the first in makes it, the last out takes it back.
-    """
-
-    def __init__(self) -> None:
-        self.lock, self.inside = threading.Lock(), 0
-        self.change: warnings.catch_warnings[Any]
-
-    def __enter__(self) -> None:
-        with self.lock:
-            self.inside += 1
-            if self.inside == 1:
-                self.change = warnings.catch_warnings()
-                self.change.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if self.inside == 0:
-                self.change.__exit__(None, None, None)
-
-
-_silenced_warnings = _SilencedWarnings()

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from transflow.pictures.preprocess import greyscale, preprocess
+from transflow.pictures.turned import EYES_APART, EYES_HEIGHT
 
 KINDS = ("grey", "tinted", "covered", "drawn")
 
@@ -43,7 +44,7 @@ def synthetic_pictures(kind: str, own: Tensor, seed: int) -> Tensor:
 
 
 def draw_face(rng: np.random.Generator, side: int = 128) -> Image.Image:
-    """Return a drawn face: eyes a quarter of the width apart, centred at 45 % of the height."""
+    """Return a drawn face, its eyes where `pictures.turned` has them: a quarter of the width apart, at 45 % height."""
     skins = ["#f6d5b8", "#eebd95", "#d9a066", "#b07a4a", "#8d5a35"]
     hairs = ["#2b1d14", "#5a3a1e", "#a5692f", "#d9b35b", "#8f8f8f", "#9c3b1b"]
     backs = ["#8fb7d9", "#d9cf8f", "#b5d98f", "#d9a08f", "#c4b5dd", "#e8e4dc"]
@@ -63,9 +64,9 @@ def draw_face(rng: np.random.Generator, side: int = 128) -> Image.Image:
     oval(0.5, 0.53, wide, long, skin)
     if rng.random() < 0.5:
         draw.pieslice([side * (0.5 - wide), side * 0.12, side * (0.5 + wide), side * 0.52], 180, 360, fill=hair)
-    for x in (0.375, 0.625):
-        oval(x, 0.45, 0.055, 0.035, "white")
-        oval(x, 0.45, 0.026, 0.03, "#2a2a3a")
+    for x in (0.5 - EYES_APART / 2, 0.5 + EYES_APART / 2):
+        oval(x, EYES_HEIGHT, 0.055, 0.035, "white")
+        oval(x, EYES_HEIGHT, 0.026, 0.03, "#2a2a3a")
         draw.line([side * (x - 0.06), side * 0.38, side * (x + 0.06), side * 0.38], fill=hair, width=3)
     draw.line([side * 0.5, side * 0.48, side * 0.48, side * 0.6, side * 0.52, side * 0.6], fill="#6b4226", width=2)
     bend = rng.uniform(0.02, 0.09)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from importlib import import_module
+from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
 from transflow.store.signatures import AVIF, HEIC, LONGEST, name_of
+
+T = TypeVar("T")
 
 PNG = b"\x89PNG\r\n\x1a\n"
 WORDS = {b"tEXt", b"zTXt", b"iTXt", b"iCCP"}  # chunks of a PNG that no pixel hangs on
@@ -23,27 +26,27 @@ PLUGINS: dict[str, tuple[tuple[str, str], ...]] = {  # modules, and what registe
 }
 
 
-def decoded(content: bytes, check: Callable[[Image.Image], object] = bool) -> Image.Image:
-    """Return the picture in a file's bytes, decoded.
+def decoded(content: bytes, use: Callable[[Image.Image], T]) -> T:
+    """Return what ``use`` makes of the picture in a file's bytes, by the reader that can read it.
 
     Args:
         content: of the file.
-        check: called with the picture before it is decoded; it may raise.
+        use: called with the picture, which it decodes; once more where that failed for words in it, left out then.
 
     Raises:
         UnidentifiedImageError: it is none (see `none_of`).
-        Exception: whatever else Pillow's readers raise of damaged files.
+        Exception: whatever else Pillow's readers raise of damaged files, or ``use`` does.
     """
     try:
-        return _loaded(content, check)
+        return use(Image.open(io.BytesIO(content)))
     except UnidentifiedImageError:
         if not _plugged_in(name_of(content[:LONGEST]).what):
             raise
-        return _loaded(content, check)
+        return use(Image.open(io.BytesIO(content)))
     except ValueError as error:
         if "MAX_TEXT" not in str(error):
             raise
-        return _loaded(without_words(content), check)
+        return use(Image.open(io.BytesIO(without_words(content))))
 
 
 def none_of(content: bytes, name: str) -> str:
@@ -67,13 +70,6 @@ def without_words(content: bytes) -> bytes:
             parts.append(content[at:end])
         at = end
     return b"".join(parts)
-
-
-def _loaded(content: bytes, check: Callable[[Image.Image], object]) -> Image.Image:
-    picture = Image.open(io.BytesIO(content))
-    check(picture)
-    picture.load()
-    return picture
 
 
 def _plugged_in(kind: str) -> bool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, UnidentifiedImageError
 from torch import Tensor
 
 from transflow.pictures.fonts import SIZE, drawable, fitting_font
+from transflow.pictures.largest import check_fits
 from transflow.pictures.written import marks
 
-SHRINKS = (".ico", ".cur", ".icns")  # to 256 pixels, or to squares, in silence
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 
 
@@ -26,6 +29,58 @@ def to_uint8(pictures: Tensor) -> Tensor:
 def zoom_for(size: int, columns: int, target: int = 1000) -> int:
     """Return the whole factor that makes a row of pictures about ``target`` pixels wide, 1 to 8."""
     return max(1, min(8, target // (size * columns)))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where pictures lie on a sheet, row by row; in pixels.
+
+    Attributes:
+        columns: pictures in a row.
+        zoom: whole factor by which each is enlarged.
+        left: of the first picture.
+        top: of the first picture.
+        step_x: from one picture to the next.
+        step_y: from one row to the next.
+        size: width and height of the sheet.
+    """
+
+    columns: int
+    zoom: int
+    left: int
+    top: int
+    step_x: int
+    step_y: int
+    size: tuple[int, int]
+
+
+def layout(
+    shape: tuple[int, int, int],
+    count: int,
+    columns: int | None = None,
+    *,
+    zoom: int | None = None,
+    gap: int = 3,
+    rows: Sequence[str] = (),
+    heads: Sequence[str] = (),
+) -> Layout:
+    """Return how `grid` lays out pictures.
+
+    Args:
+        shape: (C, H, W) of each.
+        count: B of them.
+        columns, zoom, gap, rows, heads: as `grid` takes them.
+    """
+    _, high, wide = shape
+    columns = columns or math.ceil(math.sqrt(count))
+    zoom = zoom or zoom_for(wide, columns)
+    font = fitting_font([*rows, *heads], 15)
+    left = gap + (max(int(font.getlength(word)) for word in rows) + 8 if rows else 0)
+    top = gap + (24 if heads else 0)
+    step_x, step_y = wide * zoom + gap, high * zoom + gap
+    return Layout(
+        columns, zoom, left, top, step_x, step_y, (left + columns * step_x, top + -(-count // columns) * step_y)
+    )
 
 
 def grid(
@@ -51,14 +106,13 @@ def grid(
         raise ValueError(f"Expected pictures of shape (B, C, H, W), B of 1 or more; got {tuple(pictures.shape)}.")
     if pictures.dtype != torch.uint8:
         pictures = to_uint8(pictures)
-    count, _, high, wide = pictures.shape
-    columns = columns or int(np.ceil(np.sqrt(count)))
-    zoom = zoom or zoom_for(wide, columns)
-    font = fitting_font([*rows, *heads], 15)
-    left = gap + (max(int(font.getlength(word)) for word in rows) + 8 if rows else 0)
-    top = gap + (24 if heads else 0)
-    step_x, step_y = wide * zoom + gap, high * zoom + gap
-    sheet = Image.new("RGB", (left + columns * step_x, top + -(-count // columns) * step_y), PAPER)
+    count, *shape = pictures.shape
+    found = layout((shape[0], shape[1], shape[2]), count, columns, zoom=zoom, gap=gap, rows=rows, heads=heads)
+    columns, zoom, left, top, step_x, step_y = (
+        found.columns, found.zoom, found.left, found.top, found.step_x, found.step_y
+    )  # fmt: skip
+    high, wide, font = shape[1], shape[2], fitting_font([*rows, *heads], 15)
+    sheet = Image.new("RGB", found.size, PAPER)
     draw = ImageDraw.Draw(sheet)
     for i, pixels in enumerate(pictures.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()):
         tile = Image.fromarray(np.ascontiguousarray(pixels)).resize(
@@ -90,10 +144,10 @@ def confusion(counts: Tensor, names: Sequence[str], cell: int = 44) -> Image.Ima
     """
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or len(names) != len(counts):
         raise ValueError(f"Expected counts (C, C) and C names; got {tuple(counts.shape)} and {len(names)} names.")
-    font = fitting_font(names, SIZE)
+    font, size = fitting_font(names, SIZE), confusion_size(names, cell)
     names = drawable(names, font)
-    left = 12 + max(int(font.getlength(name)) for name in names)
-    sheet = Image.new("RGB", (left + cell * len(names) + 4, left + cell * len(names) + 4), PAPER)
+    left = size[0] - cell * len(names) - 4
+    sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)
     for i, name in enumerate(names):
@@ -113,28 +167,41 @@ def confusion(counts: Tensor, names: Sequence[str], cell: int = 44) -> Image.Ima
     return sheet
 
 
+def confusion_size(names: Sequence[str], cell: int = 44) -> tuple[int, int]:
+    """Return width and height of what `confusion` draws of classes of these names, in pixels."""
+    font = fitting_font(names, SIZE)
+    side = 16 + max(int(font.getlength(name)) for name in drawable(names, font)) + cell * len(names)
+    return side, side
+
+
 def encode_image(picture: Image.Image, suffix: str) -> bytes:
     """Return the bytes of a picture file of this suffix, such as ".png"."""
-    buffer, picture_format = io.BytesIO(), Image.registered_extensions()[suffix.lower()]
+    buffer, picture_format = io.BytesIO(), format_of(suffix)
+    check_fits(picture_format, *picture.size)
     picture.save(buffer, picture_format, **marks(picture_format))
     return buffer.getvalue()
 
 
+def format_of(suffix: str) -> str:
+    """Return the name that Pillow has for the format of a suffix; `KeyError` for one that it does not know."""
+    return Image.registered_extensions()[suffix.lower()]
+
+
 def check_picture_file(path: str) -> None:
-    """Raise `ValueError` now if no picture could be written to a file of this name."""
-    suffix = Path(path).suffix.lower()
-    if suffix in SHRINKS:
-        raise ValueError(f"Expected a picture file that keeps every pixel, such as grid.png; got an icon: {path}")
+    """Raise `ValueError` now if no picture could be written to a file of this name, or only a smaller one (icons)."""
+    suffix, tried = Path(path).suffix.lower(), Image.new("RGB", (40, 24))
     try:
-        encode_image(Image.new("RGB", (8, 8)), suffix)
+        content = encode_image(tried, suffix)
     except (KeyError, OSError, ValueError):
         raise ValueError(f"Expected a picture file to write, such as grid.png; got: {path}") from None
+    with suppress(UnidentifiedImageError), Image.open(io.BytesIO(content)) as written:
+        if written.size != tried.size:
+            raise ValueError(f"Expected a format of pictures of any size, such as .png; got one of icons: {path}")
 
 
 def animation(frames: Sequence[Image.Image], milliseconds: int = 90) -> bytes:
     """Return a GIF that plays the frames forth and back, for ever."""
-    if max(frames[0].size) >= 2**16:
-        raise ValueError(f"Expected frames of at most 65,535 pixels a side for a GIF; got {frames[0].size}.")
+    check_fits("GIF", *frames[0].size, len(frames))
     there_and_back = [*frames, *reversed(frames[1:-1])]
     first, *rest = [frame.quantize(128, dither=Image.Dither.NONE) for frame in there_and_back]
     buffer = io.BytesIO()

@@ -77,7 +77,7 @@ def open_picture(path: PathLike) -> Image.Image:
         raise FileNotFoundError(f"Expected a picture file; got a path that is not there: {path}")
     try:
         content = File(str(path), str(path)).read()
-        return ImageOps.exif_transpose(decoded(content))
+        return decoded(content, ImageOps.exif_transpose)
     except BadPicture:
         raise
     except UnidentifiedImageError:

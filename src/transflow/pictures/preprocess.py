@@ -2,8 +2,8 @@
 
 The rule, for a model of C channels, H pixels high and W wide (`preprocess`):
 
-1. transparency is laid over white; 16-bit and 32-bit grey keep their upper 8 bits; a GIF gives its first
-   frame; EXIF rotation is applied;
+1. transparency is laid over white; more than 8 bits a value become 8 by the range that the file or its type states
+   (see `deep`); a GIF gives its first frame; EXIF rotation is applied;
 2. a picture larger than the model, in height or width, and of other proportions is cropped to its largest central
    rectangle of the model's;
 3. larger pictures are resized by area averaging (Pillow's BOX, an antialiasing filter, as in the
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias, Union
+from typing import TypeAlias, Union
 
 import numpy as np
 import torch
@@ -27,44 +27,47 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from transflow.pictures.deep import Deep, note_once, to_uint8
+
 Array: TypeAlias = NDArray[np.generic]
 PictureLike: TypeAlias = Union[Tensor, Array, Image.Image, Sequence[Image.Image]]
 Shape: TypeAlias = tuple[int, int, int]  # channels, height and width
 A = {"tensor": "a", "array": "an"}
+ORIENTATION = 0x0112  # of EXIF
 BATCH = 64  # pictures that a model is given at a time: bounds memory, changes nothing else
 
 
 def to_rgb_or_grey(picture: Image.Image) -> Image.Image:
     """Return a picture of any mode as 8-bit RGB, or grey (mode L) if it is grey; upright, opaque."""
+    return eight_bits(picture)[0]
+
+
+def eight_bits(picture: Image.Image) -> tuple[Image.Image, str]:
+    """Return what `to_rgb_or_grey` does, and what is to be noted of a deep picture (see `deep`), or ""."""
+    how = Deep.of(picture)  # before it is decoded and turned, when it does not know any more
+    picture.load()
     with suppress(Exception):  # of odd EXIF, in which the orientation cannot be read: then it is as it is
-        picture = ImageOps.exif_transpose(picture)
-    if picture.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
-        return Image.fromarray(deep_to_uint8(np.asarray(picture), picture.mode))
+        if picture.getexif().get(ORIENTATION, 1) != 1:  # else it is copied for nothing
+            picture = ImageOps.exif_transpose(picture)
+    picture, noted = how.eight_bits(picture)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         grey = picture.mode in ("LA", "La")
         picture = picture.convert("RGBA")
         backdrop = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(backdrop, picture).convert("L" if grey else "RGB")
     if picture.mode in ("1", "L"):
-        return picture.convert("L")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
-
-
-def deep_to_uint8(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
-    """Return deep grey values (H, W) of one of Pillow's modes as uint8."""
-    if mode == "F":
-        values = np.nan_to_num(values)
-        return np.clip(values * (255 if values.max(initial=0) <= 1 else 1), 0, 255).astype(np.uint8)
-    most = int(values.max(initial=0))
-    if mode.startswith("I;16") or most > 255:
-        values = np.maximum(values, 0) >> max(8, most.bit_length() - 8)
-    return np.clip(values, 0, 255).astype(np.uint8)
+        return picture.convert("L"), noted
+    return picture if picture.mode == "RGB" else picture.convert("RGB"), noted
 
 
 def preprocess_one(picture: Image.Image, shape: Shape) -> NDArray[np.uint8]:
     """Return one picture of a model's shape (C, H, W), C of 1 or 3, by the rule above: uint8."""
+    return to_shape(to_rgb_or_grey(picture), shape)
+
+
+def to_shape(picture: Image.Image, shape: Shape) -> NDArray[np.uint8]:
+    """Return what `preprocess_one` does, of a picture that is RGB or grey, upright and opaque."""
     channels, height, width = shape
-    picture = to_rgb_or_grey(picture)
     wide, high = picture.size
     if (wide > width or high > height) and wide * height != high * width:
         scale = min(wide / width, high / height)
@@ -91,7 +94,7 @@ def preprocess(pictures: PictureLike, shape: Shape) -> Tensor:
 
     Args:
         pictures: a uint8 tensor (B, C, H, W) or (B, H, W); a uint8 array (B, H, W) or (B, H, W, C); a PIL picture; or a
-            sequence of single ones.
+            sequence of single ones. uint16 too, 0 to 65,535: the upper 8 bits are kept.
         shape: (C, H, W) of the model, in pixels.
 
     Returns:
@@ -127,7 +130,13 @@ def preprocess(pictures: PictureLike, shape: Shape) -> Tensor:
         if any(not isinstance(p, Image.Image) for p in pictures):  # of any sizes, each for itself
             return torch.cat([preprocess([p] if isinstance(p, Image.Image) else p[None], shape) for p in pictures])
         check_channels(shape)
-        return _stack((preprocess_one(p, shape) for p in pictures), shape)
+        ready, notes = [], []
+        for number, picture in enumerate(pictures, 1):
+            shown, noted = eight_bits(picture)
+            ready.append(to_shape(shown, shape))
+            notes += [(f"number {number} of {len(pictures)}", noted)] if noted else []
+        note_once(notes)
+        return _stack(ready, shape)
     else:
         raise TypeError(
             f"Expected pictures as a uint8 tensor, a uint8 array or a list of PIL; got {type(pictures).__name__}."
@@ -177,13 +186,25 @@ def _checked(batch: Array, what: str, shapes: str, fine: bool) -> Array:
             hint = " Give x.permute(0, 3, 1, 2)."
         got = f"C of 1, 3 or 4; got {tuple(batch.shape)}.{hint}"
         raise ValueError(f"Expected {A[what]} {what} of pictures of shape {shapes}, {got}")
+    if batch.dtype == np.uint16:
+        shallow, noted = to_uint8(batch)
+        note_once([(f"{what} of uint16", noted)] if noted else [])
+        return shallow
     if batch.dtype != np.uint8:
-        hint = ""
-        if batch.dtype.kind == "f":
-            hint = " with NaN" if np.isnan(batch).any() else ""
-            hint += ". For pictures in [0, 1]: (255 * x).round() as uint8"
-        raise TypeError(f"Expected {A[what]} {what} of uint8 pixels, 0 to 255; got {batch.dtype}{hint}.")
+        raise TypeError(f"Expected {A[what]} {what} of uint8 pixels, 0 to 255; got {batch.dtype}{_way_out(batch)}.")
     return batch
+
+
+def _way_out(batch: Array) -> str:
+    """How to make 8 bits of other numbers, whose range only their owner knows."""
+    if batch.dtype.kind not in "iufb" or not batch.size:
+        return ""
+    if batch.dtype.kind == "f" and np.isnan(batch).any():
+        return " with NaN"
+    most = batch.max()
+    if most <= 1:
+        return ". For pictures in [0, 1]: (255 * x).round() as uint8"
+    return f" up to {most:g}. For pictures from 0 to TOP: (x * (255 / TOP)).round() as uint8"
 
 
 def _stack(pictures: Iterable[NDArray[np.uint8]], shape: Shape) -> Tensor:

@@ -16,6 +16,7 @@ from PIL import Image
 from transflow.pictures.files import is_litter
 from transflow.store import container
 from transflow.store.files import PathLike
+from transflow.store.folders import is_latents
 
 MAKER = "transflow"
 SOFTWARE = 0x0131  # of EXIF and TIFF
@@ -73,8 +74,10 @@ def check_folder_of_ours(path: PathLike) -> list[Path]:
     """Return the pictures of ours in a folder, there or not.
 
     Raises:
-        FileExistsError: it holds files that we did not write; sub-folders, and litter, are passed over.
+        FileExistsError: it holds files that we did not write, or latents; sub-folders, and litter, are passed over.
     """
+    if is_latents(path):
+        raise FileExistsError(f"Expected a new folder, or one of pictures; got one of latents: {path}. {WAY_OUT}")
     folder, found = Path(path), []
     for file in sorted(folder.iterdir()) if folder.is_dir() else []:
         if file.is_dir() or is_litter((file.name,)):

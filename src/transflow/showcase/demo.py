@@ -22,7 +22,8 @@ from transflow.gaussians.learn import PARENTS
 from transflow.library.load import load
 from transflow.library.names import DEFAULT, SHOWN
 from transflow.pictures.drawn import KINDS, synthetic_pictures
-from transflow.pictures.grids import animation, encode_image, grid, pairs, to_uint8
+from transflow.pictures.grids import animation, encode_image, grid, layout, pairs, to_uint8
+from transflow.pictures.largest import check_fits
 from transflow.showcase.folder import Folder
 from transflow.store.files import PathLike
 
@@ -100,6 +101,7 @@ def demo(
     old, scoring = load(model), load(DEFAULT)
     counts = FEWER if old.dim > LARGE else Counts()
     columns = counts.columns
+    check_fits("GIF", *layout(old.shape, counts.followed, counts.followed).size, counts.frames)
     own = to_uint8(_samples(old, counts.evidence, seed))
     target.write("prior.png", _png(own[: 2 * columns], columns))
     evidence = {kind: synthetic_pictures(kind, own, seed) for kind in KINDS}

@@ -55,6 +55,10 @@ class Schema:
     infinite: frozenset[str] = frozenset()
 
 
+class OtherKind(ValueError):
+    """A path is no file of ours, or one of another kind than was asked for."""
+
+
 def write(path: PathLike, kind: str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write tensors and a header of plain values as one safetensors file, whole or not at all."""
     found = plain({"format": FORMAT, "kind": kind, **{key: v for key, v in header.items() if key not in OWN}})
@@ -102,7 +106,21 @@ def read(path: PathLike, schema: Schema) -> tuple[dict[str, Tensor], dict[str, A
     Raises:
         ValueError, FileNotFoundError: as `header`; or the file is damaged, or lacks a tensor.
     """
-    tensors, found = _read(path, schema, with_tensors=True)
+    return _whole(path, schema, *_read(path, schema, with_tensors=True))
+
+
+def read_if(path: PathLike, schema: Schema) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return what `read` does, of one reading; None where the path is no file of ours, or one of another kind."""
+    try:
+        return read(path, schema)
+    except (OtherKind, OSError):
+        return None
+
+
+def _whole(
+    path: PathLike, schema: Schema, tensors: dict[str, Tensor], found: dict[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file, if its tensors are what it says."""
     whole = f"Expected a whole {schema.kind} file; got {{}}: {path}"
     if missing := sorted(schema.tensors - tensors.keys()):
         raise ValueError(whole.format(f"one without {', '.join(missing)}"))
@@ -131,9 +149,11 @@ def _not_finite(tensor: Tensor) -> Tensor:
 
 def _read(path: PathLike, schema: Schema | None, *, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     wrong = f"Expected a file written by transflow (.safetensors); got {{}}: {path}"
+    kind: type[ValueError] = OtherKind  # until it is known to be one of ours
     try:
         with opened(path) as file:
             entries, metadata = read_head(file)
+            kind = ValueError
             found = _checked(metadata, schema, wrong, path)
             return read_tensors(file, entries) if with_tensors else {}, found
     except FileNotFoundError:
@@ -141,17 +161,17 @@ def _read(path: PathLike, schema: Schema | None, *, with_tensors: bool) -> tuple
     except Damaged as error:
         what, named = str(error), name_of(read_start(path))
         if "another format" in what and named.what not in ("", SAFETENSORS):
-            raise ValueError(named.told(wrong.format(named.what))) from None
+            raise kind(named.told(wrong.format(named.what))) from None
         if what.endswith(AGAIN):
-            raise ValueError(f"{wrong.format(what.removesuffix(AGAIN).rstrip(' .'))}. {AGAIN}") from None
-        raise ValueError(wrong.format(what)) from None
+            raise kind(f"{wrong.format(what.removesuffix(AGAIN).rstrip(' .'))}. {AGAIN}") from None
+        raise kind(wrong.format(what)) from None
     except OSError as error:
         raise OSError(f"Expected a file that can be read; got {path} ({error.strerror})") from None
 
 
 def _checked(metadata: dict[str, str], schema: Schema | None, wrong: str, path: PathLike) -> dict[str, Any]:
     """The header in the metadata of a file, if it is of the schema."""
-    foreign = ValueError(wrong.format("a safetensors file of another program"))
+    foreign = OtherKind(wrong.format("a safetensors file of another program"))
     try:
         found = read_json(metadata["transflow"])
     except (KeyError, Damaged):
@@ -163,7 +183,7 @@ def _checked(metadata: dict[str, str], schema: Schema | None, wrong: str, path: 
     if schema is None:
         return found
     if kind != schema.kind:
-        raise ValueError(f"Expected a {schema.kind} file; got a {quoted(kind)}: {path}")
+        raise OtherKind(f"Expected a {schema.kind} file; got a {quoted(kind)}: {path}")
     if missing := sorted(schema.keys - found.keys()):
         raise ValueError(wrong.format(f"a damaged one, without {', '.join(missing)}"))
     for key, types in {**schema.keys, **schema.optional}.items():

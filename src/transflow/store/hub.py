@@ -17,8 +17,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from transflow.plain_values import quoted
-
 PREFIX = "hf://"
 FILE = "model.safetensors"
 CARD = "README.md"
@@ -53,7 +51,7 @@ class HubName:
         """
         found = NAME.fullmatch(name.removeprefix(PREFIX))
         if not name.startswith(PREFIX) or found is None or ".." in name:
-            raise ValueError(f"Expected hf://user/repo, perhaps @revision or /file.safetensors; got {quoted(name)}.")
+            raise ValueError(f"Expected hf://user/repo, perhaps @revision or /file.safetensors; got {name!r:.100}.")
         return cls(found["repo"], found["revision"], found["file"] or FILE)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from transflow.devices import is_first_process
-from transflow.store.files import PathLike, at_home, hidden_prefix, remove_parts
+from transflow.store.files import PathLike, at_home, check_writable, hidden_prefix, remove_parts
 
 HELD: list[Lock] = []
 
@@ -86,3 +86,15 @@ def locked(path: PathLike, *more: PathLike) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def locked_file(path: PathLike) -> Iterator[None]:
+    """Hold the lock of a file that can be written, so that what killed writes of it left is removed.
+
+    Raises:
+        OSError: it cannot be written, or another process writes it.
+    """
+    check_writable(path)
+    with locked(path):
+        yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from transflow.cli.arguments import CLASS_NOISE, add_model, add_output, add_skip_bad
+from transflow.cli.arguments import CLASS_NOISE, add_align, add_model, add_output, add_skip_bad
 from transflow.cli.messages import note, say
 
 HELP = "classify pictures from a few examples of each class, without training"
@@ -25,13 +25,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reject", type=float, default=0.01, help=words)
     words = "picture file of the confusion matrix, where the true classes are known"
     parser.add_argument("--confusion", metavar="FILE", help=words)
+    add_align(parser)
     add_skip_bad(parser)
     add_output(parser, "table to write, .csv: class, rejected or not, and probabilities of each picture")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the predictions; print what they come from, and the accuracy where the true classes are known."""
-    from transflow.cli.inputs import files_of, load_model, on_bad
+    from transflow.cli.inputs import files_of, load_model, on_bad, turn_of
     from transflow.cli.output import Output
     from transflow.estimators.base import check_rejection_rate
     from transflow.estimators.folders import classify
@@ -50,11 +51,19 @@ def run(options: argparse.Namespace) -> None:
         if options.confusion and (reason or not set(there) & set(classes)):
             why = reason or f"there is no folder of a class: {options.query}"
             raise ValueError(f"Expected pictures in folders of their classes for --confusion; got others, since {why}")
+        if confusion:
+            confusion.check_fits(grids.confusion_size(classes))
         if reason:
             note(f"note: the accuracy is left out, since {reason}")
     model = load_model(options, options.model)
     found = classify(
-        model, options.support, options.query, noise=options.noise, augment=options.augment, on_bad=on_bad(options)
+        model,
+        options.support,
+        options.query,
+        noise=options.noise,
+        augment=options.augment,
+        on_bad=on_bad(options),
+        turn=turn_of(options),
     )
     output.write(found.csv(options.reject))
     say(f"{found.choice}")

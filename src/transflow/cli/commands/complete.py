@@ -62,6 +62,9 @@ def run(options: argparse.Namespace) -> None:
     model = posterior.model if posterior else load_model(options, options.model or DEFAULT)
     operator = _operator(options, model)
     seed = seed_of(options)
+    if not one_each:
+        shown_too = options.n + 2  # what is known, and the mean
+        output.check_sheet(model.shape, shown_too, shown_too if shown_too <= 10 else None)
     found = complete(
         model,
         options.picture,

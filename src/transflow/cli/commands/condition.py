@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from transflow.cli.arguments import NOISE, add_learn, add_model, add_output, add_pictures
+from transflow.cli.arguments import NOISE, add_align, add_learn, add_model, add_output, add_pictures
 from transflow.cli.messages import note, say
 from transflow.library.names import DEFAULT
 
@@ -14,6 +14,7 @@ HELP = "condition a model on pictures: evidence in, a new model out"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_pictures(parser)
+    add_align(parser)
     add_model(parser, None, f"{DEFAULT}; with --add and --remove, the one named in the file")
     add_learn(parser, "parents; the mean with --noise")
     parser.add_argument("--noise", help=f"the paper's way: {NOISE}. Default: typical, with --learn mean")

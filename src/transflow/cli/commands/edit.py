@@ -6,14 +6,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from transflow.cli.arguments import NOISE, add_model, add_output, add_pictures, positive_integer
+from transflow.cli.arguments import NOISE, add_align, add_model, add_output, add_pictures, positive_integer
 from transflow.cli.messages import note, say
 from transflow.library.names import DEFAULT
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from transflow.base_model import BaseModel
+    from transflow.cli.output import Output
     from transflow.conditioning.edits import Edit
+    from transflow.conditioning.model import Model
     from transflow.conditioning.posterior import Posterior
 
 HELP = "change pictures: towards evidence, in an attribute, into others, or by a - b + c"
@@ -45,6 +48,7 @@ class Frames(NamedTuple):
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_pictures(parser)
+    add_align(parser)
     evidence = "pictures or a posterior file"
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--towards", metavar="EVIDENCE", help=f"change PICTURES towards these, {evidence}")
@@ -84,10 +88,11 @@ def run(options: argparse.Namespace) -> None:
     reads = [*options.pictures, *sets, *files_of(*posteriors, options.model or DEFAULT)]
     one_each = options.output.endswith("/") or Path(options.output).is_dir()
     output = (Output.folder if one_each else Output.picture)(options.output, reads, overwrite=options.overwrite)
+    sheet = None if one_each else output
     if options.to or options.plus:
-        frames = (_between if options.to else _arithmetic)(options, one_each)
+        frames = (_between if options.to else _arithmetic)(options, sheet)
     else:
-        frames = _strip(options, one_each)
+        frames = _strip(options, sheet)
     pictures, heads, rows = frames
     if one_each:
         each = pictures.transpose(0, 1).flatten(0, 1)
@@ -99,39 +104,60 @@ def run(options: argparse.Namespace) -> None:
     say(f"{output}: {pictures.shape[1]} by {len(pictures)} pictures{' (' + ', '.join(heads) + ')' if heads else ''}")
 
 
-def _strip(options: argparse.Namespace, one_each: bool) -> Frames:
+def _check_sheet(
+    options: argparse.Namespace, sheet: Output | None, model: BaseModel, heads: list[str], frames: int, ways: int = 1
+) -> None:
+    """Refuse a sheet of so many frames, or ways of each picture, that is too large to write, before it is made."""
+    from transflow.cli.inputs import total_of
+
+    n = ways * (total_of(options.pictures) or 1)
+    if sheet and options.output.lower().endswith(".gif") and frames > 1:
+        sheet.check_sheet(model.shape, n, 1 if ways > 1 else None, frames=frames)
+    elif sheet:
+        sheet.check_sheet(model.shape, n * frames, frames, heads=heads)
+
+
+def _strip(options: argparse.Namespace, sheet: Output | None) -> Frames:
     """Each picture at every strength; at 0, too, for comparison, where all are on one sheet."""
     from transflow.cli.inputs import stream
 
     strengths = _numbers(options.strength or "1")
-    if not one_each and 0 not in strengths:
+    if sheet and 0 not in strengths:
         strengths = [0.0, *strengths]
-    edit = _towards(options) if options.towards else _attribute(options)
+    heads = [f"{strength:g}" for strength in strengths]
+    model, posteriors = _model(options)
+    _check_sheet(options, sheet, model, heads, len(strengths))
+    edit = _towards(options, model, posteriors) if options.towards else _attribute(options, model)
     found, known = edit.strip_and_quality(stream(options, edit.model), strengths)
     for strength, quality in zip(strengths, known, strict=True):
         if quality.broken:
             some = f"{quality.broken:.0%} of the pictures at strength {strength:g}"
             note(f"note: {some} are broken: the model never saw such latents. Less strength helps.")
-    return Frames(found, [f"{strength:g}" for strength in strengths], [])
+    return Frames(found, heads, [])
 
 
-def _towards(options: argparse.Namespace) -> Edit:
-    from transflow.cli.inputs import load_model, load_posterior, stream
-    from transflow.conditioning import edits
+def _model(options: argparse.Namespace) -> tuple[Model, list[str]]:
+    """The model to edit with, and those of --towards and --from that are posterior files."""
+    from transflow.cli.inputs import load_model, load_posterior
     from transflow.conditioning.model import Model
+
+    files = [path for path in (options.towards, options.start) if path and _is_posterior(path)]
+    if not files:
+        return load_model(options, options.model or DEFAULT), files
+    known = load_posterior(options, files[0]).model
+    return Model(known.source, known.name, known.file), files
+
+
+def _towards(options: argparse.Namespace, model: Model, files: list[str]) -> Edit:
+    from transflow.cli.inputs import stream
+    from transflow.conditioning import edits
     from transflow.conditioning.notes import notes
     from transflow.library import load as library
 
     paths = [path for path in (options.towards, options.start) if path]
-    files = list(filter(_is_posterior, paths))
     for word in ("noise", "learn"):
         if getattr(options, word) and len(files) == len(paths):
             raise ValueError(f"Expected no --{word} with posterior files; got one. A posterior keeps its own.")
-    if files:
-        known = load_posterior(options, files[0]).model
-        model = Model(known.source, known.name, known.file)
-    else:
-        model = load_model(options, options.model or DEFAULT)
     ends: list[Posterior] = []
     for path in paths:
         if path in files:
@@ -144,44 +170,44 @@ def _towards(options: argparse.Namespace) -> Edit:
     return edits.towards(*ends)
 
 
-def _attribute(options: argparse.Namespace) -> Edit:
-    from transflow.cli.inputs import load_model, stream
+def _attribute(options: argparse.Namespace, model: Model) -> Edit:
+    from transflow.cli.inputs import stream
     from transflow.conditioning import edits
 
-    model = load_model(options, options.model or DEFAULT)
     more, less = (stream(options, model, [path]) for path in (options.more, options.less))
     keep = [tuple(stream(options, model, [path]) for path in paths) for paths in options.keep or []]
     stay = [sets if len(sets) == 2 else sets[0] for sets in keep]
     return edits.attribute(model, more, less, stay, fisher=not options.plain)
 
 
-def _between(options: argparse.Namespace, one_each: bool) -> Frames:
+def _between(options: argparse.Namespace, sheet: Output | None) -> Frames:
     """A row a way, where there are several; of the first pair, then of the second."""
     import torch
 
-    from transflow.cli.inputs import load_model, on_bad
+    from transflow.cli.inputs import load_model, read_pixels
     from transflow.conditioning import edits
 
     model = load_model(options, options.model or DEFAULT)
-    first, last = (model.preprocess(paths, on_bad=on_bad(options)) for paths in (options.pictures, [options.to]))
-    default = ["spherical"] if one_each else edits.PATHS
+    default = edits.PATHS if sheet else ["spherical"]
     paths = options.path.split(",") if options.path else default
+    _check_sheet(options, sheet, model, [], options.steps or STEPS, len(paths))
+    first, last = (read_pixels(options, model, paths) for paths in (options.pictures, [options.to]))
     rows = [edits.between(model, first, last, options.steps or STEPS, path).cpu().float() for path in paths]
     words = [path for _ in first for path in paths] if len(paths) > 1 else []
     return Frames(torch.stack(rows, 2).flatten(1, 2), [], words)
 
 
-def _arithmetic(options: argparse.Namespace, one_each: bool) -> Frames:
+def _arithmetic(options: argparse.Namespace, sheet: Output | None) -> Frames:
     """The sum of latents; on a sheet, that of pixels beside it."""
     import torch
 
-    from transflow.cli.inputs import load_model, on_bad
+    from transflow.cli.inputs import load_model, read_pixels
     from transflow.conditioning import edits
 
     model = load_model(options, options.model or DEFAULT)
     sets = (options.pictures, [options.minus], [options.plus])
-    a, b, c = (model.preprocess(paths, on_bad=on_bad(options)) for paths in sets)
-    ways = {"latents": False} if one_each else {"latents": False, "pixels": True}
+    a, b, c = (read_pixels(options, model, paths) for paths in sets)
+    ways = {"latents": False, "pixels": True} if sheet else {"latents": False}
     found = [edits.arithmetic(model, a, b, c, pixels=pixels) for pixels in ways.values()]
     return Frames(torch.stack([picture.cpu().float() for picture in found]), list(ways), [])
 

@@ -36,8 +36,13 @@ def run(options: argparse.Namespace) -> None:
     first = as_asked(load_posterior(options, options.a), options)
     last = as_asked(library.load_posterior(options.b, first.model), options)
     seed, n, steps = seed_of(options), options.n, options.steps
+    moving = options.output.lower().endswith(".gif")
+    if moving:
+        output.check_sheet(first.model.shape, n, n, frames=steps)
+    else:
+        output.check_sheet(first.model.shape, n * steps, steps)
     frames = first.strip(last, steps, n, seed=seed, temperature=options.temperature, direct=options.direct)
-    if options.output.lower().endswith(".gif"):
+    if moving:
         output.write(animation([grid(frame, n) for frame in frames]))
     else:
         output.write_picture(grid(frames.transpose(0, 1).flatten(0, 1), steps))

@@ -10,10 +10,11 @@ from transflow.cli.arguments import MODEL, add_draws, add_learn, add_model, add_
 from transflow.cli.messages import say
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from transflow.conditioning.posterior import Posterior
 
+BLOCK = 256  # samples that are drawn, decoded and written at a time: so many are the same however many follow
 HELP = "draw new pictures from a posterior, or from a model itself"
 
 
@@ -31,49 +32,77 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the samples; print their seed."""
-    from transflow.cli.inputs import files_of, load_model, load_posterior, seed_of
+    """Write the samples, a block at a time; print their seed."""
+    import torch
+
+    from transflow.cli.inputs import files_of, load_model, posterior_of, seed_of
     from transflow.cli.learned import as_asked
     from transflow.cli.output import Output
-    from transflow.conditioning.quality import decode
-    from transflow.pictures.grids import encode_image, grid
-    from transflow.store.container import is_kind
+    from transflow.conditioning import posterior_file
+    from transflow.conditioning.quality import Quality, decode
+    from transflow.pictures.grids import encode_image, grid, to_uint8
 
     one_each = options.output.endswith("/") or Path(options.output).is_dir()
     kind = Output.folder if one_each else Output.picture
-    output = kind(options.output, files_of(options.posterior, options.model), overwrite=options.overwrite)
+    read = posterior_file.read_if(options.posterior)
+    files = [options.posterior, *files_of(read[1]["model"], options.model)] if read else files_of(options.posterior)
+    output = kind(options.output, files, overwrite=options.overwrite)
     seed = seed_of(options)
-    if is_kind(options.posterior, "posterior"):
-        posterior = as_asked(load_posterior(options, options.posterior), options)
-        latents = drawn_latents(posterior, options, seed)
-        pictures, quality = decode(posterior.model, latents, posterior.kept)
-        found = f", {quality}" if str(quality) else ""
+    generator = torch.Generator().manual_seed(seed)
+    known: list[Quality] = []
+    counts = [min(BLOCK, options.n - begin) for begin in range(0, options.n, BLOCK)]
+    if read:
+        posterior = as_asked(posterior_of(options, options.posterior, *read), options)
+        shape = posterior.model.shape
+
+        def made(begin: int, count: int) -> Tensor:
+            latents = drawn_latents(posterior, options, generator, begin, count)
+            pictures, quality = decode(posterior.model, latents, posterior.kept)
+            known.append(quality)
+            return pictures
     else:
         if any((options.learn, options.novelty is not None, options.long, options.vary, options.parents)):
             raise ValueError(
                 "Expected a posterior file for --learn, --novelty, --long, --vary and --parents; got a model."
             )
-        found = ""
         model = load_model(options, options.posterior)
-        pictures = model.pictures(model.prior, options.n, seed=seed, temperature=options.temperature)
+        shape = model.shape
+
+        def made(begin: int, count: int) -> Tensor:
+            return model.pictures(model.prior, count, generator, options.temperature)
+
+    parts = (to_uint8(made(i * BLOCK, count)) for i, count in enumerate(counts))
     if one_each:
-        output.write_numbered(encode_image(grid(picture[None], zoom=1, gap=0), ".png") for picture in pictures)
+        each = (picture for part in parts for picture in part)
+        output.write_numbered(encode_image(grid(picture[None], zoom=1, gap=0), ".png") for picture in each)
     else:
-        output.write_picture(grid(pictures))
-    say(f"{output}: {options.n} samples{found} (seed {seed})")
+        output.check_sheet(shape, options.n)
+        output.write_picture(grid(torch.cat(list(parts))))
+    quality = str(Quality.of_all(known, counts)) if known else ""
+    say(f"{output}: {options.n} samples{', ' if quality else ''}{quality} (seed {seed})")
 
 
-def drawn_latents(posterior: Posterior, options: argparse.Namespace, seed: int) -> Tensor:
-    """Return the latents that the options ask for; print what they are made of, where that is asked for."""
-    draws = {"seed": seed, "temperature": options.temperature}
+def drawn_latents(
+    posterior: Posterior, options: argparse.Namespace, generator: Generator, begin: int, count: int
+) -> Tensor:
+    """Return latents, as the options ask for them; print what they are made of, where that is asked for.
+
+    Args:
+        posterior: to draw from.
+        options: which say how.
+        generator: the stream of random numbers.
+        begin: how many were drawn before.
+        count: how many to draw.
+    """
+    draws = {"generator": generator, "temperature": options.temperature}
     if options.vary:
-        drawn = posterior.vary(options.vary - 1, options.n, **draws)
+        drawn = posterior.vary(options.vary - 1, count, **draws)
     elif options.parents:
-        drawn = posterior.draw(options.n, **draws)
+        drawn = posterior.draw(count, **draws)
     else:
-        return posterior.sample(options.n, **draws)
+        return posterior.sample(count, **draws)
     if options.parents:
-        for number, (pictures, weights) in enumerate(zip(drawn.parents, drawn.weights, strict=True), 1):
+        for number, (pictures, weights) in enumerate(zip(drawn.parents, drawn.weights, strict=True), begin + 1):
             parts = zip(pictures.tolist(), weights.tolist(), strict=True)
             words = ", ".join(f"{picture + 1} ({weight:.2f})" for picture, weight in parts)
             say(f"sample {number}: evidence pictures {words}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from transflow.cli.arguments import add_draws, add_model, add_output, add_pictures
+from transflow.cli.arguments import add_align, add_draws, add_model, add_output, add_pictures
 from transflow.cli.messages import say
 
 NOVELTIES = "0,0.2,0.4,0.6,0.7,1"
@@ -14,6 +14,7 @@ HELP = "show samples for several novelties or noises, of the same random draws"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_pictures(parser)
+    add_align(parser)
     add_model(parser)
     words = "novelties from 0, the evidence itself, to 1, all of it mixed, separated by commas (default: 0 to 1)"
     parser.add_argument("--novelty", help=words)
@@ -36,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("Expected --noise alone, or --novelty and --learn; got both.")
     kind, heads = ("noise", options.noise) if options.noise else ("novelty", options.novelty or NOVELTIES)
     names = heads.split(",")
+    output.check_sheet(model.shape, len(names) * options.n, options.n, rows=names)
     ways = {"noise": names} if options.noise else {"novelty": novelties(names), "learn": options.learn}
     draws = {"seed": seed, "temperature": options.temperature}
     rows = model.sweep(stream(options, model), n=options.n, **ways, **draws)
