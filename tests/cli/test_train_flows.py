@@ -7,9 +7,11 @@ from transflow import load
 QUICK = ["--batch", 8, "--epochs", 2, "--no-compile", "--size", 8]
 WORDS = {
     "real-nvp": ["--width", "8,8", "--steps", 1, "--depth", 1, "--net", "plain", "--no-batch-norm"],
+    "nice": ["--width", 16, "--steps", 2, "--depth", 1, "--prior", "normal"],
 }
 MADE = {
     "real-nvp": {"width": (8, 8), "steps": 1, "depth": 1, "net": "plain", "batch_norm": False},
+    "nice": {"width": 16, "steps": 2, "depth": 1, "prior": "normal"},
 }
 
 
@@ -36,6 +38,7 @@ BAD = {
         ["--family", "real-nvp", "--size", 6],
         "Expected height and width that are multiples of 4",
     ),
+    "one coupling": (["--family", "nice", "--steps", 1], "Expected two steps or more"),
     "another net": (["--family", "glow", "--net", "plain"], "Expected options of the family glow; got --net."),
 }
 

@@ -20,6 +20,7 @@ from transflow.base_model import BaseModel
 from transflow.generative.details import DetailConfig
 from transflow.generative.families import FAMILIES
 from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
+from transflow.generative.nice import NICEConfig
 from transflow.generative.picture_model import PictureModel
 from transflow.generative.pyramid import PyramidConfig
 from transflow.generative.real_nvp import RealNVPConfig
@@ -75,6 +76,8 @@ HOUSE = {
     "flow matching": flow_matching,
     "flow matching, oblong": lambda: flow_matching(shape=(3, 4, 12), power=2.0),
     "details": lambda: parts.level(8, 1),
+    "nice": lambda: flow(NICEConfig((3, 3, 4), width=16, depth=2)),
+    "nice, normal": lambda: flow(NICEConfig((1, 3, 3), width=16, depth=2, prior="normal")),
     "real nvp": lambda: flow(RealNVPConfig((3, 4, 8), width=(8, 8), steps=1, depth=1)),
     "pyramid on a glow": pyramid,
     "pyramid on flow matching": lambda: pyramid("flow-matching"),

@@ -28,6 +28,7 @@ from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
 from transflow.generative.glow import Glow, GlowConfig
 from transflow.generative.glow_fused import fuse
 from transflow.generative.glow_reversible import reversible
+from transflow.generative.nice import NICE, NICEConfig
 from transflow.generative.pyramid import BASES, Pyramid, PyramidConfig
 from transflow.generative.real_nvp import RealNVP, RealNVPConfig
 
@@ -124,6 +125,7 @@ FAMILIES: dict[str, Family] = {
     "real-nvp": Family(
         RealNVPConfig, RealNVP, convolutions, initialise=RealNVP.initialise, fewest=fewest_weights, settings={"bits": 8}
     ),
+    "nice": Family(NICEConfig, NICE, matrices, initialise=NICE.initialise, fewest=fewest_weights, settings={"bits": 8}),
 }
 BASES.update({name: family.config for name, family in FAMILIES.items()})
 

@@ -53,6 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     flows = parser.add_argument_group("of the families real-nvp, nice, tarflow and flow++ (docs/training.md)")
     words = "networks of real-nvp; residual if none is given"
     flows.add_argument("--net", choices=["residual", "plain"], help=words)
+    flows.add_argument("--prior", choices=["logistic", "normal"], help="of nice; logistic if none is given")
     words = "no batch norm between the couplings of real-nvp"
     flows.add_argument("--no-batch-norm", dest="batch_norm", action="store_false", default=None, help=words)
     add("--coupling", choices=["affine", "additive"], help="(default: affine)")
