@@ -7,10 +7,12 @@ from transflow import load
 QUICK = ["--batch", 8, "--epochs", 2, "--no-compile", "--size", 8]
 WORDS = {
     "real-nvp": ["--width", "8,8", "--steps", 1, "--depth", 1, "--net", "plain", "--no-batch-norm"],
+    "tarflow": "--width 16 --head 8 --steps 2 --depth 1 --patch 2 --noise 0.05".split(),
     "nice": ["--width", 16, "--steps", 2, "--depth", 1, "--prior", "normal"],
 }
 MADE = {
     "real-nvp": {"width": (8, 8), "steps": 1, "depth": 1, "net": "plain", "batch_norm": False},
+    "tarflow": {"width": 16, "head": 8, "blocks": 2, "layers": 1, "patch": 2, "noise": 0.05},
     "nice": {"width": 16, "steps": 2, "depth": 1, "prior": "normal"},
 }
 
@@ -38,6 +40,11 @@ BAD = {
         ["--family", "real-nvp", "--size", 6],
         "Expected height and width that are multiples of 4",
     ),
+    "a patch that does not fit": (
+        ["--family", "tarflow", "--size", 6],
+        "Expected a patch that divides height and width",
+    ),
+    "too much noise": (["--family", "tarflow", "--noise", 1], "Expected a standard deviation of noise from 0"),
     "one coupling": (["--family", "nice", "--steps", 1], "Expected two steps or more"),
     "another net": (["--family", "glow", "--net", "plain"], "Expected options of the family glow; got --net."),
 }

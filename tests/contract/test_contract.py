@@ -24,6 +24,7 @@ from transflow.generative.nice import NICEConfig
 from transflow.generative.picture_model import PictureModel
 from transflow.generative.pyramid import PyramidConfig
 from transflow.generative.real_nvp import RealNVPConfig
+from transflow.generative.tarflow import TarFlowConfig
 from transflow.pictures.pixels import PixelFormat
 from transflow.protocols import CAPABILITIES
 
@@ -78,6 +79,7 @@ HOUSE = {
     "details": lambda: parts.level(8, 1),
     "nice": lambda: flow(NICEConfig((3, 3, 4), width=16, depth=2)),
     "nice, normal": lambda: flow(NICEConfig((1, 3, 3), width=16, depth=2, prior="normal")),
+    "tarflow": lambda: flow(TarFlowConfig((3, 4, 6), patch=2, width=16, head=8, blocks=2, layers=1)),
     "real nvp": lambda: flow(RealNVPConfig((3, 4, 8), width=(8, 8), steps=1, depth=1)),
     "pyramid on a glow": pyramid,
     "pyramid on flow matching": lambda: pyramid("flow-matching"),

@@ -9,7 +9,9 @@ import torch
 from transflow import train
 from transflow.generative.nice import NICEConfig
 from transflow.generative.real_nvp import RealNVPConfig
+from transflow.generative.tarflow import TarFlowConfig
 from transflow.training.config import TrainConfig
+from transflow.training.data import draw_batch, draw_inputs
 from transflow.training.loop import take_step
 from transflow.training.losses import BatchLoss
 from transflow.training.ranks import Ranks
@@ -18,6 +20,7 @@ from transflow.training.state import TrainingState
 QUICK = {"batch": 8, "compile": False, "precision": "float32", "warmup": 10, "epochs": 4}
 CONFIGS = {
     "real-nvp": RealNVPConfig((3, 8, 8), width=(8, 8), steps=1, depth=1),
+    "tarflow": TarFlowConfig((3, 8, 8), patch=2, width=16, head=8, blocks=2, layers=1),
     "nice": NICEConfig((3, 8, 8), width=32, depth=2),
     "nice, normal": NICEConfig((3, 8, 8), width=32, depth=2, prior="normal"),
 }
@@ -74,3 +77,15 @@ def test_the_average_is_in_use_and_the_weights_in_training(family, pixels):
     state, _ = state_of(family, pixels)
     assert state.flow.training
     assert not state.average.training
+
+
+def test_tarflow_is_trained_on_noisy_pictures_and_judged_on_clean_ones(pixels):
+    state, shown = state_of("tarflow", pixels)
+    (first,), (again,) = draw_inputs(shown, state), draw_inputs(shown, state)
+    assert torch.equal(first, again)
+    noise = first - draw_batch(shown, state)
+    assert noise.std().item() == pytest.approx(state.config.architecture.noise, rel=0.1)
+    state.step += 1
+    assert not torch.equal(draw_inputs(shown, state)[0] - draw_batch(shown, state), noise)
+    x = torch.zeros(1, 3, 8, 8)
+    assert torch.equal(state.config.family.prepare(state.average, x, torch.Generator())[0], x)

@@ -54,6 +54,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     words = "networks of real-nvp; residual if none is given"
     flows.add_argument("--net", choices=["residual", "plain"], help=words)
     flows.add_argument("--prior", choices=["logistic", "normal"], help="of nice; logistic if none is given")
+    flows.add_argument("--patch", type=positive_integer, help="height and width of the patches of tarflow")
+    flows.add_argument("--head", type=positive_integer, help="width of its attention heads")
+    words = "standard deviation of the noise that it is trained with; a picture's range is 1"
+    flows.add_argument("--noise", type=float, help=words)
     words = "no batch norm between the couplings of real-nvp"
     flows.add_argument("--no-batch-norm", dest="batch_norm", action="store_false", default=None, help=words)
     add("--coupling", choices=["affine", "additive"], help="(default: affine)")
