@@ -60,7 +60,7 @@ def check_inverse(flow, tolerance):
     assert sum(flow.level_sizes) == z.shape[1]
 
 
-def check_log_det(flow, tolerance=1e-7):
+def check_log_det(flow, tolerance=1e-7, back=True):
     """Against autograd's whole Jacobian, there and back, in double."""
     x = torch.cat([ordinary(flow, 2), extreme(flow)[2:3]])
     size = math.prod(flow.shape)
@@ -68,8 +68,9 @@ def check_log_det(flow, tolerance=1e-7):
     for i in range(len(x)):
         there = torch.autograd.functional.jacobian(lambda v: flow(v[None])[0][0], x[i]).reshape(size, size)
         torch.testing.assert_close(torch.linalg.slogdet(there)[1], log_det[i], rtol=tolerance, atol=tolerance)
-        back = torch.autograd.functional.jacobian(lambda v: flow.inverse(v[None])[0], z[i]).reshape(size, size)
-        torch.testing.assert_close(torch.linalg.slogdet(back)[1], -log_det[i], rtol=tolerance, atol=tolerance)
+        if back:
+            found = torch.autograd.functional.jacobian(lambda v: flow.inverse(v[None])[0], z[i]).reshape(size, size)
+            torch.testing.assert_close(torch.linalg.slogdet(found)[1], -log_det[i], rtol=tolerance, atol=tolerance)
 
 
 def check_alone(flow):
@@ -82,12 +83,12 @@ def check_alone(flow):
         torch.testing.assert_close(flow.inverse(z[i : i + 1]), flow.inverse(z)[i : i + 1])
 
 
-def check_integral(flow, count=40_000):
+def check_integral(flow, count=40_000, wider=2.0):
     """The density of few numbers integrates to 1, by importance sampling from a normal wider than its samples."""
     size = math.prod(flow.shape)
     generator = torch.Generator().manual_seed(3)
     own = flow.inverse(torch.randn(4000, size, dtype=torch.float64, generator=generator)).flatten(1)
-    spread = torch.linalg.cholesky(2 * torch.cov(own.T))
+    spread = torch.linalg.cholesky(wider * torch.cov(own.T))
     noise = torch.randn(count, size, dtype=torch.float64, generator=generator)
     x = own.mean(0) + noise @ spread.T
     z, log_det = flow(x.view(-1, *flow.shape))

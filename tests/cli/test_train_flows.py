@@ -7,12 +7,27 @@ from transflow import load
 QUICK = ["--batch", 8, "--epochs", 2, "--no-compile", "--size", 8]
 WORDS = {
     "real-nvp": ["--width", "8,8", "--steps", 1, "--depth", 1, "--net", "plain", "--no-batch-norm"],
-    "tarflow": "--width 16 --head 8 --steps 2 --depth 1 --patch 2 --noise 0.05".split(),
+    "tarflow": ["--width", 16, "--head", 8, "--steps", 2, "--depth", 1, "--patch", 2, "--noise", 0.05],
+    "flow++": [
+        "--width",
+        8,
+        "--steps",
+        "1,1,1",
+        "--depth",
+        1,
+        "--components",
+        2,
+        "--dequantiser",
+        2,
+        "--attention",
+        "no",
+    ],
     "nice": ["--width", 16, "--steps", 2, "--depth", 1, "--prior", "normal"],
 }
 MADE = {
     "real-nvp": {"width": (8, 8), "steps": 1, "depth": 1, "net": "plain", "batch_norm": False},
     "tarflow": {"width": 16, "head": 8, "blocks": 2, "layers": 1, "patch": 2, "noise": 0.05},
+    "flow++": {"width": 8, "steps": (1, 1, 1), "components": 2, "dequantiser": 2, "attention": False, "bits": 8},
     "nice": {"width": 16, "steps": 2, "depth": 1, "prior": "normal"},
 }
 
@@ -45,6 +60,7 @@ BAD = {
         "Expected a patch that divides height and width",
     ),
     "too much noise": (["--family", "tarflow", "--noise", 1], "Expected a standard deviation of noise from 0"),
+    "a width of no fours": (["--family", "flow++", "--size", 6], "a width that is a multiple of 4; got (3, 6, 6)"),
     "one coupling": (["--family", "nice", "--steps", 1], "Expected two steps or more"),
     "another net": (["--family", "glow", "--net", "plain"], "Expected options of the family glow; got --net."),
 }

@@ -20,6 +20,7 @@ from transflow.base_model import BaseModel
 from transflow.generative.details import DetailConfig
 from transflow.generative.families import FAMILIES
 from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
+from transflow.generative.flow_plus_plus import FlowPlusPlusConfig
 from transflow.generative.nice import NICEConfig
 from transflow.generative.picture_model import PictureModel
 from transflow.generative.pyramid import PyramidConfig
@@ -80,6 +81,7 @@ HOUSE = {
     "nice": lambda: flow(NICEConfig((3, 3, 4), width=16, depth=2)),
     "nice, normal": lambda: flow(NICEConfig((1, 3, 3), width=16, depth=2, prior="normal")),
     "tarflow": lambda: flow(TarFlowConfig((3, 4, 6), patch=2, width=16, head=8, blocks=2, layers=1)),
+    "flow++": lambda: flow(FlowPlusPlusConfig((3, 4, 8), steps=(1, 1, 1), width=8, depth=1, components=3)),
     "real nvp": lambda: flow(RealNVPConfig((3, 4, 8), width=(8, 8), steps=1, depth=1)),
     "pyramid on a glow": pyramid,
     "pyramid on flow matching": lambda: pyramid("flow-matching"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from transflow import train
+from transflow.generative.flow_plus_plus import FlowPlusPlusConfig
 from transflow.generative.nice import NICEConfig
 from transflow.generative.real_nvp import RealNVPConfig
 from transflow.generative.tarflow import TarFlowConfig
@@ -21,6 +22,7 @@ QUICK = {"batch": 8, "compile": False, "precision": "float32", "warmup": 10, "ep
 CONFIGS = {
     "real-nvp": RealNVPConfig((3, 8, 8), width=(8, 8), steps=1, depth=1),
     "tarflow": TarFlowConfig((3, 8, 8), patch=2, width=16, head=8, blocks=2, layers=1),
+    "flow++": FlowPlusPlusConfig((3, 8, 8), steps=(1, 1, 1), width=8, depth=1, components=2),
     "nice": NICEConfig((3, 8, 8), width=32, depth=2),
     "nice, normal": NICEConfig((3, 8, 8), width=32, depth=2, prior="normal"),
 }
@@ -89,3 +91,9 @@ def test_tarflow_is_trained_on_noisy_pictures_and_judged_on_clean_ones(pixels):
     assert not torch.equal(draw_inputs(shown, state)[0] - draw_batch(shown, state), noise)
     x = torch.zeros(1, 3, 8, 8)
     assert torch.equal(state.config.family.prepare(state.average, x, torch.Generator())[0], x)
+
+
+def test_flow_plus_plus_has_the_bits_of_its_run():
+    assert TrainConfig.of(FlowPlusPlusConfig()).architecture.bits == 8
+    assert TrainConfig.of(FlowPlusPlusConfig(), bits=5).architecture.bits == 5
+    assert replace(RUNS["flow++"], bits=3).architecture == replace(CONFIGS["flow++"], bits=3)

@@ -25,6 +25,7 @@ OPTIONS: dict[str, dict[str, str]] = {  # of each family: options of the command
     "tarflow": {
         "steps": "blocks", "depth": "layers", **{name: name for name in ("width", "patch", "head", "noise")},
     },
+    "flow++": {name: name for name in ("steps", "width", "depth", "components", "attention", "dequantiser")},
     "nice": {name: name for name in ("steps", "width", "depth", "prior")},
 }  # fmt: skip
 ARCHITECTURE = tuple(dict.fromkeys(name for table in OPTIONS.values() for name in table))

@@ -31,6 +31,18 @@ def unsqueeze(x: Tensor) -> Tensor:
     return F.pixel_shuffle(x, 2)
 
 
+class Squeeze(nn.Module):
+    """2 x 2 pixels to channels, as a bijection."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, 4C, H/2, W/2) and the log-determinant, zeros (B,)."""
+        return squeeze(x), x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return (B, C, H, W)."""
+        return unsqueeze(z)
+
+
 def soft_bound(s: Tensor, bound: float = 2.0) -> Tensor:
     """Keep a log-scale within (-bound, bound), hardly changed near zero: ``bound tanh(s / bound)``."""
     return bound * torch.tanh(s / bound)

@@ -25,6 +25,7 @@ from transflow.generative import detail_level, flow_matching_loss, tarflow
 from transflow.generative.detail_level import DetailLevel, DetailLevelConfig
 from transflow.generative.details import DetailFlow
 from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
+from transflow.generative.flow_plus_plus import FlowPlusPlus, FlowPlusPlusConfig
 from transflow.generative.glow import Glow, GlowConfig
 from transflow.generative.glow_fused import fuse
 from transflow.generative.glow_reversible import reversible
@@ -138,6 +139,14 @@ FAMILIES: dict[str, Family] = {
         prepare=tarflow.prepare,
         fewest=fewest_weights,
         settings={"bits": 8, "learning_rate": 5e-4, "weight_decay": 1e-4},
+    ),
+    "flow++": Family(
+        FlowPlusPlusConfig,
+        FlowPlusPlus,
+        convolutions,
+        initialise=FlowPlusPlus.initialise,
+        fewest=fewest_weights,
+        settings={"bits": 8},
     ),
     "nice": Family(NICEConfig, NICE, matrices, initialise=NICE.initialise, fewest=fewest_weights, settings={"bits": 8}),
 }

@@ -25,7 +25,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from transflow.generative.bijections import Cascade, ConvNet, soft_bound, squeeze, started_at_zero, unsqueeze
+from transflow.generative.bijections import Cascade, ConvNet, Squeeze, soft_bound, started_at_zero
 from transflow.plain_values import make_plain
 
 NetKind = Literal["residual", "plain"]
@@ -187,18 +187,6 @@ class BatchNorm(nn.Module):
     def inverse(self, z: Tensor) -> Tensor:
         """Return x, by the averages."""
         return z * (self.variance + self.EPS).sqrt()[:, None, None] + self.mean[:, None, None]
-
-
-class Squeeze(nn.Module):
-    """2 x 2 pixels to channels, as a bijection."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, 4C, H/2, W/2) and the log-determinant, zeros (B,)."""
-        return squeeze(x), x.new_zeros(len(x))
-
-    def inverse(self, z: Tensor) -> Tensor:
-        """Return (B, C, H, W)."""
-        return unsqueeze(z)
 
 
 class RealNVP(nn.Module):

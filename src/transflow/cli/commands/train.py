@@ -58,6 +58,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     flows.add_argument("--head", type=positive_integer, help="width of its attention heads")
     words = "standard deviation of the noise that it is trained with; a picture's range is 1"
     flows.add_argument("--noise", type=float, help=words)
+    flows.add_argument("--components", type=positive_integer, help="logistics of a mixture of flow++")
+    flows.add_argument("--dequantiser", type=int, help="couplings of its dequantisation; 0 for uniform noise")
     words = "no batch norm between the couplings of real-nvp"
     flows.add_argument("--no-batch-norm", dest="batch_norm", action="store_false", default=None, help=words)
     add("--coupling", choices=["affine", "additive"], help="(default: affine)")
