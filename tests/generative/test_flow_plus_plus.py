@@ -112,6 +112,14 @@ def test_gradients_of_pictures_pass_the_dequantisation_as_if_nothing_moved():
     torch.testing.assert_close(found, expected)
 
 
+def test_couplings_take_turns():
+    flow = made("all")
+    assert [layer.kept for layer in flow.flow if isinstance(layer, MixtureCoupling)] == [0, 1] * 3
+    assert [layer.kept for layer in flow.dequantiser.couplings] == [0, 1, 0, 1]
+    x = laws.ordinary(flow)
+    assert (flow.dequantiser(x)[0] != x).all()
+
+
 def test_a_checkerboard_has_two_colours():
     x = torch.arange(16.0).view(1, 1, 4, 4)
     a, b = checkerboard_split(x)

@@ -97,6 +97,13 @@ def test_a_coupling_changes_every_second_number_and_no_volume():
         assert not log_det.any()
 
 
+def test_two_couplings_change_every_number():
+    flow = laws.built(NICEConfig((1, 2, 3), steps=2, width=8, depth=1, prior="normal"))
+    flow.log_scale.zero_()
+    x = laws.ordinary(flow)
+    assert (flow(x)[0] != x.flatten(1)).all()
+
+
 def test_it_starts_with_the_prior_s_spread():
     flow = NICE(CONFIGS["normal"])
     x = laws.ordinary(flow, 256)

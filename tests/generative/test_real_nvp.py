@@ -92,6 +92,15 @@ def test_a_mask_keeps_half_and_the_other_half_does_not_count(mask, kept):
     assert torch.equal(coupling(x + hidden)[1], log_det)
 
 
+def test_every_number_is_changed():
+    flow = laws.built(RealNVPConfig((2, 4, 4), width=(6,), steps=1, depth=1, batch_norm=False))
+    x = laws.ordinary(flow)
+    assert (flow(x)[0] != x.flatten(1)).all()
+    flow = laws.built(RealNVPConfig((2, 4, 4), width=(6, 6), steps=2, depth=1, batch_norm=False))
+    channels = [layer for layer in flow.levels[0] if getattr(layer, "mask", "") == "channels"]
+    assert [layer.kept for layer in channels] == [0, 1]
+
+
 def test_levels_are_halves_finest_first_and_a_fresh_flow_is_batch_norm_alone():
     flow = RealNVP(RealNVPConfig((3, 8, 8), width=(4, 4, 4), steps=1, depth=1, batch_norm=False))
     assert flow.level_sizes == (96, 48, 48)
