@@ -65,7 +65,7 @@ def test_the_changelog_begins_with_this_version():
 
 def test_the_commands():
     assert list(COMMANDS) == [
-        "demo", "models", "paper", "check", "align", "condition", "encode", "sample", "sweep", "interpolate",
+        "demo", "app", "models", "paper", "check", "align", "condition", "encode", "sample", "sweep", "interpolate",
         "complete", "edit", "score", "classify", "reconstruct", "train", "stack",
     ]  # fmt: skip
 

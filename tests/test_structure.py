@@ -26,7 +26,7 @@ WORLDS = {
     "filelock": ["store"], "huggingface_hub": ["store/hub"],
     "dlib": ["faces"], "mediapipe": ["faces"], "http.server": ["faces", "app"],
     "torch.optim": ["training", "adapters/latent_search"], "torch.distributed": ["training"],
-    "ray": ["conditioning/cluster"],
+    "ray": ["conditioning/cluster"], "gradio": ["app"], "fastapi": ["app"], "uvicorn": ["app"],
 }  # fmt: skip
 LEAVES = {"cli/commands": "cli/parser"}  # the files of a folder are imported by their table alone
 WITH_DTYPE = {

@@ -11,6 +11,7 @@ from typing import NoReturn, Protocol
 from transflow._version import __version__
 from transflow.cli.commands import (
     align,
+    app,
     check,
     classify,
     complete,
@@ -53,6 +54,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "demo": demo,
+    "app": app,
     "models": models,
     "paper": paper,
     "check": check,

@@ -1,0 +1,1 @@
+"""The web page: the same calls over HTTP, each browser session by itself."""
