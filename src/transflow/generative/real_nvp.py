@@ -128,7 +128,7 @@ class MaskedCoupling(nn.Module):
         """Return where the mask hides, as booleans that broadcast to (B, C, H, W)."""
         if self.mask == "channels":
             number = torch.arange(self.channels, device=x.device)[:, None, None]
-            return (number >= (self.channels + 1) // 2) != bool(self.kept)
+            return number // ((self.channels + 1) // 2) != self.kept
         rows, columns = (torch.arange(size, device=x.device) for size in x.shape[2:])
         return (rows[:, None] + columns) % 2 != self.kept
 
