@@ -21,14 +21,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transflow.generative import detail_level, flow_matching_loss
+from transflow.generative import detail_level, flow_matching_loss, tarflow
 from transflow.generative.detail_level import DetailLevel, DetailLevelConfig
 from transflow.generative.details import DetailFlow
 from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
+from transflow.generative.flow_plus_plus import FlowPlusPlus, FlowPlusPlusConfig
 from transflow.generative.glow import Glow, GlowConfig
 from transflow.generative.glow_fused import fuse
 from transflow.generative.glow_reversible import reversible
+from transflow.generative.nice import NICE, NICEConfig
 from transflow.generative.pyramid import BASES, Pyramid, PyramidConfig
+from transflow.generative.real_nvp import RealNVP, RealNVPConfig
+from transflow.generative.tarflow import TarFlow, TarFlowConfig
 
 
 def convolutions(name: str, weight: Tensor) -> bool:
@@ -39,6 +43,11 @@ def convolutions(name: str, weight: Tensor) -> bool:
 def matrices(name: str, weight: Tensor) -> bool:
     """Return whether a weight is a convolution's or a linear map's."""
     return weight.ndim >= 2
+
+
+def matrices_but_var(name: str, weight: Tensor) -> bool:
+    """Return whether a weight is a matrix other than a TarFlow's variance, by whose root latents are divided."""
+    return weight.ndim >= 2 and name != "var"
 
 
 def none(name: str, weight: Tensor) -> bool:
@@ -120,6 +129,26 @@ FAMILIES: dict[str, Family] = {
         settings={"bits": 8, "ema": 0.9995, "weight_decay": 0.01},
         tried=16,
     ),
+    "real-nvp": Family(
+        RealNVPConfig, RealNVP, convolutions, initialise=RealNVP.initialise, fewest=fewest_weights, settings={"bits": 8}
+    ),
+    "tarflow": Family(
+        TarFlowConfig,
+        TarFlow,
+        matrices_but_var,
+        prepare=tarflow.prepare,
+        fewest=fewest_weights,
+        settings={"bits": 8, "learning_rate": 5e-4, "weight_decay": 1e-4},
+    ),
+    "flow++": Family(
+        FlowPlusPlusConfig,
+        FlowPlusPlus,
+        convolutions,
+        initialise=FlowPlusPlus.initialise,
+        fewest=fewest_weights,
+        settings={"bits": 8},
+    ),
+    "nice": Family(NICEConfig, NICE, matrices, initialise=NICE.initialise, fewest=fewest_weights, settings={"bits": 8}),
 }
 BASES.update({name: family.config for name, family in FAMILIES.items()})
 

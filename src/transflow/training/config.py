@@ -85,6 +85,8 @@ class TrainConfig:
             raise ValueError(f"Expected a weight decay of 0 or more; got {self.weight_decay}.")
         if not self.family.trained:
             raise ValueError(f"Expected a family that is trained as a whole; got {self.family_name}: train its parts.")
+        if "bits" in {part.name for part in fields(self.architecture)}:  # whose map knows the bins of pixels
+            object.__setattr__(self, "model", replace(self.architecture, bits=self.bits))
         if self.outliers and self.batch < PICTURES_PER_OUTLIER:
             raise ValueError(f"Expected batches of {PICTURES_PER_OUTLIER} or more with outliers; got {self.batch}.")
         if self.outliers and not self.family.likelihood:
