@@ -21,6 +21,9 @@ OPTIONS: dict[str, dict[str, str]] = {  # of each family: options of the command
         "power": "power",
     },
     "details": {name: name for name in ("steps", "width", "seen", "coarser", "crop", "whole")},
+    "vae": {"width": "widths", "latent": "latent"},
+    "wae": {"width": "widths", "latent": "latent", "matching": "matching"},
+    "autoencoder": {"width": "widths", "latent": "latent"},
 }  # fmt: skip
 ARCHITECTURE = tuple(dict.fromkeys(name for table in OPTIONS.values() for name in table))
 RUN = (

@@ -20,9 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transflow.devices import full_float32
 from transflow.generative.picture_model import PictureModel
 from transflow.own_random import OwnRandom
 from transflow.pictures.pixels import PixelFormat
+from transflow.pictures.preprocess import BATCH
 from transflow.store import container
 from transflow.store.files import PathLike
 from transflow.store.identity import digest
@@ -39,6 +41,7 @@ SCHEMA = container.Schema(
         **{"pictures": str, "card": dict},
     },
 )
+FITTED = 20_000  # training pictures at most that a family measures something on
 PATIENCE = 50  # steps skipped in a row before a run is given up
 LOWER = "The last good checkpoint, if there was one, is kept: resume from it with a lower learning rate."
 COUNTERS = ("step", "seen", "skipped", "seconds", "held_out", "count", "pictures", "card")
@@ -129,6 +132,14 @@ class TrainingState:
         generator = torch.Generator(self.device).manual_seed(self.config.seed)
         family.initialise(self.flow, *family.prepare(self.flow, x, generator))
         self.average.load_state_dict(self.flow.state_dict())
+
+    @torch.no_grad()
+    def fit(self, pixels: Tensor) -> None:
+        """Measure what the family measures on training pictures, uint8 (B, C, H, W), and keeps with the average."""
+        if self.config.family.fit is not None:
+            some = pixels[:: -(-len(pixels) // FITTED)].split(BATCH)
+            with full_float32(self.device):
+                self.config.family.fit(self.average, (self.pixels.centre(part).to(self.device) for part in some))
 
     def begin_from(self, weights: Mapping[str, Tensor], path: PathLike) -> None:
         """Take the weights of a model in place of those drawn; the optimiser begins anew.

@@ -50,6 +50,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--crop", type=positive_integer, help="height and width of the crops that details are trained on")
     words = "share of crops of whole grey levels; below 1 for a level below another, which sees averages"
     more.add_argument("--whole", type=float, metavar="SHARE", help=words)
+    more.add_argument(
+        "--latent", type=positive_integer, metavar="D", help="numbers of a latent of an autoencoder, 2 to 128"
+    )
+    more.add_argument("--matching", type=float, help="weight by which the codes of a wae are held to N(0, I)")
     add("--coupling", choices=["affine", "additive"], help="(default: affine)")
     add("--permutation", choices=["lu", "plain"], help="parametrisation of 1x1 convolutions (default: lu)")
     add("--batch", type=positive_integer, help="pictures per step (default: 64)")
