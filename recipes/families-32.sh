@@ -1,5 +1,5 @@
 #!/usr/bin/env sh
-# A 32 x 32 model of one family, whose latent is of 64 numbers: vae, wae or autoencoder.
+# A 32 x 32 model of one family, whose latent is of 64 numbers: vae, wae, autoencoder or bigan.
 #
 #     recipes/families-32.sh FAMILY PHOTOS IDENTITIES OUTPUT [WORDS OF transflow train ...]
 #     recipes/families-32.sh vae faces-64.tar faces-64.csv vae-32.safetensors
@@ -11,7 +11,7 @@
 begin="--size 32 --latent 64 --held-out 0.13"
 each="--minutes 15"
 case "${1:-}" in
-vae | wae | autoencoder) begin="--family $1 $begin" ;;
+vae | wae | autoencoder | bigan) begin="--family $1 $begin" ;;
 *) set -- ;;
 esac
 if [ $# -gt 0 ]; then shift; fi

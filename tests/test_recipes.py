@@ -15,7 +15,7 @@ CALLS = {
     "faces-128, base": (["base"], 32, "flow-matching"),
     "faces-128, 64": (["64"], 64, "details"),
     "faces-128, 128": (["128"], 128, "details"),
-    **{f"families-32, {name}": ([name], 32, name) for name in ("vae", "wae", "autoencoder")},
+    **{f"families-32, {name}": ([name], 32, name) for name in ("vae", "wae", "autoencoder", "bigan")},
 }
 
 

@@ -78,6 +78,7 @@ HOUSE = {
     "vae": lambda: codec("vae"),
     "wae": lambda: codec("wae"),
     "autoencoder": lambda: codec("autoencoder"),
+    "bigan": lambda: codec("bigan"),
     "details": lambda: parts.level(8, 1),
     "pyramid on a glow": pyramid,
     "pyramid on flow matching": lambda: pyramid("flow-matching"),

@@ -47,6 +47,15 @@ def test_the_loss_is_a_bound_on_the_likelihood_of_a_two_dimensional_latent():
     assert (bound < exact + 0.5).all()
 
 
+def test_the_loss_is_the_error_s_likelihood_and_the_divergence_a_number_of_the_picture():
+    flow = vae()
+    x, eps = prepare(flow, torch.rand(3, 1, 8, 8, generator=generator()).double() - 0.5, generator(1))
+    mean, log_variance = flow.moments(x)
+    decoded = flow.inverse(mean + (0.5 * log_variance).exp() * eps)
+    error = -Normal(decoded, flow.log_noise.exp()).log_prob(x).sum((1, 2, 3))
+    torch.testing.assert_close(loss(flow, x, eps), (error + divergence(mean, log_variance)) / 64)
+
+
 def test_where_the_encoder_is_the_true_posterior_the_bound_is_tight():
     """A decoder that does not look at z, and an encoder that gives N(0, I), leave nothing between."""
     flow = vae()

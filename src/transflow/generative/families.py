@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transflow.generative import autoencoder, detail_level, flow_matching_loss, standardised, vae, wae
+from transflow.generative import autoencoder, bigan, detail_level, flow_matching_loss, standardised, vae, wae
 from transflow.generative.detail_level import DetailLevel, DetailLevelConfig
 from transflow.generative.details import DetailFlow
 from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
@@ -64,6 +64,22 @@ def pictures_alone(module: nn.Module, x: Tensor, generator: torch.Generator) -> 
 
 
 @dataclass(frozen=True)
+class Game:
+    """What a model is trained against, in place of a loss (see `training.adversarial`).
+
+    Attributes:
+        build: makes the adversary of a config.
+        loss: called with the adversary, the module and what ``prepare`` returned; returns what the adversary makes
+            small, (B,).
+        model_loss: likewise, what the module makes small.
+    """
+
+    build: Callable[[Any], nn.Module]
+    loss: Callable[..., Tensor]
+    model_loss: Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
 class Family:
     """A kind of model.
 
@@ -91,6 +107,7 @@ class Family:
         density: whether its latents are as many as a picture's numbers, each picture with its density.
         fit: called with the averaged module and batches of training pictures of floats, whenever a model is written:
             measures what is kept with the weights, but not learned.
+        adversary: what it is trained against; its ``loss`` then is what held-out pictures are judged by, no more.
     """
 
     config: type[Any]
@@ -110,6 +127,7 @@ class Family:
     lenient: bool = False
     density: bool = True
     fit: Callable[[Any, Iterable[Tensor]], None] | None = None
+    adversary: Game | None = None
 
 
 FAMILIES: dict[str, Family] = {
@@ -170,6 +188,15 @@ FAMILIES["autoencoder"] = Family(
     loss=autoencoder.loss,
     fit=standardised.fit,
     **CODEC,
+)
+FAMILIES["bigan"] = Family(
+    bigan.BiGanConfig,
+    bigan.BiGan,
+    convolutions,
+    prepare=bigan.prepare,
+    loss=bigan.loss,
+    adversary=Game(bigan.Adversary, bigan.adversary_loss, bigan.model_loss),
+    **CODEC | {"settings": {"bits": 8, "learning_rate": 5e-4, "precision": "float32", "compile": False}},
 )
 
 

@@ -198,14 +198,16 @@ class TrainingState:
         now = {measure: self.held_out, "pictures_seen": self.seen, "minutes": minutes, "skipped": self.skipped}
         return PictureModel(self.average, self.pixels, self.card | now)
 
-    def save(self, path: Path) -> None:
-        """Write everything that is needed to go on."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything that is needed to go on but the counters."""
         tensors = {f"flow.{k}": v for k, v in self.flow.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for i, state in self.optimiser.moments.items():
-            tensors |= {f"optimiser.{i}.{k}": v for k, v in state.items()}
+        return tensors | self.optimiser.tensors("optimiser")
+
+    def save(self, path: Path) -> None:
+        """Write everything that is needed to go on."""
         counters = {name: getattr(self, name) for name in COUNTERS}
-        container.write(path, SCHEMA.kind, tensors, to_header(self.config) | counters)
+        container.write(path, SCHEMA.kind, self.tensors(), to_header(self.config) | counters)
 
     @classmethod
     def resume(cls, path: Path, config: TrainConfig | None, device: torch.device) -> TrainingState:
@@ -244,12 +246,7 @@ class TrainingState:
             module.load_state_dict(
                 {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             )
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimiser."):
-                _, i, name = key.split(".")
-                moments.setdefault(int(i), {})[name] = value
-        self.optimiser.load(moments)
+        self.optimiser.load_tensors("optimiser", tensors)
 
 
 def read_config(path: Path) -> TrainConfig:
