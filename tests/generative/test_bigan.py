@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers import shaken
-from transflow.generative.bigan import Adversary, BiGan, BiGanConfig, adversary_loss, loss, model_loss, prepare
+from transflow.generative.bigan import Adversary, BiGan, BiGanConfig, adversary_loss, fit, loss, model_loss, prepare
 
 CONFIG = BiGanConfig((1, 8, 8), latent=2, widths=(8, 8), penalty=0.0)
 
@@ -35,6 +35,7 @@ def test_the_adversary_says_how_probable_it_is_that_a_pair_is_a_picture_s():
 def test_the_penalty_is_the_square_of_the_slope_at_pictures():
     x, z = drawn(1)  # alone, so that no other picture of the batch joins in
     adversary, model = both(3.0)
+    model.eval()
     without, _ = both(0.0)
     found = adversary_loss(adversary, model, x, z) - adversary_loss(without, model, x, z)
     latent, step, total = model.latents(x).detach(), 1e-5, 0.0
@@ -61,8 +62,21 @@ def test_the_adversary_sees_how_much_a_batch_varies():
     x, z = drawn()
     alone = torch.cat([adversary(a[None], b[None]) for a, b in zip(x, z, strict=True)])
     assert (adversary(x, z) - alone).abs().min() > 1e-6
+    for other in ((x, z[:1].expand(6, -1)), (x[:1].expand(6, -1, -1, -1), z)):  # of either, the first pair stays
+        assert abs(adversary(*other)[0] - adversary(x, z)[0]) > 1e-6
     same = adversary(x[:1].expand(6, -1, -1, -1), z[:1].expand(6, -1))
     torch.testing.assert_close(same, alone[:1].expand(6))
+
+
+def test_latents_are_standardised_over_a_batch_and_in_use_by_the_training_pictures():
+    _, model = both()
+    x, _ = drawn(40)
+    z = model.latents(x)
+    torch.testing.assert_close(z.mean(0), torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-6)
+    assert (z.var(0, unbiased=False) - 1).abs().max() < 0.1  # batch norm adds 1e-5 to variances, which are small here
+    fit(model.eval(), x.split(16))
+    torch.testing.assert_close(model.latents(x), z)
+    torch.testing.assert_close(torch.cat([model.latents(part) for part in x.split(1)]), z)
 
 
 def test_held_out_pictures_are_judged_by_how_near_they_come():

@@ -50,6 +50,13 @@ def test_of_codes_without_a_spread_the_mean_alone_is_taken(codes):
     assert torch.equal(gaussian.root, torch.eye(2))
 
 
+def test_codes_that_are_not_finite_change_nothing():
+    gaussian = Standardised(2)
+    gaussian.fit(torch.tensor([[0.0, 1.0], [torch.nan, 2.0], [3.0, 0.0]]))
+    assert torch.equal(gaussian.mean, torch.zeros(2))
+    assert torch.equal(gaussian.root, torch.eye(2))
+
+
 def test_an_autoencoder_is_fitted_to_the_pictures_of_all_batches():
     flow = shaken(lambda: Autoencoder(AutoencoderConfig((1, 8, 8), latent=2, widths=(8, 8))), torch.float64)
     x = normal(40, 1, 8, 8)

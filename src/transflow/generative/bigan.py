@@ -7,7 +7,9 @@ The adversary D sees pairs, (x, E(x)) of a picture and (G(z), z) of a draw z ~ N
 generator and encoder by the same with the signs of D turned, and without the penalty. Where no D can tell the pairs
 apart, E inverts G. A trained one comes near to that and no further: what E and G keep of a picture is what it shows,
 not its pixels. The penalty keeps D from growing steep about pictures. D is told how much a batch varies, so a generator
-that makes one picture only is found out.
+that makes one picture only is found out. An encoder that gives one latent to all could run away from D for ever, by
+moving it; so the numbers of a batch are standardised one by one, and in use by mean and variance of those of the
+training pictures.
 
 Reference: Donahue, Krahenbuhl and Darrell 2017, *Adversarial feature learning*, arXiv 1605.09782; Dumoulin et al. 2017,
 *Adversarially learned inference*, arXiv 1606.00704. The penalty is Mescheder, Geiger and Nowozin's 2018, arXiv
@@ -17,6 +19,7 @@ Reference: Donahue, Krahenbuhl and Darrell 2017, *Adversarial feature learning*,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -59,6 +62,7 @@ class BiGan(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config, config.latent)
+        self.standard = nn.BatchNorm1d(config.latent, affine=False)
         self.generator = Decoder(config)
 
     @property
@@ -72,8 +76,8 @@ class BiGan(nn.Module):
         return (self.config.latent,)
 
     def latents(self, x: Tensor) -> Tensor:
-        """Return latents (B, D) of pictures (B, C, H, W) in (-1/2, 1/2)."""
-        found: Tensor = self.encoder(x)
+        """Return latents (B, D) of pictures (B, C, H, W) in (-1/2, 1/2); in training, of variance 1 over the batch."""
+        found: Tensor = self.standard(self.encoder(x))
         return found
 
     def inverse(self, z: Tensor) -> Tensor:
@@ -92,16 +96,25 @@ class Adversary(nn.Module):
         high, wide = config.sizes[-1]
         self.picture = nn.Linear(config.widths[-1] * high * wide, JUDGE)
         self.latent = nn.Linear(config.latent, JUDGE)
-        self.joined = nn.Sequential(
-            nn.LeakyReLU(SLOPE), nn.Linear(2 * JUDGE + 1, JUDGE), nn.LeakyReLU(SLOPE), nn.Linear(JUDGE, 1)
-        )
+        self.joined = nn.Sequential(nn.Linear(2 * JUDGE + 2, JUDGE), nn.LeakyReLU(SLOPE), nn.Linear(JUDGE, 1))
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return D, (B,), of which the mean deviation of the batch's features is a part."""
-        seen = self.picture(self.levels(x).flatten(1))
-        varies = (seen.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1)
-        found: Tensor = self.joined(torch.cat([seen, self.latent(z), varies], 1))
+        """Return D, (B,), which depends on how much features of pictures and of latents vary in the batch."""
+        both = [F.leaky_relu(part, SLOPE) for part in (self.picture(self.levels(x).flatten(1)), self.latent(z))]
+        varies = [(part.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1) for part in both]
+        found: Tensor = self.joined(torch.cat([*both, *varies], 1))
         return found.squeeze(1)
+
+
+@torch.no_grad()
+def fit(bigan: BiGan, batches: Iterable[Tensor]) -> None:
+    """Measure mean and variance of the encoder's numbers, of training pictures given as batches (B, C, H, W)."""
+    found = torch.cat([bigan.encoder(x) for x in batches]).double()
+    mean, variance = bigan.standard.running_mean, bigan.standard.running_var
+    assert mean is not None
+    assert variance is not None
+    mean.copy_(found.mean(0))
+    variance.copy_(found.var(0, unbiased=False))
 
 
 def prepare(bigan: BiGan, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -195,8 +195,9 @@ FAMILIES["bigan"] = Family(
     convolutions,
     prepare=bigan.prepare,
     loss=bigan.loss,
+    fit=bigan.fit,
     adversary=Game(bigan.Adversary, bigan.adversary_loss, bigan.model_loss),
-    **CODEC | {"settings": {"bits": 8, "learning_rate": 5e-4, "precision": "float32", "compile": False}},
+    **CODEC | {"settings": {"bits": 8, "batch": 32, "precision": "float32", "compile": False}},
 )
 
 

@@ -44,7 +44,12 @@ class Standardised(nn.Module):
 
     @torch.no_grad()
     def fit(self, codes: Tensor) -> None:
-        """Take the mean and the covariance of codes (n, D), n of 2 or more; of fewer, the mean alone."""
+        """Take the mean and the covariance of codes (n, D), n of 2 or more; of fewer, the mean alone.
+
+        Codes that are not finite, of a run that has diverged, change nothing.
+        """
+        if not codes.isfinite().all():
+            return
         exact = codes.double()
         self.mean.copy_(exact.mean(0))
         if len(codes) < 2:

@@ -7,6 +7,8 @@ is no part of the model. Whenever a model would be written, it is asked whether 
 
 - samples of a model that has collapsed are alike: with v the total variance of pictures averaged down to 4 x 4,
   ``v(samples) / v(training pictures)`` falls below a tenth;
+- latents of an encoder that has collapsed are alike: the variance of those of training pictures falls below a tenth of
+  the prior's;
 - an adversary that has won has a loss near 0, and its gradient says nothing more.
 
 Then the run stops, and the model that was written before stays.
@@ -28,6 +30,7 @@ from transflow.training.data import draw_inputs
 from transflow.training.state import LOWER, TrainingState
 
 BETAS = (0.5, 0.99)  # of Adam: the opponent moves, so old gradients mislead
+RATE = 2.0  # the adversary's learning rate over the model's (Heusel et al. 2017, arXiv 1706.08500)
 GRACE = 500  # steps before a collapse is looked for
 COMPARED, COARSE = 256, 4  # samples and pictures that are compared, and the height and width at which
 LEAST_VARIANCE = 0.1  # of the samples' variance, relative to the pictures'
@@ -48,6 +51,8 @@ class AdversarialState(TrainingState):
         super().__init__(config, device)
         if config.family.adversary is None:
             raise ValueError(f"Expected a family with an adversary; got {config.family_name}.")
+        if config.batch < 2:
+            raise ValueError(f"Expected batches of 2 or more for {config.family_name}; got {config.batch}.")
         self.game = config.family.adversary
         with OwnRandom((config.seed + 1) % 2**63):
             adversary = self.game.build(config.architecture)
@@ -77,7 +82,7 @@ class AdversarialState(TrainingState):
         loss.backward()
         if not torch.isfinite(nn.utils.clip_grad_norm_(self.adversary_optimiser.weights, self.config.clip)):
             return False
-        self.adversary_optimiser.step(self.learning_rate())
+        self.adversary_optimiser.step(RATE * self.learning_rate())
         now = loss.detach().double().cpu()
         self.guess = now if self.guess < 0 else MEMORY * self.guess + (1 - MEMORY) * now
         return True
@@ -89,16 +94,19 @@ class AdversarialState(TrainingState):
             pixels: training pictures, uint8 (B, C, H, W).
 
         Raises:
-            FloatingPointError: samples hardly vary, or the adversary has won; the line says which.
+            FloatingPointError: samples, or latents, hardly vary, or the adversary has won; the line says which.
         """
         if self.step < GRACE:
             return
-        share = relative_variance(self, pixels)
-        if not share >= LEAST_VARIANCE:
-            raise FloatingPointError(
-                f"Expected samples that vary as the pictures do; got {share:.1%} of their variance after {self.step} "
-                f"steps: the model has collapsed. {LOWER}"
-            )
+        for share, expected in (
+            (relative_variance(self, pixels), "samples that vary as the pictures do"),
+            (variance_of_latents(self, pixels), "latents of pictures that vary as draws of the prior do"),
+        ):
+            if not share >= LEAST_VARIANCE:
+                raise FloatingPointError(
+                    f"Expected {expected}; got {share:.1%} of their variance after {self.step} steps: the model has "
+                    f"collapsed. {LOWER}"
+                )
         if self.guess < LEAST_LOSS:
             raise FloatingPointError(
                 f"Expected an adversary that can be fooled; got one whose loss is {self.guess.item():.3f} after "
@@ -124,10 +132,17 @@ class AdversarialState(TrainingState):
 def relative_variance(state: TrainingState, pixels: Tensor) -> float:
     """Return the variance of the averaged model's samples over that of pictures, uint8 (B, C, H, W), coarsely seen."""
     model = state.model
-    some = pixels[:: -(-len(pixels) // COMPARED)]
-    return coarse_variance(model.decode(model.prior.sample(COMPARED, seed=0))) / max(
-        coarse_variance(model.pixels.unit(model.pixels.centre(some))), 1e-12
-    )
+    seen = coarse_variance(model.pixels.unit(model.pixels.centre(_some(pixels))))
+    return coarse_variance(model.decode(model.prior.sample(COMPARED, seed=0))) / max(seen, 1e-12)
+
+
+def variance_of_latents(state: TrainingState, pixels: Tensor) -> float:
+    """Return the mean variance of the averaged model's latents of pictures, uint8 (B, C, H, W); the prior's is 1."""
+    return state.model.encode(_some(pixels)).double().var(0, unbiased=False).mean().item()
+
+
+def _some(pixels: Tensor) -> Tensor:
+    return pixels[:: -(-len(pixels) // COMPARED)]
 
 
 def coarse_variance(pictures: Tensor) -> float:

@@ -215,9 +215,9 @@ def run_steps(
         bits = float(bits_per_dim(-loss, 1, config.bits)) if config.family.likelihood else math.nan
         last, due = state.progress >= 1 or over, time.monotonic() - saved > config.interval * 60
         if last or (due and not state.skipped_in_a_row):
+            state.fit(training)
             if isinstance(state, AdversarialState):
                 state.check(training)
-            state.fit(training)
             written = files.write_checkpoint(state, held_out, bits if config.family.likelihood else loss)
             if last and not written:
                 raise FloatingPointError(
