@@ -19,6 +19,7 @@ CALLS = {
     "faces-32-flows, tarflow": (["tarflow"], 32, "tarflow"),
     "faces-32-flows, flow++": (["flow++"], 32, "flow++"),
     "faces-32-flows, real-nvp": (["real-nvp"], 32, "real-nvp"),
+    **{f"families-32, {name}": ([name], 32, name) for name in ("vae", "wae", "autoencoder", "bigan")},
 }
 
 

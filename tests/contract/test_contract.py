@@ -70,6 +70,14 @@ def flow(config):
     return PictureModel(flow, PixelFormat(8))
 
 
+def codec(family):
+    kind = FAMILIES[family]
+    flow = shaken(lambda: kind.build(kind.config((1, 9, 8), latent=3, widths=(8, 8))))
+    if kind.fit:
+        kind.fit(flow, [torch.rand(32, 1, 9, 8) - 0.5])
+    return PictureModel(flow.eval().requires_grad_(False), PixelFormat(8))
+
+
 HOUSE = {
     "least": Least,
     "glow": glow,
@@ -77,6 +85,10 @@ HOUSE = {
     "glow, grey, additive": lambda: glow(channels=1, coupling="additive", bits=8),
     "flow matching": flow_matching,
     "flow matching, oblong": lambda: flow_matching(shape=(3, 4, 12), power=2.0),
+    "vae": lambda: codec("vae"),
+    "wae": lambda: codec("wae"),
+    "autoencoder": lambda: codec("autoencoder"),
+    "bigan": lambda: codec("bigan"),
     "details": lambda: parts.level(8, 1),
     "nice": lambda: flow(NICEConfig((3, 3, 4), width=16, depth=2)),
     "nice, normal": lambda: flow(NICEConfig((1, 3, 3), width=16, depth=2, prior="normal")),

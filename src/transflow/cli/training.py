@@ -27,6 +27,10 @@ OPTIONS: dict[str, dict[str, str]] = {  # of each family: options of the command
     },
     "flow++": {name: name for name in ("steps", "width", "depth", "components", "attention", "dequantiser")},
     "nice": {name: name for name in ("steps", "width", "depth", "prior")},
+    "vae": {"width": "widths", "latent": "latent"},
+    "wae": {"width": "widths", "latent": "latent", "matching": "matching"},
+    "autoencoder": {"width": "widths", "latent": "latent"},
+    "bigan": {"width": "widths", "latent": "latent", "penalty": "penalty"},
 }  # fmt: skip
 ARCHITECTURE = tuple(dict.fromkeys(name for table in OPTIONS.values() for name in table))
 RUN = (

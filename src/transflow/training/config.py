@@ -91,6 +91,10 @@ class TrainConfig:
             raise ValueError(f"Expected batches of {PICTURES_PER_OUTLIER} or more with outliers; got {self.batch}.")
         if self.outliers and not self.family.likelihood:
             raise ValueError(f"Expected no outliers for {self.family_name}, which is not trained by its likelihood.")
+        if self.precision == "bfloat16" and self.family.adversary:
+            raise ValueError(
+                f"Expected precision float32 for {self.family_name}, which has an adversary; got bfloat16."
+            )
         if self.reversible and not self.family.reversible:
             raise ValueError(f"Expected a family that can compute its activations back; got {self.family_name}.")
         if self.warmup < 0 or not 0 <= self.ema < 1:

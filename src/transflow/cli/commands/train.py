@@ -62,6 +62,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     flows.add_argument("--dequantiser", type=int, help="couplings of its dequantisation; 0 for uniform noise")
     words = "no batch norm between the couplings of real-nvp"
     flows.add_argument("--no-batch-norm", dest="batch_norm", action="store_false", default=None, help=words)
+    more.add_argument(
+        "--latent", type=positive_integer, metavar="D", help="numbers of a latent of an autoencoder, 2 to 128"
+    )
+    more.add_argument("--matching", type=float, help="weight by which the codes of a wae are held to N(0, I)")
+    more.add_argument("--penalty", type=float, help="weight of the gradient of a bigan's adversary at pictures (R1)")
     add("--coupling", choices=["affine", "additive"], help="(default: affine)")
     add("--permutation", choices=["lu", "plain"], help="parametrisation of 1x1 convolutions (default: lu)")
     add("--batch", type=positive_integer, help="pictures per step (default: 64)")
