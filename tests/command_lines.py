@@ -75,7 +75,8 @@ class Commands:
         self.inputs, self.work = {name: str(path) for name, path in inputs.items()}, folder / "work"
         self.kept = folder / "inputs"
         self.before = self.contents()
-        self.parsers = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+        all_of = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+        self.parsers = {name: parser for name, parser in all_of.items() if name != "app"}  # which goes on for ever
 
     def contents(self):
         """The bytes of all inputs by their paths; None for a folder."""
@@ -106,6 +107,8 @@ class Commands:
         tidy = rng.random() < 0.85  # what goes with one another alone
         leader = next((a.dest for a in chosen if a.dest in FOLLOWERS), "") if name == "edit" else ""
         for action in self.parsers[name]._actions:
+            if action.dest == "by_hand":  # which waits for somebody
+                continue
             if isinstance(action, argparse._HelpAction) or (name == "train" and action.dest in ("stop_after", "steps")):
                 continue
             grouped = any(action in group for group in groups)
