@@ -39,7 +39,7 @@ class WatchedSource:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._source, name)
-        if name not in COUNTED:
+        if name not in COUNTED or found is None:  # None is a capability that it has not
             return found
         tick = self._tick
 
