@@ -2,6 +2,7 @@
 
 import csv
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,12 +147,52 @@ def test_the_reddest_are_redder(given):
         ({"only": ["figure-1"]}, "got figure-1"),
         ({"pictures": {"faces": "x"}}, f"Expected kinds of pictures among {', '.join(KINDS)}; got faces"),
         ({"evidence": 1}, "Expected two or more"),
+        ({"pictures": {"unlike": "one"}, "only": ["figure-2"]}, "Expected two or more pictures; got 1: one"),
+        ({"digits": "classes"}, "two or more classes, each with two or more pictures; got 2, 1 pictures: classes"),
+        ({"digits": "one"}, "two or more classes"),
+        ({"digits": "one/0.png"}, "Expected a folder of classes"),
+        ({"digits": "floats.npz"}, "x_train of float64"),
+        ({"digits": "text.npz"}, "y_train of <U1"),
+        ({"digits": "flat.npz"}, r"x_train of uint8 \(4, 64\)"),
+        ({"digits": "fewer.npz"}, r"y_train of int64 \(3,\)"),
     ],
 )
-def test_bad_input_before_the_work(tmp_path, options, words):
+def test_bad_input_before_the_work(tmp_path, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one/0", "classes/a/0", "classes/a/1", "classes/b/0"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 12)).save(f"{name}.png")
+    for name, x, y in (
+        ("floats", np.zeros((4, 8, 8)), np.arange(4)),
+        ("text", np.zeros((4, 8, 8), np.uint8), np.array(list("abab"))),
+        ("flat", np.zeros((4, 64), np.uint8), np.arange(4)),
+        ("fewer", np.zeros((4, 8, 8), np.uint8), np.arange(3)),
+    ):
+        np.savez(f"{name}.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     with pytest.raises(ValueError, match=words):
         paper(tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_is_no_list(tmp_path):
+    with pytest.raises(TypeError, match=r"Give \['figure-2'\]"):
+        paper(tmp_path / "out", only="figure-2")
+
+
+def test_two_stand_ins_of_a_kind_are_enough(given):
+    few = PaperPictures(given.model, evidence=2)
+    for make in (paper_figures.latent_map, paper_figures.arithmetic, paper_figures.as_a_person):
+        assert make(few).content[1:4] == b"PNG"
+    assert paper_figures.magnitude(few).words.endswith("of 2 pictures")
+
+
+def test_classes_of_few_pictures_have_evidence_and_queries(tmp_path, given):
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.new("L", (9 + i, 12 - i), 20 * i).save(tmp_path / name / f"{i}.png")
+    found = PaperPictures(given.model, digits_at=tmp_path).digits
+    assert found.labels.unique().tolist() == found.truth.unique().tolist() == [0, 1, 2, 3]
 
 
 def test_another_archive_is_refused(tmp_path, given):

@@ -141,6 +141,8 @@ def paper(
         ValueError: there is no such figure or kind, or pictures that cannot be used.
         OSError: the folder cannot be created or written.
     """
+    if isinstance(only, str):
+        raise TypeError(f"Expected a list of figures; got {only!r}. Give [{only!r}].")
     for names, known, what in ((only, FIGURES, "figures"), (pictures or {}, KINDS, "kinds of pictures")):
         for name in names:
             if name not in known:
@@ -151,6 +153,7 @@ def paper(
     if any(figure.make in (paper_planes.plane, paper_planes.line) for figure in chosen.values()):
         paper_planes.matplotlib()
     given = PaperPictures(load(model), pictures or {}, digits, evidence, queries, seed)
+    given.check(digits=any(figure.make in (paper_digits.samples, paper_digits.accuracy) for figure in chosen.values()))
     target = Folder(folder, report, overwrite)
     sections = []
     for name, figure in chosen.items():
