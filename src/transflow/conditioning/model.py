@@ -99,7 +99,7 @@ class Model(BaseModel):
         it conditions and scores without encoding again.
 
         Raises:
-            TypeError: it is given no files: only those can be told again where it was interrupted.
+            TypeError: pictures are a dataset, whose items have no names to resume by.
         """
         if is_dataset(pictures):
             raise TypeError(
