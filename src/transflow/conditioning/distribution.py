@@ -60,7 +60,7 @@ class PictureDistribution(Distribution):
         return type(self)(self.model, self.latents, shape)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Return pictures, floats in [0, 1], (*sample_shape, *batch_shape, C, H, W), seeded by torch's own generator."""
+        """Return pictures, floats in [0, 1], (*sample_shape, *batch_shape, C, H, W); torch's generator seeds them."""
         with torch.no_grad():
             return self.rsample(sample_shape)
 
