@@ -2,6 +2,7 @@
 
 import csv
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ from PIL import Image
 
 from transflow import load, paper
 from transflow.gaussians.gaussian import Gaussian
+from transflow.generative.glow import Glow, GlowConfig
+from transflow.generative.model_file import save_model
+from transflow.generative.picture_model import PictureModel
 from transflow.library import names
 from transflow.pictures.grids import to_uint8
+from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.written import kind_of
 from transflow.showcase import paper_digits, paper_figures, paper_planes
 from transflow.showcase.paper import FIGURES
@@ -139,6 +144,31 @@ def test_the_reddest_are_redder(given):
         return (top[:, 0] - top[:, 2]).mean()
 
     assert red(few) > red(own)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 8)])
+def test_small_models_and_grey_ones(tmp_path, monkeypatch, channels, size):
+    monkeypatch.setattr(paper_figures, "MEASURED", 4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        flow = Glow(GlowConfig(channels=channels, size=size, steps=(2,), width=(8,)))
+        flow.initialise(torch.rand(16, channels, size, size) - 0.5)
+    save_model(tmp_path / "tiny.safetensors", PictureModel(flow, PixelFormat(5), {"name": "tiny"}))
+    page = paper(tmp_path / "out", model=tmp_path / "tiny.safetensors", **QUICK)
+    assert len(list(page.parent.iterdir())) == len(FIGURES) + 1
+    few = PaperPictures(load(tmp_path / "tiny.safetensors"), evidence=4)
+    assert few.words("like").startswith("the reddest" if channels == 3 else "the lightest")
+    if channels == 1:
+        top = [part[:, :, : size // 3].double().mean() for part in (few.of("like"), few.samples)]
+        assert top[0] > top[1]
+
+
+def test_without_matplotlib_nothing_is_begun(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ValueError, match=r"pip install 'transflow\[paper\]'"):
+        paper(tmp_path / "out", **QUICK)
+    assert not (tmp_path / "out").exists()
+    assert paper(tmp_path / "out", only=["cross-fade"], **QUICK).exists()  # which needs none
 
 
 @pytest.mark.parametrize(

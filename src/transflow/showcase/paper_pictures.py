@@ -1,6 +1,6 @@
 """The pictures that the paper's figures are made of: the user's own, or stand-ins that nobody owns.
 
-like      of a kind that the model was trained on      the reddest of its own samples
+like      of a kind that the model was trained on      the reddest of its own samples; of a grey model, the lightest
 unlike    of a kind that it never saw                  faces drawn by code
 other     of a third kind, at the other end of a way   its own samples, tinted
 own       of the model's own kind                      its own samples
@@ -113,7 +113,8 @@ class PaperPictures:
         if kind == "like":
             many = self._samples(SAMPLES_FOR_ONE * self.evidence, self.seed + 1)
             top = many[:, :, : many.shape[2] // 3].double().mean((2, 3))
-            return many[(top[:, 0] - top[:, -1]).argsort(descending=True)[: self.evidence]]
+            red = top[:, 0] - top[:, -1] if self.model.shape[0] == 3 else top[:, 0]
+            return many[red.argsort(descending=True)[: self.evidence]]
         if kind == "own":
             return self.samples
         made = synthetic_pictures({"unlike": "drawn", "other": "tinted"}[kind], self._rgb(self.samples), self.seed)
@@ -124,7 +125,7 @@ class PaperPictures:
         if kind in self.folders:
             return Path(self.folders[kind]).name
         return {
-            "like": "the reddest of the model's own samples",
+            "like": f"the {'reddest' if self.model.shape[0] == 3 else 'lightest'} of the model's own samples",
             "unlike": "faces drawn by code",
             "other": "the model's own samples, tinted",
             "own": "the model's own samples",
