@@ -74,6 +74,12 @@ def forms(pixels):
         "a loader of lists": DataLoader(Listed([(image, 0) for image in images]), batch_size=5, collate_fn=list),
         "a loader of lists of PIL": DataLoader(Listed(images), batch_size=5, collate_fn=list),
         "a loader of lists of tensors": DataLoader(Listed([(p, "a") for p in pixels]), batch_size=5, collate_fn=list),
+        "a loader of lists of pairs": DataLoader(Listed([(p, p) for p in pixels]), batch_size=5, collate_fn=list),
+        "a loader of tuples": DataLoader(Listed([(p, 1) for p in pixels]), batch_size=5, collate_fn=tuple),
+        "a loader of pairs of PIL": DataLoader(Listed([(image, image) for image in images]), batch_size=None),
+        "a loader of columns": DataLoader(
+            Listed([(p, 1) for p in pixels]), batch_size=5, collate_fn=lambda items: list(zip(*items, strict=True))
+        ),
         "a loader of pairs of tuples": DataLoader(
             Listed([(p, {"box": 1}) for p in floats]),
             batch_size=5,

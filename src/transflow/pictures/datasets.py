@@ -106,7 +106,7 @@ def _collated(given: Any, alone: bool) -> tuple[Any, Any]:
         given: a batch, of tensors or a list of items; or a single item.
         alone: whether the loader makes no batches itself; its dataset may.
     """
-    if isinstance(given, (tuple, list)) and given and _are_items(given):
+    if isinstance(given, (tuple, list)) and given and _are_items(given, alone):
         pairs = [_split(item) for item in given]
         return [picture for picture, _ in pairs], [label for _, label in pairs]
     pictures, labels = _split(given)
@@ -115,11 +115,21 @@ def _collated(given: Any, alone: bool) -> tuple[Any, Any]:
     return list(pictures) if isinstance(pictures, (tuple, list)) else pictures, labels
 
 
-def _are_items(given: Sequence[Any]) -> bool:
-    """Whether a list is one of items, as ``collate_fn=list`` makes it, and not of pictures and their labels."""
-    if all(isinstance(item, (Image.Image, Mapping)) for item in given):
+def _are_items(given: Sequence[Any], alone: bool) -> bool:
+    """Whether a list is one of items, as ``collate_fn=list`` makes it, and not of pictures and of their labels.
+
+    A tuple of tuples is both, where its first holds pictures alone: then it is taken as ``tuple(zip(*items))``.
+    """
+    if all(isinstance(item, Mapping) for item in given):
         return True
-    return all(isinstance(item, tuple) for item in given) and not all(_is_picture(part) for part in given[0])
+    if all(isinstance(item, Image.Image) for item in given):
+        return isinstance(given, list) and not alone
+    if not all(isinstance(item, tuple) for item in given):
+        return False
+    columns = all(_is_picture(part) for part in given[0])
+    if isinstance(given, list):
+        columns = columns and len(given) > 1 and not all(_is_picture(part) for part in given[1])
+    return not columns
 
 
 def _is_picture(value: Any) -> bool:
