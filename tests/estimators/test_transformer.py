@@ -76,7 +76,7 @@ def test_the_classifier_works_where_scikit_learn_puts_it(model, task):
         fitted.predict(frame.rename(columns={"width": "depth"}))
 
 
-def test_bad_input(model, task):
+def test_bad_input(model, task, tmp_path):
     x, _ = task
     with pytest.raises(ValueError, match="Expected an output"):
         TransflowTransformer(model, "activations").fit(x)
@@ -87,6 +87,10 @@ def test_bad_input(model, task):
     with pytest.raises(ValueError, match='"latents"'):
         TransflowTransformer(model, "normalised").fit(x).inverse_transform(np.zeros((1, model.dim)))
     assert TransflowTransformer().model == DEFAULT
+    (tmp_path / "file").touch()
+    for cache in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(OSError, match="Expected"):
+            TransflowTransformer(model, cache=cache).fit(x)
 
 
 def test_what_is_set_after_fit_is_fitted_again(model, task):
