@@ -7,7 +7,7 @@ it. A pyramid that was stopped at a lower level, or a model changed since it was
 from __future__ import annotations
 
 import html
-import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,11 +74,13 @@ def card(model: BaseModel, repo: str) -> str:
     """Return a model's card as the hub has them: what it reads, in YAML, then what people read."""
     name, about = str(model.card.get("name") or model.name), model.card
     channels, height, width = model.shape
+    licence = _plain(about.get("licence") or "not stated")
     rows = [
         ("family", model.family),
         ("pictures", f"{height} x {width}, {'RGB' if channels == 3 else f'{channels} channels'}, {model.bits} bits"),
         ("latent", f"{model.dim:,} standard-normal numbers"),
         ("fingerprint", f"`{model.fingerprint}`"),
+        ("licence", _cell(licence)),
         *((words, _cell(about[key])) for key, words in NAMES.items() if about.get(key) not in (None, "")),
     ]
     table = "\n".join(f"| {words} | {value} |" for words, value in rows)
@@ -86,7 +88,7 @@ def card(model: BaseModel, repo: str) -> str:
 library_name: transflow
 pipeline_tag: unconditional-image-generation
 license: other
-license_name: {_quoted(about.get("licence") or "not stated")}
+license_name: "{_identifier(licence)}"
 tags:
 - transflow
 - normalizing-flow
@@ -125,9 +127,9 @@ def _line(value: Any) -> str:
     return html.escape(_plain(value), quote=False)
 
 
-def _quoted(value: Any) -> str:
-    """One line of text in quotes, as JSON and YAML both have them."""
-    return json.dumps(_plain(value), ensure_ascii=False)
+def _identifier(licence: str) -> str:
+    """A licence as the hub names those that it does not know, such as "my-licence-1.0"."""
+    return re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.") or "not-stated"
 
 
 def _plain(value: Any) -> str:
