@@ -96,6 +96,8 @@ def test_bad_input(linear):
         pictures.log_prob(torch.full((1, 1, 2), 2.0))
     with pytest.raises(ValueError, match=r"\(3,\) expands to; got \(2, 4\)"):
         pictures.expand((3,)).expand((2, 4))
+    with pytest.raises(ValueError, match=r"\(\) expands to; got \(-1,\)"):
+        pictures.expand((-1,))
     with pytest.raises(ValueError, match=r"for a batch \(3,\)"):
         pictures.expand((3,)).log_prob(torch.zeros(2, 1, 1, 2))
 

@@ -55,7 +55,11 @@ class PictureDistribution(Distribution):
         """
         shape = torch.Size(batch_shape)
         own = self.batch_shape[::-1]
-        if len(shape) < len(own) or any(a not in (1, b) for a, b in zip(own, shape[::-1], strict=False)):
+        if (
+            len(shape) < len(own)
+            or min(shape, default=0) < 0
+            or any(a not in (1, b) for a, b in zip(own, shape[::-1], strict=False))
+        ):
             raise ValueError(f"Expected a shape that {tuple(self.batch_shape)} expands to; got {tuple(shape)}.")
         return type(self)(self.model, self.latents, shape)
 
