@@ -198,7 +198,9 @@ class Commands:
             return "not finite", bad
         if status == 2:
             lines = [
-                line for line in err.splitlines() if not line.startswith(("transflow: note", "transflow: skipped"))
+                line
+                for line in err.splitlines()
+                if not line.startswith(("transflow: note", "transflow: skipped", "transflow: left out"))
             ]
             lines = [line for line in lines if line.strip() and "it/s" not in line and "%|" not in line]
             if len(lines) != 1 or not lines[0].startswith("transflow: error: ") or len(lines[0]) > 1500:

@@ -15,6 +15,11 @@ CALLS = {
     "faces-128, base": (["base"], 32, "flow-matching"),
     "faces-128, 64": (["64"], 64, "details"),
     "faces-128, 128": (["128"], 128, "details"),
+    "faces-32-flows, nice": (["nice"], 32, "nice"),
+    "faces-32-flows, tarflow": (["tarflow"], 32, "tarflow"),
+    "faces-32-flows, flow++": (["flow++"], 32, "flow++"),
+    "faces-32-flows, real-nvp": (["real-nvp"], 32, "real-nvp"),
+    **{f"families-32, {name}": ([name], 32, name) for name in ("vae", "wae", "autoencoder", "bigan")},
 }
 
 

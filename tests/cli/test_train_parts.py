@@ -90,7 +90,7 @@ BAD = {
     "a base alone": (["stack", "base.safetensors", "-o", "x.safetensors"], "LEVEL"),
     "a level as base": (
         ["stack", "level.safetensors", "level.safetensors", "-o", "x.safetensors"],
-        "Expected a base of a family of glow, flow-matching; got details.",
+        "Expected a base of a family of glow, flow-matching, real-nvp",
     ),
     "a part as output": (["stack", "base.safetensors", "level.safetensors", "-o", "base.safetensors"], "apart"),
     "a base of another size": (

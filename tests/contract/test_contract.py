@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import family_laws
 import parts
 from helpers import shaken
 from transflow import Gaussian, Glow, GlowConfig, Model
@@ -19,8 +20,12 @@ from transflow.base_model import BaseModel
 from transflow.generative.details import DetailConfig
 from transflow.generative.families import FAMILIES
 from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
+from transflow.generative.flow_plus_plus import FlowPlusPlusConfig
+from transflow.generative.nice import NICEConfig
 from transflow.generative.picture_model import PictureModel
 from transflow.generative.pyramid import PyramidConfig
+from transflow.generative.real_nvp import RealNVPConfig
+from transflow.generative.tarflow import TarFlowConfig
 from transflow.pictures.pixels import PixelFormat
 from transflow.protocols import CAPABILITIES
 
@@ -60,6 +65,19 @@ def pyramid(family="glow"):
     return PictureModel(flow.eval().requires_grad_(False), PixelFormat(8))
 
 
+def flow(config):
+    flow = family_laws.built(config, torch.float32, by=0.05)
+    return PictureModel(flow, PixelFormat(8))
+
+
+def codec(family):
+    kind = FAMILIES[family]
+    flow = shaken(lambda: kind.build(kind.config((1, 9, 8), latent=3, widths=(8, 8))))
+    if kind.fit:
+        kind.fit(flow, [torch.rand(32, 1, 9, 8) - 0.5])
+    return PictureModel(flow.eval().requires_grad_(False), PixelFormat(8))
+
+
 HOUSE = {
     "least": Least,
     "glow": glow,
@@ -67,7 +85,16 @@ HOUSE = {
     "glow, grey, additive": lambda: glow(channels=1, coupling="additive", bits=8),
     "flow matching": flow_matching,
     "flow matching, oblong": lambda: flow_matching(shape=(3, 4, 12), power=2.0),
+    "vae": lambda: codec("vae"),
+    "wae": lambda: codec("wae"),
+    "autoencoder": lambda: codec("autoencoder"),
+    "bigan": lambda: codec("bigan"),
     "details": lambda: parts.level(8, 1),
+    "nice": lambda: flow(NICEConfig((3, 3, 4), width=16, depth=2)),
+    "nice, normal": lambda: flow(NICEConfig((1, 3, 3), width=16, depth=2, prior="normal")),
+    "tarflow": lambda: flow(TarFlowConfig((3, 4, 6), patch=2, width=16, head=8, blocks=2, layers=1)),
+    "flow++": lambda: flow(FlowPlusPlusConfig((3, 4, 8), steps=(1, 1, 1), width=8, depth=1, components=3)),
+    "real nvp": lambda: flow(RealNVPConfig((3, 4, 8), width=(8, 8), steps=1, depth=1)),
     "pyramid on a glow": pyramid,
     "pyramid on flow matching": lambda: pyramid("flow-matching"),
 }

@@ -65,7 +65,7 @@ def test_what_is_no_picture(tmp_path, picture):
     with pytest.raises(TypeError, match="got int"):
         transflow.align(3, centre)
     (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42 and so on")
-    with pytest.raises(BadPicture, match="that is none"):
+    with pytest.raises(BadPicture, match="got a video"):
         transflow.align(tmp_path / "clip.mp4", centre)
     picture.save(tmp_path / "b.png")
     with pytest.raises(ValueError, match="got 2 files"):
@@ -84,7 +84,7 @@ def test_files_keep_their_folders_and_bad_ones_are_named(tmp_path, picture):
     assert len(found["robin/1"].faces) == 2
     assert not found["robin/1"].problem
     assert "none is found" in found["black"].problem
-    assert "that is none" in found["clip"].problem
+    assert "got a text file" in found["clip"].problem
 
 
 def test_a_table_goes_before_the_detector_and_hands_come_last(tmp_path, picture):

@@ -5,8 +5,8 @@ import torch
 
 from helpers import shaken
 from transflow import Glow, GlowConfig
-from transflow.generative.bijections import ChannelAffine, Coupling
-from transflow.generative.glow import Cascade, TopPrior
+from transflow.generative.bijections import Cascade, ChannelAffine, Coupling
+from transflow.generative.glow import TopPrior
 from transflow.generative.glow_fused import FusedAffine
 
 BIJECTIONS = {

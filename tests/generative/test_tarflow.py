@@ -5,8 +5,13 @@ import pickle
 import pytest
 import torch
 
+import family_laws as laws
 from helpers import shaken
-from transflow.generative.tarflow import TarFlow, TarFlowConfig
+from transflow import load
+from transflow.generative.model_file import save_model
+from transflow.generative.picture_model import PictureModel
+from transflow.generative.tarflow import TarFlow, TarFlowConfig, prepare
+from transflow.pictures.pixels import PixelFormat
 
 SMALL = {"shape": (2, 4, 4), "patch": 2, "width": 16, "head": 8, "blocks": 3, "layers": 2}
 CONFIGS = {
@@ -17,6 +22,7 @@ CONFIGS = {
     "patches of a pixel": TarFlowConfig(**{**SMALL, "shape": (3, 3, 2), "patch": 1}),
     "classes": TarFlowConfig(**SMALL, classes=3),
 }
+FINGERPRINT = "bd6b03a1b069f779703033ad82f61858c2f917019315641120550e696668a74c"
 EVERY = pytest.mark.parametrize("name", CONFIGS)
 
 
@@ -109,6 +115,7 @@ def test_denoise_is_the_posterior_mean_of_a_gaussian():
     flow.var.fill_(0.5)
     x, _ = inputs(flow)
     torch.testing.assert_close(flow.denoise(x, 0.3), x * (1 - 0.3**2 / 0.5))
+    torch.testing.assert_close(flow.denoise(x), x * (1 - flow.config.noise**2 / 0.5))
 
 
 def test_it_trains_and_pickles():
@@ -120,9 +127,40 @@ def test_it_trains_and_pickles():
     torch.testing.assert_close(copy(x, labels)[0], flow(x, labels)[0])
 
 
+def test_noise_is_added_in_training_alone_and_drawn_from_the_generator():
+    flow, x = made("scaled", torch.float32), torch.zeros(50, 2, 4, 4)
+    (still,) = prepare(flow.eval(), x, torch.Generator().manual_seed(0))
+    assert torch.equal(still, x)
+    found = [prepare(flow.train(), x, torch.Generator().manual_seed(seed))[0] for seed in (0, 0, 1)]
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert found[0].std().item() == pytest.approx(flow.config.noise, rel=0.1)
+
+
+def test_the_density_of_four_numbers_integrates_to_one():
+    laws.check_integral(laws.built(TarFlowConfig((1, 2, 2), patch=1, width=8, head=4, blocks=2, layers=1)))
+
+
+def test_a_model_goes_to_a_file_and_back(tmp_path):
+    laws.check_file(CONFIGS["scaled"], tmp_path / "m.safetensors", FINGERPRINT)
+    flow = laws.dyadic(CONFIGS["scaled"])
+    flow.var.fill_(1 / 3)  # no number of half precision
+    save_model(tmp_path / "v.safetensors", PictureModel(flow, PixelFormat(8)))
+    assert torch.equal(load(tmp_path / "v.safetensors").source.flow.var, flow.var)
+
+
 @pytest.mark.parametrize(
     "bad",
-    [{"shape": (3, 8)}, {"patch": 3}, {"patch": 0}, {"width": 20}, {"blocks": 0}, {"layers": 0}, {"classes": -1}],
+    [
+        {"shape": (3, 8)},
+        {"patch": 3},
+        {"patch": 0},
+        {"width": 20},
+        {"blocks": 0},
+        {"layers": 0},
+        {"classes": -1},
+        {"noise": 1},
+    ],
 )
 def test_bad_configurations_are_refused_in_a_line(bad):
     with pytest.raises(ValueError, match=r"^Expected .*; got .*\.$"):

@@ -20,6 +20,7 @@ from transflow import FewShotClassifier, Latents, load, load_posterior
 from transflow.cli import main
 from transflow.generative.model_file import save_model
 from transflow.latents import folder as folder_of
+from transflow.pictures import ahead
 from transflow.pictures import decode as data
 from transflow.pictures import sources as listing
 from transflow.pictures.files import BadPicture
@@ -112,7 +113,7 @@ def test_reading_runs_ahead_by_a_bounded_number(many):
     reads = data.decode_files(counted(), (3, 16, 16))
     for taken in range(1, 1000):
         next(reads)
-        assert count <= taken + data.FILES_PER_TASK * (data.AHEAD + 2)
+        assert count <= taken + data.FILES_PER_TASK * (ahead.AHEAD + 2)
     before = threading.active_count()
     reads.close()
     assert threading.active_count() < before

@@ -225,6 +225,15 @@ def test_classes_of_few_pictures_have_evidence_and_queries(tmp_path, given):
     assert found.labels.unique().tolist() == found.truth.unique().tolist() == [0, 1, 2, 3]
 
 
+def test_what_is_wrong_with_ones_own_pictures_is_said_before_anything_is_written(tmp_path):
+    (tmp_path / "one").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "one" / "a.png")
+    for given in ({"pictures": {"other": tmp_path / "one"}}, {"digits": tmp_path / "one" / "a.png"}):
+        with pytest.raises(ValueError, match="Expected"):
+            paper(tmp_path / "out", only=["magnitude"], **given)
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_archive_is_refused(tmp_path, given):
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(ValueError, match="x_train, y_train"):

@@ -13,7 +13,9 @@ from transflow.training.adam import Adam
 
 SETTINGS = {"epochs": "2", "size": "8", "steps": "1,1", "width": "4,4", "batch": "8"}
 NOWHERE = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/dev/null/none']; "  # even for root
-COMMAND = NOWHERE + "import sys; from transflow.cli import main; status = main(sys.argv[1:]); "
+COMMAND = (
+    NOWHERE + "import sys; sys.modules['dill'] = None; from transflow.cli import main; status = main(sys.argv[1:]); "
+)
 UNUSED = "assert 'torch._dynamo' not in sys.modules; "
 
 

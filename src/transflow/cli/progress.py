@@ -72,7 +72,9 @@ def has_screen() -> bool:
 
 
 def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules
+    """Whether a notebook's kernel runs this, not merely whether one is installed, or imported."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
 def _bar(total: float | None, unit: str) -> Any:

@@ -21,6 +21,16 @@ OPTIONS: dict[str, dict[str, str]] = {  # of each family: options of the command
         "power": "power",
     },
     "details": {name: name for name in ("steps", "width", "seen", "coarser", "crop", "whole")},
+    "real-nvp": {name: name for name in ("steps", "width", "depth", "net", "batch_norm")},
+    "tarflow": {
+        "steps": "blocks", "depth": "layers", **{name: name for name in ("width", "patch", "head", "noise")},
+    },
+    "flow++": {name: name for name in ("steps", "width", "depth", "components", "attention", "dequantiser")},
+    "nice": {name: name for name in ("steps", "width", "depth", "prior")},
+    "vae": {"width": "widths", "latent": "latent"},
+    "wae": {"width": "widths", "latent": "latent", "matching": "matching"},
+    "autoencoder": {"width": "widths", "latent": "latent"},
+    "bigan": {"width": "widths", "latent": "latent", "penalty": "penalty"},
 }  # fmt: skip
 ARCHITECTURE = tuple(dict.fromkeys(name for table in OPTIONS.values() for name in table))
 RUN = (

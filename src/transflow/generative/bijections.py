@@ -10,6 +10,7 @@ References: Dinh et al. 2017 (Real NVP), Kingma and Dhariwal 2018 (Glow, arXiv 1
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 import torch
@@ -30,6 +31,18 @@ def unsqueeze(x: Tensor) -> Tensor:
     return F.pixel_shuffle(x, 2)
 
 
+class Squeeze(nn.Module):
+    """2 x 2 pixels to channels, as a bijection."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, 4C, H/2, W/2) and the log-determinant, zeros (B,)."""
+        return squeeze(x), x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return (B, C, H, W)."""
+        return unsqueeze(z)
+
+
 def soft_bound(s: Tensor, bound: float = 2.0) -> Tensor:
     """Keep a log-scale within (-bound, bound), hardly changed near zero: ``bound tanh(s / bound)``."""
     return bound * torch.tanh(s / bound)
@@ -41,6 +54,31 @@ def started_at_zero(layer: nn.Conv2d) -> nn.Conv2d:
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
+
+
+class Cascade(nn.ModuleList):
+    """Bijections one after the other; log-determinants add."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the log-determinant, (B,), in nats."""
+        return self.run(self, *self.begin(x))
+
+    def begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the input as the layers take it, and the log-determinant to start from, (B,)."""
+        return x, x.new_zeros(len(x))
+
+    def run(self, layers: Iterable[nn.Module], x: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the output of some of the layers, and the log-determinant so far with theirs added."""
+        for layer in layers:
+            x, change = layer(x)
+            log_det = log_det + change
+        return x, log_det
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return x."""
+        for layer in reversed(self):
+            z = layer.inverse(z)  # type: ignore[operator]
+        return z
 
 
 class ChannelAffine(nn.Module):

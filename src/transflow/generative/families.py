@@ -7,6 +7,8 @@ Adding a family:
    ``config``, ``shape``, ``level_sizes``, ``forward(x) -> (z, log_det)`` and ``inverse(z) -> x`` for pictures of
    floats x, (B, C, H, W), and flat standard-normal latents z, (B, D).
 2. A line in `FAMILIES`. Its name is written into model files, and so are the names of the module's weights.
+   A latent smaller than the picture, without a density: ``latents(x) -> z`` in place of ``forward``, and
+   ``density=False``; one whose encoder is not sure has ``variance(x)``.
 3. If it is not trained by ``-log p(x)`` of whole pictures: ``prepare`` and ``loss``. All that is random in a step is
    drawn in ``prepare``, from the generator it is given, so a resumed run is the run that was not stopped.
 4. A line in the contract test, a recipe, a row in ``docs/families.md``.
@@ -14,21 +16,25 @@ Adding a family:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from transflow.generative import detail_level, flow_matching_loss
+from transflow.generative import autoencoder, bigan, detail_level, flow_matching_loss, standardised, tarflow, vae, wae
 from transflow.generative.detail_level import DetailLevel, DetailLevelConfig
 from transflow.generative.details import DetailFlow
 from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
+from transflow.generative.flow_plus_plus import FlowPlusPlus, FlowPlusPlusConfig
 from transflow.generative.glow import Glow, GlowConfig
 from transflow.generative.glow_fused import fuse
 from transflow.generative.glow_reversible import reversible
+from transflow.generative.nice import NICE, NICEConfig
 from transflow.generative.pyramid import BASES, Pyramid, PyramidConfig
+from transflow.generative.real_nvp import RealNVP, RealNVPConfig
+from transflow.generative.tarflow import TarFlow, TarFlowConfig
 
 
 def convolutions(name: str, weight: Tensor) -> bool:
@@ -39,6 +45,11 @@ def convolutions(name: str, weight: Tensor) -> bool:
 def matrices(name: str, weight: Tensor) -> bool:
     """Return whether a weight is a convolution's or a linear map's."""
     return weight.ndim >= 2
+
+
+def matrices_but_var(name: str, weight: Tensor) -> bool:
+    """Return whether a weight is a matrix other than a TarFlow's variance, by whose root latents are divided."""
+    return weight.ndim >= 2 and name != "var"
 
 
 def none(name: str, weight: Tensor) -> bool:
@@ -59,6 +70,22 @@ def fewest_weights(config: Any) -> int:
 def pictures_alone(module: nn.Module, x: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Return the pictures: all that a likelihood needs."""
     return (x,)
+
+
+@dataclass(frozen=True)
+class Game:
+    """What a model is trained against, in place of a loss (see `training.adversarial`).
+
+    Attributes:
+        build: makes the adversary of a config.
+        loss: called with the adversary, the module and what ``prepare`` returned; returns what the adversary makes
+            small, (B,).
+        model_loss: likewise, what the module makes small.
+    """
+
+    build: Callable[[Any], nn.Module]
+    loss: Callable[..., Tensor]
+    model_loss: Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -86,6 +113,10 @@ class Family:
         tried: held-out pictures whose round trip is measured at the end of a run.
         trained: whether it is trained as a whole.
         lenient: whether a run may have fewer pictures than a batch, or grey ones for a model of colours.
+        density: whether its latents are as many as a picture's numbers, each picture with its density.
+        fit: called with the averaged module and batches of training pictures of floats, whenever a model is written:
+            measures what is kept with the weights, but not learned.
+        adversary: what it is trained against; its ``loss`` then is what held-out pictures are judged by, no more.
     """
 
     config: type[Any]
@@ -103,6 +134,9 @@ class Family:
     tried: int = 256
     trained: bool = True
     lenient: bool = False
+    density: bool = True
+    fit: Callable[[Any, Iterable[Tensor]], None] | None = None
+    adversary: Game | None = None
 
 
 FAMILIES: dict[str, Family] = {
@@ -120,6 +154,26 @@ FAMILIES: dict[str, Family] = {
         settings={"bits": 8, "ema": 0.9995, "weight_decay": 0.01},
         tried=16,
     ),
+    "real-nvp": Family(
+        RealNVPConfig, RealNVP, convolutions, initialise=RealNVP.initialise, fewest=fewest_weights, settings={"bits": 8}
+    ),
+    "tarflow": Family(
+        TarFlowConfig,
+        TarFlow,
+        matrices_but_var,
+        prepare=tarflow.prepare,
+        fewest=fewest_weights,
+        settings={"bits": 8, "learning_rate": 5e-4, "weight_decay": 1e-4},
+    ),
+    "flow++": Family(
+        FlowPlusPlusConfig,
+        FlowPlusPlus,
+        convolutions,
+        initialise=FlowPlusPlus.initialise,
+        fewest=fewest_weights,
+        settings={"bits": 8},
+    ),
+    "nice": Family(NICEConfig, NICE, matrices, initialise=NICE.initialise, fewest=fewest_weights, settings={"bits": 8}),
 }
 BASES.update({name: family.config for name, family in FAMILIES.items()})
 
@@ -148,6 +202,31 @@ FAMILIES["details"] = Family(
 )
 FAMILIES["pyramid"] = Family(
     PyramidConfig, build_pyramid, halvable_in_pyramid, fewest=fewest_weights, likelihood=False, trained=False
+)
+
+
+CODEC: dict[str, Any] = {"fewest": fewest_weights, "likelihood": False, "density": False, "settings": {"bits": 8}}
+FAMILIES["vae"] = Family(vae.VaeConfig, vae.Vae, convolutions, prepare=vae.prepare, loss=vae.loss, **CODEC)
+FAMILIES["wae"] = Family(
+    wae.WaeConfig, wae.Wae, convolutions, prepare=wae.prepare, loss=wae.loss, fit=standardised.fit, **CODEC
+)
+FAMILIES["autoencoder"] = Family(
+    autoencoder.AutoencoderConfig,
+    autoencoder.Autoencoder,
+    convolutions,
+    loss=autoencoder.loss,
+    fit=standardised.fit,
+    **CODEC,
+)
+FAMILIES["bigan"] = Family(
+    bigan.BiGanConfig,
+    bigan.BiGan,
+    convolutions,
+    prepare=bigan.prepare,
+    loss=bigan.loss,
+    fit=bigan.fit,
+    adversary=Game(bigan.Adversary, bigan.adversary_loss, bigan.model_loss),
+    **CODEC | {"settings": {"bits": 8, "batch": 32, "precision": "float32", "compile": False}},
 )
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from transflow.generative.bijections import (
     BoundedCoupling,
+    Cascade,
     ChannelAffine,
     Coupling,
     CouplingKind,
@@ -102,31 +103,6 @@ class TopPrior(nn.Module):
     def inverse(self, eps: Tensor) -> Tensor:
         """Return z."""
         return eps * (-soft_bound(self.log_scale)).exp() - self.shift
-
-
-class Cascade(nn.ModuleList):
-    """Bijections one after the other; log-determinants add."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z and the log-determinant, (B,), in nats."""
-        return self.run(self, *self.begin(x))
-
-    def begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the input as the layers take it, and the log-determinant to start from, (B,)."""
-        return x, x.new_zeros(len(x))
-
-    def run(self, layers: Iterable[nn.Module], x: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output of some of the layers, and the log-determinant so far with theirs added."""
-        for layer in layers:
-            x, change = layer(x)
-            log_det = log_det + change
-        return x, log_det
-
-    def inverse(self, z: Tensor) -> Tensor:
-        """Return x."""
-        for layer in reversed(self):
-            z = layer.inverse(z)  # type: ignore[operator]
-        return z
 
 
 class Glow(nn.Module):

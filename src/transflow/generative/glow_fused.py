@@ -17,9 +17,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from transflow.generative.bijections import BoundedCoupling, ChannelAffine, ConvNet, Coupling
+from transflow.generative.bijections import BoundedCoupling, Cascade, ChannelAffine, ConvNet, Coupling
 from transflow.generative.fused_conv import FusedConv
-from transflow.generative.glow import Cascade, Glow
+from transflow.generative.glow import Glow
 
 SLICE = 2**20  # bytes of a network's widest activations at a time, a thread: those of a layer stay in its cache
 

@@ -25,8 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transflow.generative.bijections import BaseCoupling, ChannelAffine
-from transflow.generative.glow import Cascade, Glow
+from transflow.generative.bijections import BaseCoupling, Cascade, ChannelAffine
+from transflow.generative.glow import Glow
 
 
 def reversible(flow: Glow) -> Glow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import torch
@@ -40,6 +41,10 @@ class PictureModel:
     def __post_init__(self) -> None:
         if not has(self.flow, "features"):  # a capability that the family has not
             self.__dict__.update(features=None, encode_and_features=None)
+        if not FAMILIES[self.family].density:
+            self.__dict__.update(encode_and_log_prob=None)
+        if not has(self.flow, "variance"):
+            self.__dict__.update(encode_variance=None)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
@@ -110,6 +115,14 @@ class PictureModel:
         found = self.card.get("level_temperatures")
         return None if found is None else tuple(found)
 
+    @property
+    def lacks(self) -> dict[str, str]:
+        """Why it has not some capability, in words."""
+        if FAMILIES[self.family].density:
+            return {}
+        small = f"{self.dim} numbers stand for a picture of {prod(self.shape)}"
+        return {"score": small, "exactness": f"{small}, and how near they come was not measured"}
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity of architecture, pixel format and weights, in any precision (see `store.identity`)."""
@@ -134,6 +147,11 @@ class PictureModel:
             return self._encode(pictures)[0]
         (z,) = self._batched(pictures, lambda pixels: (self._fused.latents(self._centred(pixels)),))
         return z
+
+    def encode_variance(self, pictures: Tensor) -> Tensor:
+        """Return how unsure the encoder is, variances (B, D) of the latents of uint8 pictures (B, C, H, W)."""
+        (found,) = self._batched(pictures, lambda x: (self._fused.variance(self._centred(x)),))
+        return found
 
     def features(self, pictures: Tensor) -> Tensor:
         """Return what the flow's finest level sees in pictures (see `Glow.features`), shape (B, F)."""

@@ -9,7 +9,8 @@ of a transformer for each block, decoding T of them, since x_t is needed for the
 keeps the volume and learns the variance of its latents instead; what `TarFlow` gives is divided by its root, so that
 N(0, I) is the prior in either case.
 
-It is trained on pictures with Gaussian noise added, and so draws noisy ones; `TarFlow.denoise` takes the noise away.
+It is trained on pictures with Gaussian noise added (`prepare`), and so draws noisy ones; `TarFlow.denoise` takes the
+noise away, one step after decoding and no part of it: the inverse stays the inverse.
 
 Reference: Zhai et al. 2024, *Normalizing Flows are Capable Generative Models*, arXiv 2412.06329. Weights have the names
 of apple/ml-tarflow, whose files load as they are (but for masks, which are not kept).
@@ -42,6 +43,7 @@ class TarFlowConfig:
         head: width of an attention head.
         classes: labels that a picture may have; 0 for a model that knows none.
         scaled: whether patches are scaled; otherwise they are shifted alone.
+        noise: standard deviation of what is added to pictures in training; a picture's range is 1.
     """
 
     shape: tuple[int, int, int] = (3, 32, 32)
@@ -52,6 +54,7 @@ class TarFlowConfig:
     head: int = 64
     classes: int = 0
     scaled: bool = True
+    noise: float = 0.025
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -66,6 +69,8 @@ class TarFlowConfig:
                 f"Expected at least one block of one layer, and classes of 0 or more; "
                 f"got blocks={self.blocks}, layers={self.layers}, classes={self.classes}."
             )
+        if not 0 <= self.noise < 1:
+            raise ValueError(f"Expected a standard deviation of noise from 0 to below 1; got {self.noise}.")
 
     @property
     def tokens(self) -> int:
@@ -76,6 +81,11 @@ class TarFlowConfig:
     def token_size(self) -> int:
         """Numbers of a patch, C p^2."""
         return self.shape[0] * self.patch**2
+
+    @property
+    def fewest_weights(self) -> int:
+        """A number of weights that its model has at least: those of the layers' matrices, and places."""
+        return self.blocks * self.width * (12 * self.layers * self.width + self.tokens + 2 * self.token_size)
 
 
 class Cache:
@@ -170,7 +180,7 @@ class Block(nn.Module):
         h = self.proj_in(x) + offset
         for i, layer in enumerate(self.attn_blocks):
             h = layer(h, caches[i] if caches else None)
-        found = self.proj_out(h)
+        found = self.proj_out(h).to(x.dtype)
         if self.config.scaled:
             a, m = found.chunk(2, 2)
             return a, m
@@ -215,6 +225,11 @@ class TarFlow(nn.Module):
         """Channels, height and width of a picture."""
         return self.config.shape
 
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """One level, of all D numbers."""
+        return (self.config.tokens * self.config.token_size,)
+
     def forward(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return latents ``z``, (B, D), and ``log |det dz/dx|``, (B,), in nats.
 
@@ -245,14 +260,22 @@ class TarFlow(nn.Module):
 
     @torch.inference_mode(False)
     @torch.enable_grad()
-    def denoise(self, x: Tensor, noise: float, labels: Tensor | None = None) -> Tensor:
+    def denoise(self, x: Tensor, noise: float | None = None, labels: Tensor | None = None) -> Tensor:
         """Return the expected picture behind a noisy one, ``x + noise^2 grad log p(x)`` (Tweedie's formula).
 
         Args:
             x: noisy pictures, (B, C, H, W), such as `inverse` gives.
-            noise: standard deviation of the noise of training, in units of x.
+            noise: standard deviation of the noise of training, in units of x; without it, that of the configuration.
             labels: as `forward` takes them.
         """
+        noise = self.config.noise if noise is None else noise
         x = x.detach().clone().requires_grad_()
         (score,) = torch.autograd.grad(self.log_prob(x, labels).sum(), x)
         return (x + noise**2 * score).detach()
+
+
+def prepare(flow: TarFlow, x: Tensor, generator: torch.Generator) -> tuple[Tensor]:
+    """Return pictures (B, C, H, W) with the noise of training; as they are where the flow is in use."""
+    if not flow.training or not flow.config.noise:
+        return (x,)
+    return (x + flow.config.noise * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype),)

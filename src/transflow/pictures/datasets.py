@@ -9,6 +9,7 @@ refused, since what they were is not known. A stream that never ends is read for
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 IMAGES, LABELS = ("image", "img", "pixel_values"), ("label", "labels", "fine_label")
 FORMS = "a picture, (picture, label) or a dictionary with an image"
@@ -24,7 +24,8 @@ FORMS = "a picture, (picture, label) or a dictionary with an image"
 
 def is_dataset(value: Any) -> bool:
     """Return whether something is a dataset or a loader, without importing the library that it is of."""
-    if isinstance(value, (Dataset, DataLoader)):
+    data = sys.modules.get("torch.utils.data")  # which is slow to import, and wants a temporary folder
+    if data is not None and isinstance(value, (data.Dataset, data.DataLoader)):
         return True
     home = type(value).__module__.partition(".")[0]
     return home == "datasets" and hasattr(value, "column_names")
@@ -43,7 +44,7 @@ def parts(dataset: Any, batch: int) -> Iterator[tuple[Any, list[Any] | None]]:
     """
     if isinstance(dataset, Mapping):
         raise TypeError(f"Expected one dataset; got several, {', '.join(map(str, dataset))}. Give one of them.")
-    if isinstance(dataset, DataLoader):
+    if _is(dataset, "DataLoader"):
         alone = dataset.batch_size is None and dataset.batch_sampler is None
         for given in dataset:
             pictures, labels = _collated(given, alone)
@@ -83,8 +84,14 @@ def labelled(dataset: Any, batch: int) -> tuple[list[Any], list[Any]]:
     return batches, names
 
 
+def _is(value: Any, kind: str) -> bool:
+    """Whether something is of a class of `torch.utils.data`."""
+    data = sys.modules.get("torch.utils.data")
+    return data is not None and isinstance(value, getattr(data, kind))
+
+
 def _items(dataset: Any) -> Iterator[Any]:
-    if isinstance(dataset, IterableDataset) or (count := _count(dataset)) is None:
+    if _is(dataset, "IterableDataset") or (count := _count(dataset)) is None:
         yield from dataset
         return
     for i in range(count):

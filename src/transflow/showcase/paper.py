@@ -153,7 +153,7 @@ def paper(
     if any(figure.make in (paper_planes.plane, paper_planes.line) for figure in chosen.values()):
         paper_planes.matplotlib()
     given = PaperPictures(load(model), pictures or {}, digits, evidence, queries, seed)
-    given.check(digits=any(figure.make in (paper_digits.samples, paper_digits.accuracy) for figure in chosen.values()))
+    given.check()
     target = Folder(folder, report, overwrite)
     sections = []
     for name, figure in chosen.items():

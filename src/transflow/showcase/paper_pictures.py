@@ -81,11 +81,8 @@ class PaperPictures:
     queries: int = 500
     seed: int = 0
 
-    def check(self, *, digits: bool) -> None:
+    def check(self) -> None:
         """Read what is given, so that what cannot be used is known before the work.
-
-        Args:
-            digits: whether they are needed.
 
         Raises:
             ValueError: there are too few pictures, or a model's pictures are neither grey nor of colours.
@@ -94,7 +91,7 @@ class PaperPictures:
         if self.model.shape[0] not in (1, 3):
             raise ValueError(f"Expected a model of pictures with 1 or 3 channels; got {self.model.shape[0]}.")
         _ = self.given
-        if digits:
+        if self.digits_at is not None:
             _ = self.digits
 
     @cached_property

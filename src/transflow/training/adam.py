@@ -68,6 +68,19 @@ class Adam:
                 maximize=False,
             )
 
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """Return the moments, named "prefix.number.moment", for a file."""
+        return {f"{prefix}.{i}.{k}": v for i, state in self.moments.items() for k, v in state.items()}
+
+    def load_tensors(self, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+        """Take moments from a file's tensors, named as `tensors` names them; raise as `load`."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith(prefix + "."):
+                _, i, name = key.split(".")
+                moments.setdefault(int(i), {})[name] = value
+        self.load(moments)
+
     def load(self, moments: Mapping[int, Mapping[str, Tensor]]) -> None:
         """Take moments from a file, in the memory format of the weights: the fused kernels go by places.
 

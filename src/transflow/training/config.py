@@ -85,10 +85,16 @@ class TrainConfig:
             raise ValueError(f"Expected a weight decay of 0 or more; got {self.weight_decay}.")
         if not self.family.trained:
             raise ValueError(f"Expected a family that is trained as a whole; got {self.family_name}: train its parts.")
+        if "bits" in {part.name for part in fields(self.architecture)}:  # whose map knows the bins of pixels
+            object.__setattr__(self, "model", replace(self.architecture, bits=self.bits))
         if self.outliers and self.batch < PICTURES_PER_OUTLIER:
             raise ValueError(f"Expected batches of {PICTURES_PER_OUTLIER} or more with outliers; got {self.batch}.")
         if self.outliers and not self.family.likelihood:
             raise ValueError(f"Expected no outliers for {self.family_name}, which is not trained by its likelihood.")
+        if self.precision == "bfloat16" and self.family.adversary:
+            raise ValueError(
+                f"Expected precision float32 for {self.family_name}, which has an adversary; got bfloat16."
+            )
         if self.reversible and not self.family.reversible:
             raise ValueError(f"Expected a family that can compute its activations back; got {self.family_name}.")
         if self.warmup < 0 or not 0 <= self.ema < 1:

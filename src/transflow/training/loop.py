@@ -27,6 +27,7 @@ from transflow.pictures import decode
 from transflow.pictures.given import Source, as_list
 from transflow.store.files import PathLike
 from transflow.store.locks import locked
+from transflow.training.adversarial import AdversarialState
 from transflow.training.begin import config_from, weights_for
 from transflow.training.config import PICTURES_PER_OUTLIER, TrainConfig
 from transflow.training.data import check_pictures, draw_inputs, epoch_order, read_groups, split
@@ -131,6 +132,8 @@ def train(
         state = open_run(files, config, resume, where)
         config = state.config
         ranks.check_divisible(config.batch)
+        if ranks.size > 1 and config.family.adversary:
+            raise ValueError(f"Expected one process for the family {config.family_name}; got {ranks.size}.")
         if config.outliers:
             ranks.check_divisible(config.batch // PICTURES_PER_OUTLIER)
         on_bad = on_bad if on_bad is None or ranks.first else lambda _: None
@@ -158,8 +161,11 @@ def open_run(files: RunFiles, config: TrainConfig | None, resume: bool, device: 
     """Return the state of a new run, or that of the one in the files."""
     if not resume:
         files.check_new()
-        return TrainingState(config or TrainConfig(), device)
-    state = TrainingState.resume(files.state, config, device)
+    begun = read_config(files.output) if resume else config or TrainConfig()
+    kind = AdversarialState if begun.family.adversary else TrainingState
+    if not resume:
+        return kind(begun, device)
+    state = kind.resume(files.state, config, device)
     files.truncate(state.step)
     return state
 
@@ -168,6 +174,8 @@ def choose_precision(state: TrainingState, ranks: Ranks) -> str:
     """Return the precision of a run: where the config leaves it open, the one it was begun in or the faster one."""
     if state.config.precision != "auto":
         return state.config.precision
+    if state.config.family.adversary:
+        return "float32"
     if state.card.get("device") == state.device.type:
         return str(state.card["precision"])
     (half,) = ranks.broadcast(faster_precision(state.device) == "bfloat16")
@@ -191,7 +199,10 @@ def run_steps(
     first, over = True, False
     while state.progress < 1 and not over:
         begin = time.monotonic()
-        step_loss = take_step(state, training, loss_of, ranks)
+        if isinstance(state, AdversarialState):
+            step_loss = state.take_step(training)
+        else:
+            step_loss = take_step(state, training, loss_of, ranks)
         recent += [step_loss] if math.isfinite(step_loss) else []
         now = time.monotonic()
         seconds, past = ranks.broadcast(now - begin, now > until)
@@ -204,6 +215,9 @@ def run_steps(
         bits = float(bits_per_dim(-loss, 1, config.bits)) if config.family.likelihood else math.nan
         last, due = state.progress >= 1 or over, time.monotonic() - saved > config.interval * 60
         if last or (due and not state.skipped_in_a_row):
+            state.fit(training)
+            if isinstance(state, AdversarialState):
+                state.check(training)
             written = files.write_checkpoint(state, held_out, bits if config.family.likelihood else loss)
             if last and not written:
                 raise FloatingPointError(

@@ -61,7 +61,9 @@ class BatchLoss:
         self.objective = ranks.distributed(Objective(flow, family.loss or negative_log_likelihood))
         self.count, self.weight = config.batch // ranks.size, config.outliers
         self.device, self.half = state.device.type, config.precision == "bfloat16"
-        self.compiles = config.compile and not config.reversible  # it would trace through the way back, and not gain
+        self.compiles = (
+            config.compile and not config.reversible and not family.adversary
+        )  # it would trace through the way back, and not gain
         self.compiled: Callable[..., tuple[Tensor, Tensor]] | None = None
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,9 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transflow.devices import full_float32
 from transflow.generative.picture_model import PictureModel
 from transflow.own_random import OwnRandom
 from transflow.pictures.pixels import PixelFormat
+from transflow.pictures.preprocess import BATCH
 from transflow.store import container
 from transflow.store.files import PathLike
 from transflow.store.identity import digest
@@ -39,6 +41,7 @@ SCHEMA = container.Schema(
         **{"pictures": str, "card": dict},
     },
 )
+FITTED = 20_000  # training pictures at most that a family measures something on
 PATIENCE = 50  # steps skipped in a row before a run is given up
 LOWER = "The last good checkpoint, if there was one, is kept: resume from it with a lower learning rate."
 COUNTERS = ("step", "seen", "skipped", "seconds", "held_out", "count", "pictures", "card")
@@ -130,6 +133,14 @@ class TrainingState:
         family.initialise(self.flow, *family.prepare(self.flow, x, generator))
         self.average.load_state_dict(self.flow.state_dict())
 
+    @torch.no_grad()
+    def fit(self, pixels: Tensor) -> None:
+        """Measure what the family measures on training pictures, uint8 (B, C, H, W), and keeps with the average."""
+        if self.config.family.fit is not None:
+            some = pixels[:: -(-len(pixels) // FITTED)].split(BATCH)
+            with full_float32(self.device):
+                self.config.family.fit(self.average, (self.pixels.centre(part).to(self.device) for part in some))
+
     def begin_from(self, weights: Mapping[str, Tensor], path: PathLike) -> None:
         """Take the weights of a model in place of those drawn; the optimiser begins anew.
 
@@ -187,14 +198,16 @@ class TrainingState:
         now = {measure: self.held_out, "pictures_seen": self.seen, "minutes": minutes, "skipped": self.skipped}
         return PictureModel(self.average, self.pixels, self.card | now)
 
-    def save(self, path: Path) -> None:
-        """Write everything that is needed to go on."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything that is needed to go on but the counters."""
         tensors = {f"flow.{k}": v for k, v in self.flow.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for i, state in self.optimiser.moments.items():
-            tensors |= {f"optimiser.{i}.{k}": v for k, v in state.items()}
+        return tensors | self.optimiser.tensors("optimiser")
+
+    def save(self, path: Path) -> None:
+        """Write everything that is needed to go on."""
         counters = {name: getattr(self, name) for name in COUNTERS}
-        container.write(path, SCHEMA.kind, tensors, to_header(self.config) | counters)
+        container.write(path, SCHEMA.kind, self.tensors(), to_header(self.config) | counters)
 
     @classmethod
     def resume(cls, path: Path, config: TrainConfig | None, device: torch.device) -> TrainingState:
@@ -233,12 +246,7 @@ class TrainingState:
             module.load_state_dict(
                 {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             )
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimiser."):
-                _, i, name = key.split(".")
-                moments.setdefault(int(i), {})[name] = value
-        self.optimiser.load(moments)
+        self.optimiser.load_tensors("optimiser", tensors)
 
 
 def read_config(path: Path) -> TrainConfig:

@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="continue from the last checkpoint; give the same PICTURES and --groups")
     words = "begin with the weights of this model, a file or a name, its optimiser begun anew"
     add("--from", dest="begin_from", metavar="MODEL", help=words)
-    words = "architecture, glow if none is given; flow-matching for a base, details for a level of a pyramid"
+    words = "architecture (docs/training.md); glow if none is given"
     add("--family", choices=list(OPTIONS), help=words)
     add("--size", type=positive_integer, help="picture height and width in pixels (default: 32)")
     add("--grey", action="store_true", help="one channel instead of three")
@@ -50,12 +50,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--crop", type=positive_integer, help="height and width of the crops that details are trained on")
     words = "share of crops of whole grey levels; below 1 for a level below another, which sees averages"
     more.add_argument("--whole", type=float, metavar="SHARE", help=words)
+    flows = parser.add_argument_group("of the families real-nvp, nice, tarflow and flow++ (docs/training.md)")
+    words = "networks of real-nvp; residual if none is given"
+    flows.add_argument("--net", choices=["residual", "plain"], help=words)
+    flows.add_argument("--prior", choices=["logistic", "normal"], help="of nice; logistic if none is given")
+    flows.add_argument("--patch", type=positive_integer, help="height and width of the patches of tarflow")
+    flows.add_argument("--head", type=positive_integer, help="width of its attention heads")
+    words = "standard deviation of the noise that it is trained with; a picture's range is 1"
+    flows.add_argument("--noise", type=float, help=words)
+    flows.add_argument("--components", type=positive_integer, help="logistics of a mixture of flow++")
+    flows.add_argument("--dequantiser", type=int, help="couplings of its dequantisation; 0 for uniform noise")
+    words = "no batch norm between the couplings of real-nvp"
+    flows.add_argument("--no-batch-norm", dest="batch_norm", action="store_false", default=None, help=words)
+    more.add_argument(
+        "--latent", type=positive_integer, metavar="D", help="numbers of a latent of an autoencoder, 2 to 128"
+    )
+    more.add_argument("--matching", type=float, help="weight by which the codes of a wae are held to N(0, I)")
+    more.add_argument("--penalty", type=float, help="weight of the gradient of a bigan's adversary at pictures (R1)")
     add("--coupling", choices=["affine", "additive"], help="(default: affine)")
     add("--permutation", choices=["lu", "plain"], help="parametrisation of 1x1 convolutions (default: lu)")
     add("--batch", type=positive_integer, help="pictures per step (default: 64)")
     add("--learning-rate", type=float, help="learning rate of Adam (default: 0.001)")
     add("--warmup", type=positive_integer, help="steps of rising learning rate (default: 200)")
-    words = "decay of the moving average of weights (default: 0.999); 0.9995 of other families"
+    words = "decay of the moving average of weights (default: 0.999); 0.9995 of the parts of a pyramid"
     add("--ema", type=float, help=words)
     words = "weight decay of AdamW (default: 0); 0.01 of flow-matching"
     add("--weight-decay", type=float, help=words)

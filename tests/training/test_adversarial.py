@@ -1,0 +1,158 @@
+"""A run of two: it learns, it resumes as if never stopped, and a collapse ends it with the last good model kept."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from transflow import load, train
+from transflow.generative.bigan import BiGanConfig
+from transflow.training import adversarial
+from transflow.training.adversarial import AdversarialState, coarse_variance, relative_variance
+from transflow.training.config import TrainConfig
+from transflow.training.data import draw_inputs
+
+CONFIG = TrainConfig.of(BiGanConfig((3, 8, 8), latent=2, widths=(8, 8)), batch=8, warmup=10, epochs=4)
+
+
+def begun(pixels, **settings):
+    state = AdversarialState(replace(CONFIG, **settings), torch.device("cpu"))
+    shown = nn.functional.interpolate(pixels.float(), size=8).to(torch.uint8)
+    state.bind(shown)
+    return state, shown
+
+
+def test_a_run_is_the_same_run_however_often_it_is_stopped(folder, tmp_path):
+    whole = train(folder, tmp_path / "whole.safetensors", CONFIG)
+    output = tmp_path / "parts.safetensors"
+    train(folder, output, CONFIG, stop_after=1e-9)
+    for _ in range(2):
+        torch.manual_seed(7)  # what is drawn globally is no part of a run
+        train(folder, output, resume=True, stop_after=1e-9)
+    parts = train(folder, output, resume=True)
+    assert whole.card["pictures_seen"] == parts.card["pictures_seen"] == 48
+    assert whole.fingerprint == parts.fingerprint
+    assert whole.card["held_out_loss"] == parts.card["held_out_loss"]
+
+
+def test_all_of_both_is_kept_between(pixels, tmp_path):
+    state, shown = begun(pixels, epochs=100)
+    for _ in range(5):
+        state.take_step(shown)
+    state.save(tmp_path / "t.safetensors")
+    again = AdversarialState.resume(tmp_path / "t.safetensors", None, torch.device("cpu"))
+    assert state.guess == again.guess > 0
+    for run in (state, again):
+        for _ in range(5):
+            run.take_step(shown)
+    for a, b in ((state.adversary, again.adversary), (state.flow, again.flow), (state.average, again.average)):
+        for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+            assert torch.equal(x, y), name
+
+
+def test_samples_come_to_vary_as_the_pictures_do(pixels):
+    state, shown = begun(pixels, epochs=10_000, learning_rate=2e-3)
+
+    def variance():
+        with torch.no_grad():
+            samples = state.flow.inverse(state.model.prior.sample(256, seed=0).float()) + 0.5
+        return coarse_variance(samples) / coarse_variance(shown / 255)
+
+    assert variance() < 0.1
+    for _ in range(300):
+        state.take_step(shown)
+    assert 0.2 < variance() < 2
+    assert all(p.requires_grad for p in state.adversary.parameters())
+
+
+def test_each_learns_against_one_that_stands_still(pixels):
+    state, shown = begun(pixels, epochs=10_000, learning_rate=2e-3)
+    game = state.game
+    still_model = replace(game, model_loss=lambda *given: _zero(state.flow))
+    still_adversary = replace(game, loss=lambda *given: _zero(state.adversary))
+    for fixed, measured in ((still_model, game.loss), (still_adversary, game.model_loss)):
+        inputs = draw_inputs(shown, state)
+        before = measured(state.adversary, state.flow, *inputs).mean().item()
+        state.game = fixed
+        for _ in range(60):
+            state.take_step(shown)
+        state.game = game
+        assert measured(state.adversary, state.flow, *inputs).mean().item() < before - 0.1
+
+
+def _zero(module):
+    return 0 * next(module.parameters()).sum()
+
+
+def test_a_collapse_ends_the_run_and_the_last_good_model_stays(folder, tmp_path, monkeypatch):
+    output = tmp_path / "m.safetensors"
+    monkeypatch.setattr(adversarial, "GRACE", 0)
+    monkeypatch.setattr(adversarial, "LEAST_VARIANCE", 0.0)
+    train(folder, output, CONFIG, stop_after=1e-9)
+    good = output.read_bytes()
+    monkeypatch.setattr(adversarial, "LEAST_VARIANCE", 0.1)
+    monkeypatch.setattr(adversarial, "relative_variance", lambda state, pixels: 0.03)
+    with pytest.raises(FloatingPointError, match=r"got 3.0% of their variance after \d+ steps.*last good checkpoint"):
+        train(folder, output, resume=True)
+    assert output.read_bytes() == good
+    assert load(output).shape == (3, 8, 8)
+
+
+def test_an_adversary_that_has_won_ends_the_run(pixels, monkeypatch):
+    state, shown = begun(pixels)
+    monkeypatch.setattr(adversarial, "relative_variance", lambda state, pixels: 1.0)
+    monkeypatch.setattr(adversarial, "variance_of_latents", lambda state, pixels: 1.0)
+    state.step = adversarial.GRACE
+    state.guess = torch.tensor(1.0)
+    state.check(shown)
+    state.guess = torch.tensor(0.01)
+    with pytest.raises(FloatingPointError, match=r"adversary that can be fooled; got one whose loss is 0.010"):
+        state.check(shown)
+    state.step = adversarial.GRACE - 1
+    state.check(shown)
+
+
+def test_the_measure_of_a_collapse_is_the_samples_variance_over_the_pictures(pixels):
+    state, shown = begun(pixels)
+    with torch.no_grad():
+        state.average.generator.head.weight.zero_()
+    assert relative_variance(state, shown) == pytest.approx(0, abs=1e-9)
+    assert coarse_variance(torch.ones(5, 3, 8, 8)) == 0
+    two = torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)])
+    assert coarse_variance(two) == pytest.approx(3 * 16 / 4)
+    fine = (torch.arange(8) % 2).float().expand(2, 1, 8, 8) * torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)
+    assert coarse_variance(fine + torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)) == pytest.approx(0)  # seen coarsely, alike
+
+
+def test_an_encoder_that_gives_one_latent_to_all_ends_the_run(pixels, monkeypatch):
+    state, shown = begun(pixels)
+    state.step, state.guess = adversarial.GRACE, torch.tensor(1.0)
+    monkeypatch.setattr(adversarial, "relative_variance", lambda state, pixels: 1.0)
+    state.fit(shown)
+    state.check(shown)
+    with torch.no_grad():
+        state.average.encoder.head.weight.zero_()
+    with pytest.raises(FloatingPointError, match=r"latents of pictures that vary .* got 0.0% of their variance"):
+        state.check(shown)
+
+
+def test_steps_that_are_not_finite_are_skipped_by_both(pixels, monkeypatch):
+    state, shown = begun(pixels)
+    before = {k: v.clone() for k, v in state.tensors().items()}
+    broken = replace(state.game, loss=lambda adversary, *given: next(adversary.parameters()).sum()[None] * torch.nan)
+    monkeypatch.setattr(state, "game", broken)
+    state.take_step(shown)
+    assert (state.step, state.skipped) == (1, 1)
+    assert all(torch.equal(v, before[k]) for k, v in state.tensors().items())
+
+
+def test_what_two_cannot_do_is_refused_before_the_run(folder, tmp_path):
+    with pytest.raises(ValueError, match="precision float32 for bigan"):
+        replace(CONFIG, precision="bfloat16")
+    with pytest.raises(ValueError, match="batches of 2 or more for bigan; got 1"):
+        AdversarialState(replace(CONFIG, batch=1), torch.device("cpu"))
+    with pytest.raises(ValueError, match="no outliers for bigan"):
+        replace(CONFIG, outliers=0.1)
+    with pytest.raises(ValueError, match="family with an adversary; got glow"):
+        AdversarialState(TrainConfig(), torch.device("cpu"))

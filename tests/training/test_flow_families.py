@@ -1,0 +1,99 @@
+"""Real NVP, NICE, TarFlow and Flow++ as runs: they learn, stop and go on as if never stopped, and refuse bad input."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from transflow import train
+from transflow.generative.flow_plus_plus import FlowPlusPlusConfig
+from transflow.generative.nice import NICEConfig
+from transflow.generative.real_nvp import RealNVPConfig
+from transflow.generative.tarflow import TarFlowConfig
+from transflow.training.config import TrainConfig
+from transflow.training.data import draw_batch, draw_inputs
+from transflow.training.loop import take_step
+from transflow.training.losses import BatchLoss
+from transflow.training.ranks import Ranks
+from transflow.training.state import TrainingState
+
+QUICK = {"batch": 8, "compile": False, "precision": "float32", "warmup": 10, "epochs": 4}
+CONFIGS = {
+    "real-nvp": RealNVPConfig((3, 8, 8), width=(8, 8), steps=1, depth=1),
+    "tarflow": TarFlowConfig((3, 8, 8), patch=2, width=16, head=8, blocks=2, layers=1),
+    "flow++": FlowPlusPlusConfig((3, 8, 8), steps=(1, 1, 1), width=8, depth=1, components=2),
+    "nice": NICEConfig((3, 8, 8), width=32, depth=2),
+    "nice, normal": NICEConfig((3, 8, 8), width=32, depth=2, prior="normal"),
+}
+RUNS = {name: TrainConfig.of(config, **QUICK) for name, config in CONFIGS.items()}
+EVERY = pytest.mark.parametrize("family", RUNS)
+
+
+@EVERY
+def test_a_run_is_the_same_run_however_often_it_is_stopped(family, folder, tmp_path):
+    config = RUNS[family]
+    assert config.family_name == family.partition(",")[0]
+    whole = train(folder, tmp_path / "whole.safetensors", config)
+    output = tmp_path / "parts.safetensors"
+    train(folder, output, config, stop_after=1e-9)
+    for _ in range(2):
+        torch.manual_seed(7)  # what is drawn globally is no part of a run
+        train(folder, output, resume=True, stop_after=1e-9)
+    parts = train(folder, output, resume=True)
+    assert whole.card["pictures_seen"] == parts.card["pictures_seen"] == 48
+    assert whole.fingerprint == parts.fingerprint
+    assert parts.card["round_trip"] < 1e-4
+    assert parts.card["bits_per_dim"] == whole.card["bits_per_dim"]
+    assert "bits_per_dim" in json.loads((tmp_path / "whole.metrics.jsonl").read_text().splitlines()[-1])
+
+
+def state_of(family, pixels, **changes):
+    state = TrainingState(replace(RUNS[family], epochs=1000, **changes), torch.device("cpu"))
+    shown = torch.nn.functional.interpolate(pixels.float(), size=8).to(torch.uint8)
+    state.bind(shown)
+    state.initialise(shown)
+    return state, shown
+
+
+@EVERY
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_it_learns(family, precision, pixels):
+    state, shown = state_of(family, pixels, learning_rate=3e-3, precision=precision)
+    loss = BatchLoss(state, Ranks())
+    losses = [take_step(state, shown, loss, Ranks()) for _ in range(60)]
+    assert state.skipped == 0
+    assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 0.1
+
+
+@EVERY
+def test_outliers_are_shown(family, pixels):
+    state, shown = state_of(family, pixels, outliers=0.01)
+    loss = BatchLoss(state, Ranks())
+    assert all(torch.isfinite(torch.tensor(take_step(state, shown, loss, Ranks()))) for _ in range(3))
+    assert state.skipped == 0
+
+
+@EVERY
+def test_the_average_is_in_use_and_the_weights_in_training(family, pixels):
+    state, _ = state_of(family, pixels)
+    assert state.flow.training
+    assert not state.average.training
+
+
+def test_tarflow_is_trained_on_noisy_pictures_and_judged_on_clean_ones(pixels):
+    state, shown = state_of("tarflow", pixels)
+    (first,), (again,) = draw_inputs(shown, state), draw_inputs(shown, state)
+    assert torch.equal(first, again)
+    noise = first - draw_batch(shown, state)
+    assert noise.std().item() == pytest.approx(state.config.architecture.noise, rel=0.1)
+    state.step += 1
+    assert not torch.equal(draw_inputs(shown, state)[0] - draw_batch(shown, state), noise)
+    x = torch.zeros(1, 3, 8, 8)
+    assert torch.equal(state.config.family.prepare(state.average, x, torch.Generator())[0], x)
+
+
+def test_flow_plus_plus_has_the_bits_of_its_run():
+    assert TrainConfig.of(FlowPlusPlusConfig()).architecture.bits == 8
+    assert TrainConfig.of(FlowPlusPlusConfig(), bits=5).architecture.bits == 5
+    assert replace(RUNS["flow++"], bits=3).architecture == replace(CONFIGS["flow++"], bits=3)
