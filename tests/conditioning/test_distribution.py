@@ -1,6 +1,7 @@
 """Distributions over pictures: the density is that of the change of variables, and samples follow it."""
 
 import math
+import pickle
 
 import pytest
 import torch
@@ -82,6 +83,9 @@ def test_posterior_and_predictive(model, pixels):
         expected = gaussian.log_prob(z) - model.prior.log_prob(z) + own
         torch.testing.assert_close(found.log_prob(model.preprocess(x)), expected)
     assert model.condition(x).as_distribution().sample((2,)).shape == (2, *model.shape)
+    again = pickle.loads(pickle.dumps(found)).expand((2,))
+    assert again.batch_shape == (2,)
+    torch.testing.assert_close(again.log_prob(x[:2]), found.log_prob(x[:2]))
 
 
 def test_bad_input(linear):
@@ -90,6 +94,37 @@ def test_bad_input(linear):
         pictures.log_prob(torch.zeros(2, 2))
     with pytest.raises(ValueError, match=r"in \[0, 1\]"):
         pictures.log_prob(torch.full((1, 1, 2), 2.0))
-    with pytest.raises(NotImplementedError, match="no batch"):
-        pictures.expand((3,))
-    assert pictures.expand(()) is pictures
+    with pytest.raises(ValueError, match=r"\(3,\) expands to; got \(2, 4\)"):
+        pictures.expand((3,)).expand((2, 4))
+    with pytest.raises(ValueError, match=r"\(\) expands to; got \(-1,\)"):
+        pictures.expand((-1,))
+    with pytest.raises(ValueError, match=r"for a batch \(3,\)"):
+        pictures.expand((3,)).log_prob(torch.zeros(2, 1, 1, 2))
+
+
+def test_a_batch_of_the_same(linear):
+    """Its samples are all different, and its densities those of the one; other distributions stand on it."""
+    one = PictureDistribution(linear, linear.prior)
+    batch = one.expand((3,))
+    x = batch.sample((2,))
+    assert x.shape == (2, 3, 1, 1, 2)
+    assert len(x.flatten(0, 1).unique(dim=0)) == 6
+    torch.testing.assert_close(batch.log_prob(x), one.log_prob(x))
+    assert batch.log_prob(x[0, 0]).shape == (3,)
+    assert batch.expand((2, 3)).sample().shape == (2, 3, 1, 1, 2)
+    joint = torch.distributions.Independent(batch, 1)
+    torch.testing.assert_close(joint.log_prob(x), one.log_prob(x).sum(1))
+
+
+def test_no_pictures(linear):
+    pictures = PictureDistribution(linear, linear.prior)
+    assert pictures.sample((0,)).shape == (0, 1, 1, 2)
+    assert pictures.log_prob(pictures.sample((2, 0))).shape == (2, 0)
+
+
+def test_a_model_without_a_density_has_samples_alone(pixels):
+    model = wrap(encode=lambda x: 2 * x.flatten(1), decode=lambda z: z.view(-1, 3, 16, 16) / 2, shape=(3, 16, 16))
+    found = model.condition(pixels).as_distribution()
+    assert found.sample((2,)).shape == (2, 3, 16, 16)
+    with pytest.raises(TypeError, match="a model with a density"):
+        found.log_prob(pixels)

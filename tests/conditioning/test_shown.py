@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from transflow import wrap
+from transflow.conditioning import shown
 from transflow.pictures.grids import grid, to_uint8
 
 
@@ -26,10 +27,10 @@ def test_evidence_over_samples(model, pixels):
 
 
 def test_words_and_picture(model, pixels):
-    shown = model.condition(pixels, "0.5m")._repr_html_()
-    assert "0.5m" in shown
-    assert f"{len(pixels)} pictures" in shown
-    inside = base64.b64decode(re.search(r"base64,([^\"]+)", shown)[1])
+    said = model.condition(pixels, "0.5m")._repr_html_()
+    assert "0.5m" in said
+    assert f"{len(pixels)} pictures" in said
+    inside = base64.b64decode(re.search(r"base64,([^\"]+)", said)[1])
     assert inside[1:4] == b"PNG"
 
 
@@ -38,3 +39,22 @@ def test_pictures_that_cannot_be_seen():
     posterior = model.condition(torch.zeros(3, 2, 1, 1, dtype=torch.uint8))
     assert posterior._repr_png_() is None
     assert posterior._repr_html_() is None
+
+
+def test_pictures_are_drawn_once_for_all_forms(model, pixels, monkeypatch):
+    drawn = []
+    png = shown.png
+    monkeypatch.setattr(shown, "png", lambda posterior: drawn.append(1) or png(posterior))
+    posterior = model.condition(pixels)
+    posterior._repr_html_()
+    posterior._repr_png_()
+    assert len(drawn) == 1
+    more = posterior.add(pixels.flip(0) // 2)
+    assert more._repr_png_() != posterior._repr_png_()
+    assert len(drawn) == 2
+
+
+def test_a_posterior_without_evidence_shows_the_models_own(model, pixels):
+    posterior = model.condition(pixels, "0.5m").remove(pixels)
+    assert "0 pictures" in posterior._repr_html_()
+    assert posterior._repr_png_()[1:4] == b"PNG"

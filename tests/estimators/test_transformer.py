@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_html_repr
 
-from transflow import FewShotClassifier, TransflowTransformer
+from transflow import FewShotClassifier, TransflowTransformer, wrap
 from transflow.library.names import DEFAULT
 
 
@@ -76,7 +76,7 @@ def test_the_classifier_works_where_scikit_learn_puts_it(model, task):
         fitted.predict(frame.rename(columns={"width": "depth"}))
 
 
-def test_bad_input(model, task):
+def test_bad_input(model, task, tmp_path):
     x, _ = task
     with pytest.raises(ValueError, match="Expected an output"):
         TransflowTransformer(model, "activations").fit(x)
@@ -87,3 +87,33 @@ def test_bad_input(model, task):
     with pytest.raises(ValueError, match='"latents"'):
         TransflowTransformer(model, "normalised").fit(x).inverse_transform(np.zeros((1, model.dim)))
     assert TransflowTransformer().model == DEFAULT
+    (tmp_path / "file").touch()
+    for cache in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(OSError, match="Expected"):
+            TransflowTransformer(model, cache=cache).fit(x)
+
+
+def test_what_is_set_after_fit_is_fitted_again(model, task):
+    x, _ = task
+    other = wrap(encode=lambda x: 2 * x.flatten(1), decode=lambda z: z.view(-1, 1, 2, 2) / 2, shape=(1, 2, 2))
+    for changed in ({"output": "features"}, {"output": "activations"}, {"model": other}, {"model": None}):
+        transformer = TransflowTransformer(model).fit(x).set_params(**changed)
+        for use in (transformer.transform, transformer.inverse_transform, transformer.get_feature_names_out):
+            with pytest.raises(ValueError, match="Fit it again"):
+                use(x)
+        if "model" not in changed and changed["output"] == "features":
+            assert transformer.fit(x).transform(x).shape[1] == len(transformer.get_feature_names_out())
+    transformer = TransflowTransformer(model).fit(x)
+    assert (pickle.loads(pickle.dumps(transformer)).transform(x) == transformer.transform(x)).all()
+
+
+def test_no_picture_and_one(model, task):
+    x, _ = task
+    with pytest.raises(ValueError, match="at least one picture"):
+        TransflowTransformer(model).fit(x[:0])
+    transformer = TransflowTransformer(model).fit(x[:1])
+    assert transformer.transform(x[:0]).shape == (0, model.dim)
+    assert transformer.inverse_transform(transformer.transform(x[:0])).shape[0] == 0
+    assert transformer.transform(x[:1]).shape == (1, model.dim)
+    with pytest.raises(TypeError, match="as numbers"):
+        transformer.inverse_transform([["a"]])

@@ -2,6 +2,8 @@
 
 import csv
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,12 @@ from PIL import Image
 
 from transflow import load, paper
 from transflow.gaussians.gaussian import Gaussian
+from transflow.generative.glow import Glow, GlowConfig
+from transflow.generative.model_file import save_model
+from transflow.generative.picture_model import PictureModel
 from transflow.library import names
 from transflow.pictures.grids import to_uint8
+from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.written import kind_of
 from transflow.showcase import paper_digits, paper_figures, paper_planes
 from transflow.showcase.paper import FIGURES
@@ -140,18 +146,83 @@ def test_the_reddest_are_redder(given):
     assert red(few) > red(own)
 
 
+@pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 8)])
+def test_small_models_and_grey_ones(tmp_path, monkeypatch, channels, size):
+    monkeypatch.setattr(paper_figures, "MEASURED", 4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        flow = Glow(GlowConfig(channels=channels, size=size, steps=(2,), width=(8,)))
+        flow.initialise(torch.rand(16, channels, size, size) - 0.5)
+    save_model(tmp_path / "tiny.safetensors", PictureModel(flow, PixelFormat(5), {"name": "tiny"}))
+    page = paper(tmp_path / "out", model=tmp_path / "tiny.safetensors", **QUICK)
+    assert len(list(page.parent.iterdir())) == len(FIGURES) + 1
+    few = PaperPictures(load(tmp_path / "tiny.safetensors"), evidence=4)
+    assert few.words("like").startswith("the reddest" if channels == 3 else "the lightest")
+    if channels == 1:
+        top = [part[:, :, : size // 3].double().mean() for part in (few.of("like"), few.samples)]
+        assert top[0] > top[1]
+
+
+def test_without_matplotlib_nothing_is_begun(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ValueError, match=r"pip install 'transflow\[paper\]'"):
+        paper(tmp_path / "out", **QUICK)
+    assert not (tmp_path / "out").exists()
+    assert paper(tmp_path / "out", only=["cross-fade"], **QUICK).exists()  # which needs none
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"only": ["figure-1"]}, "got figure-1"),
         ({"pictures": {"faces": "x"}}, f"Expected kinds of pictures among {', '.join(KINDS)}; got faces"),
         ({"evidence": 1}, "Expected two or more"),
+        ({"pictures": {"unlike": "one"}, "only": ["figure-2"]}, "Expected two or more pictures; got 1: one"),
+        ({"digits": "classes"}, "two or more classes, each with two or more pictures; got 2, 1 pictures: classes"),
+        ({"digits": "one"}, "two or more classes"),
+        ({"digits": "one/0.png"}, "Expected a folder of classes"),
+        ({"digits": "floats.npz"}, "x_train of float64"),
+        ({"digits": "text.npz"}, "y_train of <U1"),
+        ({"digits": "flat.npz"}, r"x_train of uint8 \(4, 64\)"),
+        ({"digits": "fewer.npz"}, r"y_train of int64 \(3,\)"),
     ],
 )
-def test_bad_input_before_the_work(tmp_path, options, words):
+def test_bad_input_before_the_work(tmp_path, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one/0", "classes/a/0", "classes/a/1", "classes/b/0"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 12)).save(f"{name}.png")
+    for name, x, y in (
+        ("floats", np.zeros((4, 8, 8)), np.arange(4)),
+        ("text", np.zeros((4, 8, 8), np.uint8), np.array(list("abab"))),
+        ("flat", np.zeros((4, 64), np.uint8), np.arange(4)),
+        ("fewer", np.zeros((4, 8, 8), np.uint8), np.arange(3)),
+    ):
+        np.savez(f"{name}.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     with pytest.raises(ValueError, match=words):
         paper(tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_is_no_list(tmp_path):
+    with pytest.raises(TypeError, match=r"Give \['figure-2'\]"):
+        paper(tmp_path / "out", only="figure-2")
+
+
+def test_two_stand_ins_of_a_kind_are_enough(given):
+    few = PaperPictures(given.model, evidence=2)
+    for make in (paper_figures.latent_map, paper_figures.arithmetic, paper_figures.as_a_person):
+        assert make(few).content[1:4] == b"PNG"
+    assert paper_figures.magnitude(few).words.endswith("of 2 pictures")
+
+
+def test_classes_of_few_pictures_have_evidence_and_queries(tmp_path, given):
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.new("L", (9 + i, 12 - i), 20 * i).save(tmp_path / name / f"{i}.png")
+    found = PaperPictures(given.model, digits_at=tmp_path).digits
+    assert found.labels.unique().tolist() == found.truth.unique().tolist() == [0, 1, 2, 3]
 
 
 def test_what_is_wrong_with_ones_own_pictures_is_said_before_anything_is_written(tmp_path):

@@ -27,6 +27,7 @@ class PictureDistribution(Distribution):
     Args:
         model: decodes latents, and says how likely pictures are.
         latents: a `Gaussian`, or what else `Posterior.drawn` is.
+        batch_shape: of a batch of the same distribution, as `expand` makes it; each draws on its own.
 
     >>> from transflow import Gaussian, wrap
     >>> model = wrap(encode=lambda x: 2 * x.flatten(1), decode=lambda z: z.view(-1, 1, 1, 1) / 2, shape=(1, 1, 1))
@@ -39,25 +40,31 @@ class PictureDistribution(Distribution):
     support = constraints.independent(constraints.unit_interval, 3)
     has_rsample = True
 
-    def __init__(self, model: BaseModel, latents: LatentDistribution) -> None:
+    def __init__(self, model: BaseModel, latents: LatentDistribution, batch_shape: Any = ()) -> None:
         self.model, self.latents = model, latents
-        super().__init__(event_shape=torch.Size(model.shape), validate_args=False)
+        super().__init__(torch.Size(batch_shape), torch.Size(model.shape), validate_args=False)
 
     def __repr__(self) -> str:
         return f"PictureDistribution({self.model!r}, {self.latents!r})"
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> PictureDistribution:
-        """Return the distribution itself: it is one, and no batch of several.
+        """Return a batch of the same distribution, of which each draws on its own.
 
         Raises:
-            NotImplementedError: a batch is asked for.
+            ValueError: the batch that it is does not expand to that shape.
         """
-        if tuple(batch_shape):
-            raise NotImplementedError("Expected no batch of distributions of pictures; sample((n,)) gives n pictures.")
-        return self
+        shape = torch.Size(batch_shape)
+        own = self.batch_shape[::-1]
+        if (
+            len(shape) < len(own)
+            or min(shape, default=0) < 0
+            or any(a not in (1, b) for a, b in zip(own, shape[::-1], strict=False))
+        ):
+            raise ValueError(f"Expected a shape that {tuple(self.batch_shape)} expands to; got {tuple(shape)}.")
+        return type(self)(self.model, self.latents, shape)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Return pictures, floats in [0, 1], (*sample_shape, C, H, W); torch's global generator seeds them."""
+        """Return pictures, floats in [0, 1], (*sample_shape, *batch_shape, C, H, W); torch's generator seeds them."""
         with torch.no_grad():
             return self.rsample(sample_shape)
 
@@ -66,7 +73,7 @@ class PictureDistribution(Distribution):
 
         Models of the house, and flows of other libraries, decode with gradients.
         """
-        shape = torch.Size(sample_shape)
+        shape = torch.Size(sample_shape) + self.batch_shape
         seed = int(torch.randint(2**31, (), dtype=torch.int64, device="cpu").item())
         latents = self.latents.sample(shape.numel(), seed=seed)
         return self.model.decode(latents).reshape(shape + self.event_shape)
@@ -86,9 +93,22 @@ class PictureDistribution(Distribution):
             raise ValueError(f"Expected pictures (..., {', '.join(map(str, self.event_shape))}); got {got}.")
         if value.dtype != torch.uint8 and not ((value >= 0) & (value <= 1)).all():
             raise ValueError("Expected pictures as floats in [0, 1], or uint8; got numbers beyond.")
+        shape = self._shape_with(value.shape[:-3])
+        if not shape.numel():
+            return torch.zeros(shape, dtype=torch.double, device=self.model.device)
         pixels = (value if value.dtype == torch.uint8 else to_uint8(value)).reshape(-1, *self.event_shape)
         latents, own = self.model.score_pixels(pixels.cpu())
-        return (self.latents.log_prob(latents) - self.model.prior.log_prob(latents) + own).reshape(value.shape[:-3])
+        found = self.latents.log_prob(latents) - self.model.prior.log_prob(latents) + own
+        return found.reshape(value.shape[:-3]).expand(shape)
+
+    def _shape_with(self, shape: torch.Size) -> torch.Size:
+        """The shape of densities of pictures of a shape, under each distribution of the batch."""
+        try:
+            return torch.broadcast_shapes(shape, self.batch_shape)
+        except RuntimeError:
+            raise ValueError(
+                f"Expected pictures for a batch {tuple(self.batch_shape)} of distributions; got {tuple(shape)}."
+            ) from None
 
     @property
     def mean(self) -> Tensor:

@@ -34,6 +34,7 @@ from transflow.latents.encoded import Encoded
 from transflow.latents.folder import Latents
 from transflow.latents.stream import PicturesLike, stream
 from transflow.metrics import bits_per_dim
+from transflow.pictures.datasets import is_dataset
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.preprocess import BATCH
 from transflow.plain_values import scalar
@@ -96,7 +97,15 @@ class Model(BaseModel):
 
         The folder may be given wherever pictures are, but for what needs pixels (`reconstruct`, classifiers):
         it conditions and scores without encoding again.
+
+        Raises:
+            TypeError: pictures are a dataset, whose items have no names to resume by.
         """
+        if is_dataset(pictures):
+            raise TypeError(
+                f"Expected files, which a folder of latents is of; got a dataset, {type(pictures).__name__}. "
+                "condition and score take it, and encode gives its latents."
+            )
         return latents_folder.write(self, pictures, folder, batch=batch, on_bad=on_bad, report=report)
 
     def log_prob(self, pictures: PicturesLike) -> Tensor:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -60,11 +61,16 @@ class Posterior(Conditioned):
 
     def _repr_png_(self) -> bytes | None:
         """The evidence and samples, for notebooks; None of models whose pictures cannot be seen."""
-        return shown.png(self) if self.model.shape[0] in (1, 3) else None
+        return self._shown if self.model.shape[0] in (1, 3) else None
 
     def _repr_html_(self) -> str | None:
         """The same with a line of words."""
-        return shown.as_html(self) if self.model.shape[0] in (1, 3) else None
+        return shown.as_html(self, self._shown) if self.model.shape[0] in (1, 3) else None
+
+    @cached_property
+    def _shown(self) -> bytes:
+        """Drawn once: a notebook asks for every form that there is."""
+        return shown.png(self)
 
     def as_distribution(self, *, predictive: bool = False) -> PictureDistribution:
         """Return the posterior over pictures as one of `torch.distributions`: samples, gradients, densities.

@@ -33,11 +33,11 @@ def png(posterior: Conditioned, seed: int = 0) -> bytes:
     return encode_image(grid(torch.cat(parts), COLUMNS, rows=rows), ".png")
 
 
-def as_html(posterior: Conditioned, seed: int = 0) -> str:
-    """Return a line of words over the picture."""
+def as_html(posterior: Conditioned, content: bytes) -> str:
+    """Return a line of words over the picture that `png` gave."""
     words = [posterior.model.name, f"{posterior.evidence.count} pictures", f"learned: {posterior.learn}"]
     if posterior.chosen.drawn is None and posterior.evidence.count:
         words.append(str(posterior.noise))
-    picture = base64.b64encode(png(posterior, seed)).decode()
+    picture = base64.b64encode(content).decode()
     shown = html.escape(", ".join(words))
     return f'<div>{shown}</div>\n<img alt="evidence and samples" src="data:image/png;base64,{picture}">'

@@ -23,7 +23,7 @@ from transflow.pictures.labels import check_classes, labels_of
 from transflow.pictures.preprocess import BATCH
 from transflow.plain_values import scalar, whole
 from transflow.store import container
-from transflow.store.files import PathLike, at_home
+from transflow.store.files import PathLike, at_home, check_folder
 from transflow.store.identity import canonical, digest
 
 Augment = bool | int | Callable[[Tensor], Tensor]
@@ -141,6 +141,8 @@ def _entry(
     if cache is None or not model.fingerprint or callable(augment):
         return None
     folder = Path(at_home(cache))
+    if not folder.is_dir():  # one that can only be read has its use
+        check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     pixels = digest(pictures.contiguous().numpy().tobytes())
     key = [model.fingerprint, model.precision, kind, augment, float(strength), tuple(pictures.shape), pixels]

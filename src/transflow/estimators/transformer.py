@@ -69,11 +69,12 @@ class TransflowTransformer(TransformerMixin, PictureEstimator):  # type: ignore[
             if not len(inputs):
                 raise ValueError("Expected at least one picture; got none.")
             self.n_features_out_ = self._encode({self.output: False}, inputs[:1])[self.output].shape[2]
+            self._fitted_with, self._fitted_output = self._model(), self.output
             return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """Return pictures as vectors, shape (n, D)."""
-        self._check_fitted("n_features_out_")
+        self._check_as_fitted()
         with self._unchanged_on_error():
             inputs = self._pictures_or_vectors(X, reset=False)
             if not len(inputs):
@@ -86,13 +87,22 @@ class TransflowTransformer(TransformerMixin, PictureEstimator):  # type: ignore[
 
         Raises:
             ValueError: the output is not "latents", of which alone pictures can be made.
+            TypeError: X are no numbers.
         """
-        self._check_fitted("n_features_out_")
+        self._check_as_fitted()
         model = self._model()
         if self.output != LATENTS or model is None:
             raise ValueError(f'Expected the output "latents", which can be decoded; got "{self.output}".')
-        latents = torch.as_tensor(np.asarray(X), dtype=torch.float32, device=model.device)
+        values = np.asarray(X)
+        if values.dtype.kind not in "fiu":
+            raise TypeError(f"Expected latents as numbers; got {values.dtype}.")
+        latents = torch.as_tensor(values, dtype=torch.float32, device=model.device)
         return np.asarray(to_uint8(model.decode(latents)).permute(0, 2, 3, 1).numpy())
+
+    def _check_as_fitted(self) -> None:
+        self._check_fitted("n_features_out_")
+        if self.output != (was := self.__dict__.get("_fitted_output", self.output)):
+            raise ValueError(f"Expected the output that it was fitted for, {was}; got {self.output!r}. Fit it again.")
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the numbers, such as "latents0".
@@ -100,5 +110,5 @@ class TransflowTransformer(TransformerMixin, PictureEstimator):  # type: ignore[
         Args:
             input_features: ignored, part of scikit-learn's interface.
         """
-        self._check_fitted("n_features_out_")
+        self._check_as_fitted()
         return np.asarray([f"{self.output}{i}" for i in range(self.n_features_out_)], dtype=object)

@@ -1,10 +1,10 @@
 """Sets of pictures as other libraries hold them: torch's and torchvision's datasets and loaders, those of Hugging Face.
 
     an item       a picture, (picture, label, ...), or a dictionary with "image" or "img", and "label"
-    a batch       of a `torch.utils.data.DataLoader`: the same, of tensors (B, C, H, W)
+    a batch       of a `torch.utils.data.DataLoader`: the same, of tensors (B, C, H, W) or (B, H, W); or a list of items
 
 Floats in [0, 1], such as torchvision's `ToTensor` makes, are taken as the levels that they were; normalised ones are
-refused, since what they were is not known.
+refused, since what they were is not known. A stream that never ends is read for as long: give a part of it.
 """
 
 from __future__ import annotations
@@ -39,14 +39,22 @@ def parts(dataset: Any, batch: int) -> Iterator[tuple[Any, list[Any] | None]]:
         batch: how many of a dataset; a loader has its own.
 
     Raises:
-        TypeError: an item is none of those forms.
+        TypeError: an item is none of those forms, or there are several sets in one.
         ValueError: floats beyond [0, 1].
     """
+    if isinstance(dataset, Mapping):
+        raise TypeError(f"Expected one dataset; got several, {', '.join(map(str, dataset))}. Give one of them.")
     if _is(dataset, "DataLoader"):
+        alone = dataset.batch_size is None and dataset.batch_sampler is None
         for given in dataset:
-            pictures, labels = _split(given)
-            found = pictures if isinstance(pictures, (Tensor, np.ndarray)) else list(pictures)
-            yield _levels(found), None if labels is None else _named(dataset.dataset, labels)
+            pictures, labels = _collated(given, alone)
+            if isinstance(pictures, list):
+                pictures = _together([_alone(picture) for picture in pictures])
+            else:
+                pictures = _levels(
+                    pictures[:, None] if isinstance(pictures, Tensor) and pictures.ndim == 3 else pictures
+                )
+            yield pictures, None if labels is None else _named(dataset, labels)
         return
     some: list[Any] = []
     names: list[Any] = []
@@ -83,11 +91,56 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def _items(dataset: Any) -> Iterator[Any]:
-    if _is(dataset, "IterableDataset") or not hasattr(dataset, "__len__"):
+    if _is(dataset, "IterableDataset") or (count := _count(dataset)) is None:
         yield from dataset
         return
-    for i in range(len(dataset)):
+    for i in range(count):
         yield dataset[i]
+
+
+def _count(dataset: Any) -> int | None:
+    """How many items there are; None where a dataset does not say."""
+    try:
+        return len(dataset)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def _collated(given: Any, alone: bool) -> tuple[Any, Any]:
+    """The pictures of what a loader gives, one tensor or array, or a list of single ones, and their labels.
+
+    Args:
+        given: a batch, of tensors or a list of items; or a single item.
+        alone: whether the loader makes no batches itself; its dataset may.
+    """
+    if isinstance(given, (tuple, list)) and given and _are_items(given, alone):
+        pairs = [_split(item) for item in given]
+        return [picture for picture, _ in pairs], [label for _, label in pairs]
+    pictures, labels = _split(given)
+    if alone and (isinstance(pictures, Image.Image) or getattr(pictures, "ndim", 0) in (2, 3)):
+        return [pictures], [labels]
+    return list(pictures) if isinstance(pictures, (tuple, list)) else pictures, labels
+
+
+def _are_items(given: Sequence[Any], alone: bool) -> bool:
+    """Whether a list is one of items, as ``collate_fn=list`` makes it, and not of pictures and of their labels.
+
+    A tuple of tuples is both, where its first holds pictures alone: then it is taken as ``tuple(zip(*items))``.
+    """
+    if all(isinstance(item, Mapping) for item in given):
+        return True
+    if all(isinstance(item, Image.Image) for item in given):
+        return isinstance(given, list) and not alone
+    if not all(isinstance(item, tuple) for item in given):
+        return False
+    columns = all(_is_picture(part) for part in given[0])
+    if isinstance(given, list):
+        columns = columns and len(given) > 1 and not all(_is_picture(part) for part in given[1])
+    return not columns
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, Image.Image) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim > 1)
 
 
 def _split(item: Any) -> tuple[Any, Any]:
@@ -128,8 +181,13 @@ def _together(pictures: Sequence[Any]) -> Any:
 def _as_pil(picture: Any) -> Image.Image:
     if isinstance(picture, Image.Image):
         return picture
-    pixels = picture.permute(0, 2, 3, 1).numpy() if isinstance(picture, Tensor) else picture
-    return Image.fromarray(np.ascontiguousarray(pixels[0].squeeze(-1) if pixels.shape[-1] == 1 else pixels[0]))
+    pixels = (picture.permute(0, 2, 3, 1).numpy() if isinstance(picture, Tensor) else picture)[0]
+    if pixels.dtype != np.uint8 or (pixels.ndim == 3 and pixels.shape[-1] not in (1, 3, 4)):
+        got = f"{pixels.dtype} of shape {pixels.shape}"
+        raise TypeError(f"Expected pictures of uint8, (H, W) or with 1, 3 or 4 channels; got {got}.")
+    return Image.fromarray(
+        np.ascontiguousarray(pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
+    )
 
 
 def _levels(pictures: Any) -> Any:
@@ -148,12 +206,24 @@ def _levels(pictures: Any) -> Any:
 def _named(dataset: Any, labels: Any) -> list[Any] | None:
     """Labels as plain values, by their names where the dataset says them."""
     values = labels.tolist() if isinstance(labels, (Tensor, np.ndarray)) else list(labels)
-    values = [value.item() if isinstance(value, (Tensor, np.generic)) else value for value in values]
+    values = [
+        value.item() if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1) else value
+        for value in values
+    ]
     if any(value is None for value in values):
         return None
-    features = getattr(dataset, "features", None)
-    known = next((features[key] for key in LABELS if isinstance(features, Mapping) and key in features), None)
-    names = getattr(known, "names", None) or getattr(dataset, "classes", None)
+    names = _class_names(dataset)
     if names and all(isinstance(value, int) and 0 <= value < len(names) for value in values):
         return [names[value] for value in values]
     return values
+
+
+def _class_names(dataset: Any) -> Sequence[str] | None:
+    """The names of classes that a dataset has, or the one that it is a part or a loader of."""
+    while dataset is not None:
+        features = getattr(dataset, "features", None)
+        known = next((features[key] for key in LABELS if isinstance(features, Mapping) and key in features), None)
+        if names := getattr(known, "names", None) or getattr(dataset, "classes", None):
+            return list(names)
+        dataset = getattr(dataset, "dataset", None)
+    return None

@@ -141,6 +141,8 @@ def paper(
         ValueError: there is no such figure or kind, or pictures that cannot be used.
         OSError: the folder cannot be created or written.
     """
+    if isinstance(only, str):
+        raise TypeError(f"Expected a list of figures; got {only!r}. Give [{only!r}].")
     for names, known, what in ((only, FIGURES, "figures"), (pictures or {}, KINDS, "kinds of pictures")):
         for name in names:
             if name not in known:

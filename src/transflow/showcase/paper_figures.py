@@ -83,11 +83,12 @@ def unlike(p: PaperPictures) -> Made:
 
 def magnitude(p: PaperPictures) -> Made:
     """Go from the zero vector to pictures."""
-    latents = p.model.encode(p.of("own")[:GROWING])
+    own = p.of("own")[:GROWING]
+    latents = p.model.encode(own)
     shares = [i / (FRAMES - 1) for i in range(FRAMES)]
-    frames = [grid(p.model.decode(share * latents), GROWING, zoom=3) for share in shares]
+    frames = [grid(p.model.decode(share * latents), len(own), zoom=3) for share in shares]
     return Made(
-        animation(frames), ".gif", f"t z for t = 0 .. 1 in {FRAMES} steps, of the latents z of {COLUMNS} pictures"
+        animation(frames), ".gif", f"t z for t = 0 .. 1 in {FRAMES} steps, of the latents z of {len(own)} pictures"
     )
 
 
@@ -108,7 +109,7 @@ def as_a_person(p: PaperPictures) -> Made:
 
 def latent_map(p: PaperPictures) -> Made:
     """Draw the plane of latents through three pictures as a map."""
-    a, b, c = p.model.encode(p.of("own")[:3]).split(1)
+    a, b, c = p.model.encode(_row(p.of("own"), 3)).split(1)
     shares = [i / (MAP - 1) for i in range(MAP)]
     rows = [(corrected(a, b, v), corrected(a, c, v)) for v in shares]
     points = torch.cat([corrected(left, right, u) for left, right in rows for u in shares])

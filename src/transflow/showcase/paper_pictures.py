@@ -1,6 +1,6 @@
 """The pictures that the paper's figures are made of: the user's own, or stand-ins that nobody owns.
 
-like      of a kind that the model was trained on      the reddest of its own samples
+like      of a kind that the model was trained on      the reddest of its own samples; of a grey model, the lightest
 unlike    of a kind that it never saw                  faces drawn by code
 other     of a third kind, at the other end of a way   its own samples, tinted
 own       of the model's own kind                      its own samples
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -80,35 +81,48 @@ class PaperPictures:
     queries: int = 500
     seed: int = 0
 
+    def check(self) -> None:
+        """Read what is given, so that what cannot be used is known before the work.
+
+        Raises:
+            ValueError: there are too few pictures, or a model's pictures are neither grey nor of colours.
+            OSError: a folder or file cannot be read.
+        """
+        if self.model.shape[0] not in (1, 3):
+            raise ValueError(f"Expected a model of pictures with 1 or 3 channels; got {self.model.shape[0]}.")
+        _ = self.given
+        if self.digits_at is not None:
+            _ = self.digits
+
+    @cached_property
+    def given(self) -> dict[str, Tensor]:
+        """The user's pictures by kind."""
+        found = {kind: read(folder, self.model.shape).pixels for kind, folder in self.folders.items()}
+        for kind, pictures in found.items():
+            if len(pictures) < 2:
+                raise ValueError(f"Expected two or more pictures; got {len(pictures)}: {self.folders[kind]}")
+        return found
+
     def of(self, kind: str) -> Tensor:
         """Return the pictures of a kind, uint8 (B, C, H, W), B of 2 or more."""
         if kind in self.folders:
-            found = read(self.folders[kind], self.model.shape).pixels
-            if len(found) < 2:
-                raise ValueError(f"Expected two or more pictures; got {len(found)}: {self.folders[kind]}")
-            return found
+            return self.given[kind]
         if kind == "like":
             many = self._samples(SAMPLES_FOR_ONE * self.evidence, self.seed + 1)
             top = many[:, :, : many.shape[2] // 3].double().mean((2, 3))
-            return many[(top[:, 0] - top[:, -1]).argsort(descending=True)[: self.evidence]]
+            red = top[:, 0] - top[:, -1] if self.model.shape[0] == 3 else top[:, 0]
+            return many[red.argsort(descending=True)[: self.evidence]]
         if kind == "own":
             return self.samples
         made = synthetic_pictures({"unlike": "drawn", "other": "tinted"}[kind], self._rgb(self.samples), self.seed)
         return made if self.model.shape[0] == 3 else greyscale(made)[:, :1]
-
-    def check(self) -> None:
-        """Raise what is wrong with the user's own pictures, before anything is made of them."""
-        for kind in self.folders:
-            self.of(kind)
-        if self.digits_at is not None:
-            _ = self.digits
 
     def words(self, kind: str) -> str:
         """Return what the pictures of a kind are."""
         if kind in self.folders:
             return Path(self.folders[kind]).name
         return {
-            "like": "the reddest of the model's own samples",
+            "like": f"the {'reddest' if self.model.shape[0] == 3 else 'lightest'} of the model's own samples",
             "unlike": "faces drawn by code",
             "other": "the model's own samples, tinted",
             "own": "the model's own samples",
@@ -158,15 +172,28 @@ class PaperPictures:
             parts = [
                 read(Path(self.digits_at, name), self.model.shape).pixels for name in check_classes(self.digits_at)
             ]
+            if len(parts) < 2 or min(map(len, parts)) < 2:
+                raise ValueError(
+                    f"Expected a folder of two or more classes, each with two or more pictures; got "
+                    f"{', '.join(str(len(part)) for part in parts) or 'no'} pictures: {self.digits_at}"
+                )
             x = torch.cat(parts).permute(0, 2, 3, 1).numpy()
             y = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        elif self.digits_at is not None:
+            return self._halved(x, y)
+        if self.digits_at is not None:
             return _archive(self.digits_at)
-        else:
-            x, y = handwritten_digits()
+        x, y = handwritten_digits()
         order = np.random.default_rng(self.seed).permutation(len(y))
         half = len(y) // 2
         return x[order[:half]], y[order[:half]], x[order[half:]], y[order[half:]]
+
+    def _halved(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Half of each class as evidence, and the rest as queries."""
+        order = np.random.default_rng(self.seed)
+        mixed = [order.permutation(np.flatnonzero(y == label)) for label in np.unique(y)]
+        evidence = np.concatenate([some[: (len(some) + 1) // 2] for some in mixed])
+        queries = np.concatenate([some[(len(some) + 1) // 2 :] for some in mixed])
+        return x[evidence], y[evidence], x[queries], y[queries]
 
 
 def _archive(path: PathLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -174,8 +201,17 @@ def _archive(path: PathLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     try:
         with np.load(path, allow_pickle=False) as found:
             x, y, queries, truth = (found[name] for name in names)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         raise ValueError(
             f"Expected a folder of classes, or an .npz file with {', '.join(names)}; got {path}."
         ) from None
+    for pictures, labels, what in ((x, y, "train"), (queries, truth, "test")):
+        whole = labels.ndim == 1 and labels.dtype.kind in "iu" and len(labels)
+        if not whole or pictures.dtype != np.uint8 or pictures.ndim not in (3, 4) or len(pictures) != len(labels):
+            raise ValueError(
+                f"Expected pictures as uint8 (n, H, W), and n whole numbers as their classes; got x_{what} of "
+                f"{pictures.dtype} {pictures.shape} and y_{what} of {labels.dtype} {labels.shape}: {path}"
+            )
+    if len(np.unique(y)) < 2:
+        raise ValueError(f"Expected pictures of two or more classes; got one: {path}")
     return x, y, queries, truth

@@ -21,6 +21,7 @@ PREFIX = "hf://"
 FILE = "model.safetensors"
 CARD = "README.md"
 NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w./-]+?))?(/(?P<file>[\w./-]+\.safetensors))?")
+REPO = re.compile(r"[\w.-]+/[\w.-]+")
 EXTRA = "pip install 'transflow[hub]'"
 LOCAL = "Download it elsewhere and give the file."
 
@@ -93,17 +94,22 @@ def upload(repo: str, files: Mapping[str, bytes], *, private: bool | None, token
         message: of the commit.
 
     Raises:
-        ValueError: the name is none.
+        ValueError: the name is none, or the token.
         OSError: the hub refused it, or cannot be reached.
         ImportError: huggingface_hub is not installed.
     """
-    repo = HubName.parse(PREFIX + repo).repo
+    if not isinstance(repo, str) or REPO.fullmatch(repo) is None or ".." in repo:
+        raise ValueError(f"Expected user/repo to send to; got {repo!r:.100}.")
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise ValueError("Expected a token of the hub, such as hf_...; got one with other characters.")  # not shown
     hub, errors = _hub()
     operations = [hub.CommitOperationAdd(path, content) for path, content in files.items()]
     api = hub.HfApi(token=token, library_name="transflow")
     try:
         address = api.create_repo(repo, private=private, exist_ok=True)
         api.create_commit(repo, operations, commit_message=message)
+    except errors.HFValidationError as error:
+        raise ValueError(f"Expected user/repo to send to; got {_line(error)}") from None
     except _failures(errors) as error:
         raise OSError(f"Expected to write to the repository {repo}; got {_why(error, errors, False)}.") from None
     return str(address)
@@ -117,6 +123,8 @@ def _failures(errors: Any) -> tuple[type[Exception], ...]:
 def _why(error: Exception, errors: Any, known_only: bool) -> str:
     """What went wrong, in a few words."""
     status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.HFValidationError):
+        return f"a name that the hub does not take: {_line(error).rstrip('.')}"
     if known_only:
         return "none of it on this machine, and a file does not decide what is downloaded"
     if isinstance(error, errors.GatedRepoError):
@@ -134,6 +142,10 @@ def _why(error: Exception, errors: Any, known_only: bool) -> str:
     if status is not None:
         return f"status {status} from the hub"
     return f"no answer from the hub ({type(error).__name__})"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _hub() -> tuple[Any, Any]:

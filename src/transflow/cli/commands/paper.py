@@ -43,12 +43,15 @@ def run(options: argparse.Namespace) -> None:
     """Write the figures; print the page's path."""
     from transflow.showcase.paper import paper
 
+    only = [name.strip() for name in (options.only or "").split(",")]
+    if options.only and not all(only):
+        raise ValueError(f"Expected names of figures, such as figure-7,table-1; got {options.only!r}.")
     page = paper(
         options.output,
         model=options.model,
         pictures={kind: path for kind in FOLDERS if (path := getattr(options, kind)) is not None},
         digits=options.digits,
-        only=[name for name in (options.only or "").split(",") if name],
+        only=only if options.only else (),
         evidence=options.evidence,
         queries=options.queries,
         seed=options.seed,
