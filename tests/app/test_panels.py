@@ -96,8 +96,8 @@ def test_only_what_changed_changes(some, tiny, session):
 
 def test_a_slow_model_shows_pictures_as_they_come(some, tiny, session, monkeypatch):
     monkeypatch.setattr(bounds, "LARGE", 1)
-    parts = list(draw(conditioned(session, tiny, some, Settings()), Settings(n=9)))
-    assert [len(part.pictures) for part in parts] == [4, 8, 9]
+    parts = list(draw(conditioned(session, tiny, some, Settings()), Settings(n=20)))
+    assert [len(part.pictures) for part in parts] == [8, 16, 20]
     assert [bool(part.note) for part in parts] == [False, False, True]
 
 

@@ -167,7 +167,7 @@ def posterior(
 
 def one_by_one(total: int, model: BaseModel) -> Iterator[slice]:
     """Yield slices of a batch that are decoded at a time: few, of a slow model, so that one sees it go on."""
-    size = 4 if model.dim > bounds.LARGE else bounds.NUMBER
+    size = 8 if model.dim > bounds.LARGE else bounds.NUMBER
     return (slice(begin, min(begin + size, total)) for begin in range(0, total, size))
 
 
