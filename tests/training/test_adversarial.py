@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import whole_and_stopped
 from transflow import load, train
 from transflow.generative.bigan import BiGanConfig
 from transflow.training import adversarial
@@ -24,15 +25,7 @@ def begun(pixels, **settings):
 
 
 def test_a_run_is_the_same_run_however_often_it_is_stopped(folder, tmp_path):
-    whole = train(folder, tmp_path / "whole.safetensors", CONFIG)
-    output = tmp_path / "parts.safetensors"
-    train(folder, output, CONFIG, stop_after=1e-9)
-    for _ in range(2):
-        torch.manual_seed(7)  # what is drawn globally is no part of a run
-        train(folder, output, resume=True, stop_after=1e-9)
-    parts = train(folder, output, resume=True)
-    assert whole.card["pictures_seen"] == parts.card["pictures_seen"] == 48
-    assert whole.fingerprint == parts.fingerprint
+    whole, parts = whole_and_stopped(folder, tmp_path, CONFIG)
     assert whole.card["held_out_loss"] == parts.card["held_out_loss"]
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from helpers import whole_and_stopped
 from transflow import load, train
 from transflow.cli.parser import build_parser
 from transflow.cli.training import config_of
@@ -26,15 +27,7 @@ def run(family, **settings):
 @pytest.mark.parametrize("family", NAMES)
 def test_a_run_is_the_same_run_however_often_it_is_stopped(family, folder, tmp_path):
     config = run(family)
-    whole = train(folder, tmp_path / "whole.safetensors", config)
-    output = tmp_path / "parts.safetensors"
-    train(folder, output, config, stop_after=1e-9)
-    for _ in range(2):
-        torch.manual_seed(7)  # what is drawn globally is no part of a run
-        train(folder, output, resume=True, stop_after=1e-9)
-    parts = train(folder, output, resume=True)
-    assert whole.card["pictures_seen"] == parts.card["pictures_seen"] == 48
-    assert whole.fingerprint == parts.fingerprint
+    whole, parts = whole_and_stopped(folder, tmp_path, config)
     assert whole.card["held_out_loss"] == parts.card["held_out_loss"]
 
 

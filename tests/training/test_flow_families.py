@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from transflow import train
+from helpers import whole_and_stopped
 from transflow.generative.flow_plus_plus import FlowPlusPlusConfig
 from transflow.generative.nice import NICEConfig
 from transflow.generative.real_nvp import RealNVPConfig
@@ -34,15 +34,7 @@ EVERY = pytest.mark.parametrize("family", RUNS)
 def test_a_run_is_the_same_run_however_often_it_is_stopped(family, folder, tmp_path):
     config = RUNS[family]
     assert config.family_name == family.partition(",")[0]
-    whole = train(folder, tmp_path / "whole.safetensors", config)
-    output = tmp_path / "parts.safetensors"
-    train(folder, output, config, stop_after=1e-9)
-    for _ in range(2):
-        torch.manual_seed(7)  # what is drawn globally is no part of a run
-        train(folder, output, resume=True, stop_after=1e-9)
-    parts = train(folder, output, resume=True)
-    assert whole.card["pictures_seen"] == parts.card["pictures_seen"] == 48
-    assert whole.fingerprint == parts.fingerprint
+    whole, parts = whole_and_stopped(folder, tmp_path, config)
     assert parts.card["round_trip"] < 1e-4
     assert parts.card["bits_per_dim"] == whole.card["bits_per_dim"]
     assert "bits_per_dim" in json.loads((tmp_path / "whole.metrics.jsonl").read_text().splitlines()[-1])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers import whole_and_stopped
 from parts import BASE, LEVEL
 from transflow import train
 from transflow.generative.detail_level import DetailLevelConfig
@@ -29,15 +30,7 @@ RUNS = {
 @pytest.mark.parametrize("family", RUNS)
 def test_a_run_is_the_same_run_however_often_it_is_stopped(family, folder, tmp_path):
     config = RUNS[family]
-    whole = train(folder, tmp_path / "whole.safetensors", config)
-    output = tmp_path / "parts.safetensors"
-    train(folder, output, config, stop_after=1e-9)
-    for _ in range(2):
-        torch.manual_seed(7)  # what is drawn globally is no part of a run
-        train(folder, output, resume=True, stop_after=1e-9)
-    parts = train(folder, output, resume=True)
-    assert whole.card["pictures_seen"] == parts.card["pictures_seen"] == 48
-    assert whole.fingerprint == parts.fingerprint
+    whole, parts = whole_and_stopped(folder, tmp_path, config)
     assert parts.card["round_trip"] < 1e-4
     measure = {"flow-matching": "held_out_loss", "details": "bits_per_dim"}[family]
     assert parts.card[measure] == whole.card[measure]
