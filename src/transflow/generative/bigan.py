@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transflow.generative.codec import CodecConfig, Decoder, Encoder
+from transflow.generative.codec import CodecConfig, CodecModule, Decoder, Encoder
 
 SLOPE = 0.2  # of the adversary's LeakyReLU
 JUDGE = 256  # hidden numbers of the adversary
@@ -49,7 +49,7 @@ class BiGanConfig(CodecConfig):
             raise ValueError(f"Expected a weight of the penalty of 0 or more; got {self.penalty}.")
 
 
-class BiGan(nn.Module):
+class BiGan(CodecModule):
     """Generator and encoder; the adversary is no part of the model.
 
     >>> model = BiGan(BiGanConfig((1, 8, 8), latent=2, widths=(8, 8)))
@@ -64,16 +64,6 @@ class BiGan(nn.Module):
         self.encoder = Encoder(config, config.latent)
         self.standard = nn.BatchNorm1d(config.latent, affine=False)
         self.generator = Decoder(config)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a picture."""
-        return self.config.shape
-
-    @property
-    def level_sizes(self) -> tuple[int, ...]:
-        """One level, of all D numbers."""
-        return (self.config.latent,)
 
     def latents(self, x: Tensor) -> Tensor:
         """Return latents (B, D) of pictures (B, C, H, W) in (-1/2, 1/2); in training, of variance 1 over the batch."""

@@ -113,3 +113,23 @@ class Decoder(nn.Module):
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
     return nn.Sequential(convolution, nn.GroupNorm(outputs // GROUP, outputs), nn.SiLU())
+
+
+class CodecModule(nn.Module):
+    """A model of a small latent: what those built on these networks have alike.
+
+    Attributes:
+        config: of the model.
+    """
+
+    config: CodecConfig
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        return self.config.shape
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """One level, of all D numbers."""
+        return (self.config.latent,)

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from transflow.generative.codec import CodecConfig, Decoder, Encoder
+from transflow.generative.codec import CodecConfig, CodecModule, Decoder, Encoder
 
 UNUSED = 1e-6  # the least variance of a direction, relative to the largest
 
@@ -69,7 +69,7 @@ class Standardised(nn.Module):
         return self.mean + z @ self.root
 
 
-class StandardisedAutoencoder(nn.Module):
+class StandardisedAutoencoder(CodecModule):
     """Encoder and decoder with the Gaussian of codes between them; a family of it adds a loss."""
 
     def __init__(self, config: CodecConfig) -> None:
@@ -78,16 +78,6 @@ class StandardisedAutoencoder(nn.Module):
         self.encoder = Encoder(config, config.latent)
         self.decoder = Decoder(config)
         self.codes = Standardised(config.latent)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a picture."""
-        return self.config.shape
-
-    @property
-    def level_sizes(self) -> tuple[int, ...]:
-        """One level, of all D numbers."""
-        return (self.config.latent,)
 
     def latents(self, x: Tensor) -> Tensor:
         """Return latents (B, D) of pictures (B, C, H, W) in (-1/2, 1/2)."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from transflow.generative.codec import CodecConfig, Decoder, Encoder
+from transflow.generative.codec import CodecConfig, CodecModule, Decoder, Encoder
 
 LOG_VARIANCES = (-14.0, 6.0)  # least and most of sigma^2, in logarithms
 LEAST, FIRST = 1 / 255, 0.25  # of s: the least, and that which training begins with; a picture's range is 1
@@ -32,7 +32,7 @@ class VaeConfig(CodecConfig):
     """The architecture of a variational autoencoder; fields are those of `codec.CodecConfig`."""
 
 
-class Vae(nn.Module):
+class Vae(CodecModule):
     """A variational autoencoder: pictures of floats (B, C, H, W) to the means of latents (B, D).
 
     >>> model = Vae(VaeConfig((1, 8, 8), latent=2, widths=(8, 8)))
@@ -47,16 +47,6 @@ class Vae(nn.Module):
         self.encoder = Encoder(config, 2 * config.latent)
         self.decoder = Decoder(config)
         self.log_noise = nn.Parameter(torch.tensor(math.log(FIRST)))  # log s
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a picture."""
-        return self.config.shape
-
-    @property
-    def level_sizes(self) -> tuple[int, ...]:
-        """One level, of all D numbers."""
-        return (self.config.latent,)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and log sigma^2, each (B, D), of pictures (B, C, H, W) in (-1/2, 1/2)."""
