@@ -14,4 +14,5 @@ else
     set -- $begin "$@"
 fi
 case " $* " in *" --epochs "*) each=$(echo "$each" | sed 's/--minutes [0-9]*//') ;; esac
-exec ${TRANSFLOW:-transflow} train "$photos" -o "$output" --groups "$identities" $each "$@"
+if [ "$identities" != - ]; then set -- --groups "$identities" "$@"; fi
+exec ${TRANSFLOW:-transflow} train "$photos" -o "$output" $each "$@"
