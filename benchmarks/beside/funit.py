@@ -153,7 +153,7 @@ def run(task: Task) -> Result:
         x = signed(task.others[rows])
         return torch.where(torch.rand(BATCH, shots, 1, 1, 1) < 0.5, x.flip(4), x), which
 
-    def step(_: int) -> float:
+    def step(i: int) -> float:
         (x, of_x), (y, of_y) = drawn(1), drawn(SHOTS)
         content, own = net.content(x[:, 0]), net.code(x)
         changed, again = net.decode(content, net.code(y)), net.decode(content, own)
@@ -176,7 +176,7 @@ def run(task: Task) -> Result:
         loss.backward()
         making.step()
         for average, weight in zip(used.parameters(), net.parameters(), strict=True):
-            average.lerp_(weight.detach(), 1 - AVERAGE)
+            average.lerp_(weight.detach(), 1 - min(AVERAGE, (i + 1) / (i + 10)))  # forgets how it began
         return float(loss.detach())
 
     fit = trained(task, "funit", step, {"net": net, "judge": judge, "used": used, "making": making, "judging": judging})
