@@ -10,8 +10,8 @@ noise filtered in frequency, unit variance, twice as wide as the map that is cut
     dunes       waves with a gentle and a steep side, bent by noise
     craters     bowls with rims
 
-One's own terrains lie outside of that mix: islands with a caldera, ridges that all go one way, plateaus that a river has
-cut. Everything is a function of count and seed, and the first of many are the few.
+One's own terrains lie outside of that mix: islands with a caldera, ridges that all go one way, plateaus that a river
+has cut. Everything is a function of count and seed, and the first of many are the few.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ def filtered(amplitude: Array, rng: np.random.Generator) -> Array:
     return made / made.std((1, 2), keepdims=True)
 
 
-def power_law(
-    beta: Array, rng: np.random.Generator, stretch: Array | float = 1.0, angle: Array | float = 0.0
-) -> Array:
+def power_law(beta: Array, rng: np.random.Generator, stretch: Array | float = 1.0, angle: Array | float = 0.0) -> Array:
     """Return periodic noise (n, 64, 64) of power P(k) ~ k^-beta, beta (n,)."""
     k = frequencies(2 * SIZE, stretch, angle)
     return filtered(np.where(k > 0, k, 1.0) ** (-beta[:, None, None] / 2), rng)

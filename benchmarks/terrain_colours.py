@@ -6,8 +6,9 @@ n = (-p, -q, 1) / sqrt(1 + p^2 + q^2) and the direction of the light l,
     brightness = max(0, n . l),
 
 on a map that was enlarged smoothly first; the colours are those of atlases, by height. The rule of textures: water by
-its depth, sand beside it, grass, rock where it is steep, snow above a line; all softly. A climate says how dry the grass
-is, where snow begins and how red the rock is, so one heightmap has many textures; each pixel has a little noise, too.
+its depth, sand beside it, grass, rock where it is steep, snow above a line; all softly. A climate says how dry the
+grass is, where snow begins and how red the rock is, so one heightmap has many textures; each pixel has a little noise,
+too.
 """
 
 from __future__ import annotations
