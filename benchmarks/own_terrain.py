@@ -13,7 +13,8 @@ is the evidence. What it makes is compared with maps that the same maker makes a
     nearest      root mean square distance to the nearest map of the maker, grey levels
     copies       the same to the nearest map of the handful
 
-and beside it stand the maker's own further maps, the handful itself, and the flow's prior. Each handful is one seed.
+and beside it stand the maker's own further maps, the handful itself, the flow's prior, and the same combinations of maps
+made of their pixels, without a flow. Each handful is one seed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from common import setting, table, write_json
 from terrain import OWN, SIZE, own
 from terrain_colours import SEA, relief, slopes
 from terrain_models import MAPS, trained
-from transflow import Model
+from transflow import Gaussian, Model
 from transflow.pictures import grids
 from transflow.store.files import write_bytes
 
@@ -45,6 +46,21 @@ WAYS = {
 MEASURES = ("spectrum", "height", "slope", "sea", "direction", "nearest", "copies")
 FEW, TRUE = 8, 256  # maps of a handful, and of its maker to compare with
 ANEW = 1000  # added to a handful's seed, for the maker's maps to compare with
+
+
+class Pixels:
+    """No flow at all: a map's latent is its pixels, moved and scaled."""
+
+    shape = (1, SIZE, SIZE)
+    prior = Gaussian.standard(SIZE * SIZE)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Return latents (n, D) of maps, uint8."""
+        return (pictures.flatten(1).float() / 255 - 0.5) / 0.2
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return maps, 0 to 1."""
+        return (0.5 + 0.2 * latents.float()).clamp(0, 1).view(-1, *self.shape)
 
 
 def spectrum(maps: Tensor) -> Array:
@@ -107,6 +123,7 @@ def figures(model: Model, kind: str, n: int, seed: int) -> dict[str, dict[str, f
         "its maker": anew[TRUE:],
         "the handful": handful,
         **{f"more like these, {way}": more(model, handful, way, n, seed) for way in WAYS},
+        "of pixels, parents": more(Model(Pixels(), "pixels"), handful, "parents", n, seed),
         "the prior": grids.to_uint8(model.pictures(model.prior, n, seed=seed)),
     }
     found = {name: compare(maps, anew[:TRUE], handful) for name, maps in made.items()}
