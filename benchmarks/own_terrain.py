@@ -13,8 +13,8 @@ is the evidence. What it makes is compared with maps that the same maker makes a
     nearest      root mean square distance to the nearest map of the maker, grey levels
     copies       the same to the nearest map of the handful
 
-and beside it stand the maker's own further maps, the handful itself, the flow's prior, and the same combinations of maps
-made of their pixels, without a flow. Each handful is one seed.
+and beside it stand the maker's own further maps, the handful itself, the flow's prior, and the same combinations of
+maps made of their pixels, without a flow. Each handful is one seed.
 """
 
 from __future__ import annotations
