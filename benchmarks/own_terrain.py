@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ from transflow.pictures import grids
 from transflow.store.files import write_bytes
 
 Array = NDArray[np.float64]
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "parents": {"learn": "parents"},
     "parents, novelty 0.3": {"learn": "parents", "novelty": 0.3},
     "covariance": {"learn": "covariance"},

@@ -127,7 +127,7 @@ def island_maps(count: int, rng: np.random.Generator) -> Array:
         left, top = (wide(between(-far, far, count, rng)) for _ in range(2))
         radius = wide(between(0.35, 0.8, count, rng) * (1 if i == 0 else 0.6))
         bump = np.exp(-np.power(np.hypot(x - left, y - top) / radius, wide(between(1.5, 3, count, rng))))
-        land = np.maximum(land, bump * wide(there))
+        land = np.maximum(land, bump * wide(there.astype(float)))
     noise = cut(power_law(between(2.6, 3.8, count, rng), rng))
     coast = SEA + wide(between(0.3, 0.7, count, rng)) * (land - 0.35)
     return coast + wide(between(0.02, 0.07, count, rng)) * noise

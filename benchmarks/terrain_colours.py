@@ -70,8 +70,8 @@ def relief(heights: Tensor, colours: Tensor | None = None, zoom: int = 4) -> Ten
     above = (np.maximum(smooth, SEA) - SEA) / (1 - SEA)
     shade = hillshade(RELIEF * np.maximum(smooth, SEA), 1 / zoom) / np.sin(np.deg2rad(LIGHT[1]))
     if colours is None:
-        at, tints = zip(*ATLAS, strict=True)
-        tint = np.stack([np.interp(above, at, channel) for channel in zip(*tints, strict=True)], 1)
+        at = [height for height, _ in ATLAS]
+        tint = np.stack([np.interp(above, at, [colour[i] for _, colour in ATLAS]) for i in range(3)], 1)
         under = (np.clip(smooth / SEA, 0, 1))[:, None]
         water = mix(rgb(DEEP), rgb(SHALLOW), under)
         tint = np.where(smooth[:, None] < SEA, water, tint)
