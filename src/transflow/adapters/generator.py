@@ -24,9 +24,9 @@ from torch.nn import functional as F
 from transflow.adapters import measure, modules
 from transflow.adapters.calls import CallingSource, still_functions
 from transflow.adapters.flow import HIDDEN, of_shape
-from transflow.adapters.latent_search import Inversion, Report, Search, invert
 from transflow.adapters.whiten import Base, Dense, Diagonal
 from transflow.devices import full_float32
+from transflow.generative.latent_search import Inversion, Report, Search, invert
 from transflow.pictures.pixels import PixelFormat
 
 SIGNED = PixelFormat(bits=8, low=-1.0, high=1.0, ends=True)  # a tanh at the end, as most have
