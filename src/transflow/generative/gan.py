@@ -127,10 +127,8 @@ class Critic(nn.Module):
         self.config = config
         high, wide = config.sizes[-1]
         self.pictures = nn.ModuleList(active(config.shape[0], width, 1) for width in config.channels)
-        self.levels = nn.ModuleList(
-            nn.ModuleList([active(finer, finer, 3), active(finer, width, 3)])
-            for width, finer in pairwise(config.channels)
-        )
+        self.levels = nn.ModuleList(active(width, width, 3) for width in config.channels[1:])
+        self.coarser = nn.ModuleList(active(finer, width, 3) for width, finer in pairwise(config.channels))
         self.coarsest = active(config.channels[0], config.channels[0], 3)
         features = config.channels[0] * high * wide + 1
         self.judge = nn.Sequential(active(features, JUDGE, 1), Scaled(JUDGE, 1, 1, gain=1.0))
@@ -145,8 +143,7 @@ class Critic(nn.Module):
         finest, share = stage
         found = self.pictures[finest](x)
         for i in reversed(range(finest)):
-            own, coarser = self.levels[i]
-            found = coarser(halved(own(found)))
+            found = self.coarser[i](halved(self.levels[i](found)))
             if i == finest - 1 and share < 1:
                 found = torch.lerp(self.pictures[i](halved(x)), found, share)
         found = self.coarsest(found).flatten(1)
