@@ -120,6 +120,6 @@ def write(path: Path, models: dict[str, Model], evidence: dict[str, Tensor]) -> 
     heads = [""] * (SHOWN * (1 + len(evidence)))
     for i, name in enumerate(("the model", *evidence)):
         heads[i * SHOWN] = name
-    page = grids.grid(torch.cat(rows), len(heads), rows=["evidence", *models], heads=heads, zoom=1)
+    page = grids.grid(torch.cat(rows), len(heads), rows=["evidence", *models], heads=heads, zoom=2)
     write_bytes(path, grids.encode_image(page.quantize(256), ".png"))
     print(f"written: {path}")

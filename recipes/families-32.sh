@@ -5,7 +5,7 @@
 #     recipes/families-32.sh vae faces-64.tar faces-64.csv vae-32.safetensors
 #     recipes/families-32.sh nice mnist.tar - nice-mnist.safetensors --grey --no-flip --minutes 5
 #
-# FAMILY is glow, real-nvp, nice, flow++, tarflow, flow-matching, vae, wae, autoencoder or bigan. PHOTOS is a tar or
+# FAMILY is glow, real-nvp, nice, flow++, tarflow, flow-matching, vae, wae, autoencoder, bigan or gan. PHOTOS is a tar or
 # folder of pictures; faces aligned so that the eyes are a quarter of the width apart and centred at 45 % of the height.
 # IDENTITIES is a CSV of file name and identity: 13 % of the people are held out whole; - holds out pictures. The
 # same command goes on with a run that was stopped. Later words win, so for a map of a latent of two numbers:
@@ -19,7 +19,7 @@ nice) begin="$begin --width 1000 --depth 4 --steps 4 --outliers 0.01" ;;
 flow++) begin="$begin --width 48 --depth 1 --components 4 --steps 4,2,3 --outliers 0.01" ;;
 tarflow) begin="$begin --patch 4 --width 128 --head 32 --steps 4 --depth 2 --outliers 0.01" ;;
 flow-matching) begin="$begin --width 64,128,192" ;;
-vae | wae | autoencoder | bigan) begin="$begin --latent 64" ;;
+vae | wae | autoencoder | bigan | gan) begin="$begin --latent 64" ;;
 *) set -- ;;
 esac
 if [ $# -gt 0 ]; then shift; fi

@@ -25,7 +25,7 @@ WORLDS = {
     "PIL": ["pictures"], "safetensors": ["store"], "argparse": ["cli"], "tqdm": ["cli"], "sklearn": ["estimators"],
     "filelock": ["store"], "huggingface_hub": ["store/hub"],
     "dlib": ["faces"], "mediapipe": ["faces"], "http.server": ["faces", "app"],
-    "torch.optim": ["training", "adapters/latent_search"], "torch.distributed": ["training"],
+    "torch.optim": ["training", "generative/latent_search"], "torch.distributed": ["training"],
     "ray": ["conditioning/cluster"], "gradio": ["app"], "fastapi": ["app"], "uvicorn": ["app"],
 }  # fmt: skip
 LEAVES = {"cli/commands": "cli/parser"}  # the files of a folder are imported by their table alone

@@ -21,6 +21,8 @@ from transflow.generative.details import DetailConfig
 from transflow.generative.families import FAMILIES
 from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
 from transflow.generative.flow_plus_plus import FlowPlusPlusConfig
+from transflow.generative.gan import Gan, GanConfig, grow
+from transflow.generative.growing import GROWING
 from transflow.generative.nice import NICEConfig
 from transflow.generative.picture_model import PictureModel
 from transflow.generative.pyramid import PyramidConfig
@@ -78,6 +80,12 @@ def codec(family):
     return PictureModel(flow.eval().requires_grad_(False), PixelFormat(8))
 
 
+def gan():
+    flow = shaken(lambda: Gan(GanConfig((1, 9, 8), latent=3, widths=(8, 8))))
+    grow(flow, 0.8 * GROWING)  # its finest pictures half in
+    return PictureModel(flow.eval().requires_grad_(False), PixelFormat(8))
+
+
 HOUSE = {
     "least": Least,
     "glow": glow,
@@ -89,6 +97,7 @@ HOUSE = {
     "wae": lambda: codec("wae"),
     "autoencoder": lambda: codec("autoencoder"),
     "bigan": lambda: codec("bigan"),
+    "gan": gan,
     "details": lambda: parts.level(8, 1),
     "nice": lambda: flow(NICEConfig((3, 3, 4), width=16, depth=2)),
     "nice, normal": lambda: flow(NICEConfig((1, 3, 3), width=16, depth=2, prior="normal")),

@@ -9,28 +9,34 @@ from torch import nn
 from helpers import whole_and_stopped
 from transflow import load, train
 from transflow.generative.bigan import BiGanConfig
+from transflow.generative.gan import GanConfig
+from transflow.generative.growing import GRAIN
 from transflow.training import adversarial
 from transflow.training.adversarial import AdversarialState, coarse_variance, relative_variance
 from transflow.training.config import TrainConfig
 from transflow.training.data import draw_inputs
 
 CONFIG = TrainConfig.of(BiGanConfig((3, 8, 8), latent=2, widths=(8, 8)), batch=8, warmup=10, epochs=4)
+GAN = TrainConfig.of(GanConfig((3, 8, 8), latent=2, widths=(8, 8)), batch=8, warmup=10, epochs=4)
+EACH = pytest.mark.parametrize("config", [CONFIG, GAN], ids=["bigan", "gan"])
 
 
-def begun(pixels, **settings):
-    state = AdversarialState(replace(CONFIG, **settings), torch.device("cpu"))
+def begun(pixels, config=CONFIG, **settings):
+    state = AdversarialState(replace(config, **settings), torch.device("cpu"))
     shown = nn.functional.interpolate(pixels.float(), size=8).to(torch.uint8)
     state.bind(shown)
     return state, shown
 
 
-def test_a_run_is_the_same_run_however_often_it_is_stopped(folder, tmp_path):
-    whole, parts = whole_and_stopped(folder, tmp_path, CONFIG)
+@EACH
+def test_a_run_is_the_same_run_however_often_it_is_stopped(folder, tmp_path, config):
+    whole, parts = whole_and_stopped(folder, tmp_path, config)
     assert whole.card["held_out_loss"] == parts.card["held_out_loss"]
 
 
-def test_all_of_both_is_kept_between(pixels, tmp_path):
-    state, shown = begun(pixels, epochs=100)
+@EACH
+def test_all_of_both_is_kept_between(pixels, tmp_path, config):
+    state, shown = begun(pixels, config, epochs=7)
     for _ in range(5):
         state.take_step(shown)
     state.save(tmp_path / "t.safetensors")
@@ -42,6 +48,38 @@ def test_all_of_both_is_kept_between(pixels, tmp_path):
     for a, b in ((state.adversary, again.adversary), (state.flow, again.flow), (state.average, again.average)):
         for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
             assert torch.equal(x, y), name
+
+
+def test_a_run_grows_with_its_budget_and_the_model_that_is_kept_with_it(pixels, folder, tmp_path):
+    state, shown = begun(pixels, GAN, epochs=20)
+    found = []
+    while state.progress < 1:
+        state.take_step(shown)
+        assert state.flow.grown == state.average.grown
+        found.append(int(state.average.grown))
+    assert found[0] == 0
+    assert found == sorted(found)
+    assert found[-1] == 2 * GRAIN
+    assert any(grown % GRAIN for grown in found)
+    model = train(folder, tmp_path / "m.safetensors", GAN)
+    assert model.source.flow.grown == 2 * GRAIN
+    assert model.exactness == model.card["round_trip"]
+    z = model.prior.sample(4, seed=0)
+    assert torch.equal(model.decode(z), load(tmp_path / "m.safetensors").decode(z))
+    begun_from = train(folder, tmp_path / "n.safetensors", GAN, begin_from=tmp_path / "m.safetensors", stop_after=1e-9)
+    assert begun_from.source.flow.grown == 2 * GRAIN  # it does not grow again
+
+
+def test_a_generator_that_makes_one_picture_ends_the_run(pixels):
+    state, shown = begun(pixels, GAN)
+    state.step, state.guess = adversarial.GRACE, torch.tensor(1.0)
+    with torch.no_grad():
+        state.average.pictures[0].weight.mul_(10)
+    state.check(shown)  # of coarse pictures, by samples alone: it has no encoder
+    with torch.no_grad():
+        state.average.head[0].weight.zero_()
+    with pytest.raises(FloatingPointError, match=r"samples that vary .* got 0.0% of their variance"):
+        state.check(shown)
 
 
 def test_samples_come_to_vary_as_the_pictures_do(pixels):
@@ -143,6 +181,8 @@ def test_steps_that_are_not_finite_are_skipped_by_both(pixels, monkeypatch):
 def test_what_two_cannot_do_is_refused_before_the_run(folder, tmp_path):
     with pytest.raises(ValueError, match="precision float32 for bigan"):
         replace(CONFIG, precision="bfloat16")
+    with pytest.raises(ValueError, match="precision float32 for gan"):
+        replace(GAN, precision="bfloat16")
     with pytest.raises(ValueError, match="batches of 2 or more for bigan; got 1"):
         AdversarialState(replace(CONFIG, batch=1), torch.device("cpu"))
     with pytest.raises(ValueError, match="no outliers for bigan"):

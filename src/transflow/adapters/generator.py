@@ -24,9 +24,9 @@ from torch.nn import functional as F
 from transflow.adapters import measure, modules
 from transflow.adapters.calls import CallingSource, still_functions
 from transflow.adapters.flow import HIDDEN, of_shape
-from transflow.adapters.latent_search import Inversion, Report, Search, invert
 from transflow.adapters.whiten import Base, Dense, Diagonal
 from transflow.devices import full_float32
+from transflow.generative.latent_search import Inversion, Report, Search, invert, targets
 from transflow.pictures.pixels import PixelFormat
 
 SIGNED = PixelFormat(bits=8, low=-1.0, high=1.0, ends=True)  # a tanh at the end, as most have
@@ -100,16 +100,7 @@ class GeneratorSource(CallingSource):
         Raises:
             ValueError: other pictures; a generator that gives NaN or no gradient.
         """
-        if pictures.dtype == torch.uint8:
-            pictures = self.pixels.unit_unclamped(self.pixels.centre(pictures))
-        if tuple(pictures.shape[1:]) != self.shape or not pictures.is_floating_point():
-            raise ValueError(
-                f"Expected pictures of shape (B, {', '.join(map(str, self.shape))}), uint8 or floats; got "
-                f"{pictures.dtype} {tuple(pictures.shape)}."
-            )
-        if (bad := ~pictures.flatten(1).isfinite().all(1)).any():
-            raise ValueError(f"Expected finite pictures; got NaN or infinity in picture {int(bad.nonzero()[0])}.")
-        return self._search(pictures.to(self.like), report)
+        return self._search(targets(pictures, self.pixels, self.shape).to(self.like), report)
 
     def _search(self, targets: Tensor, report: Report | None) -> Inversion:
         with torch.inference_mode(False), torch.enable_grad(), full_float32(self.device):

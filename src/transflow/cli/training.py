@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, str]] = {  # of each family: options of the command
     "wae": {"width": "widths", "latent": "latent", "matching": "matching"},
     "autoencoder": {"width": "widths", "latent": "latent"},
     "bigan": {"width": "widths", "latent": "latent", "penalty": "penalty"},
+    "gan": {"width": "widths", "latent": "latent", "penalty": "penalty"},
 }  # fmt: skip
 ARCHITECTURE = tuple(dict.fromkeys(name for table in OPTIONS.values() for name in table))
 RUN = (

@@ -6,19 +6,16 @@ The adversary D sees pairs, (x, E(x)) of a picture and (G(z), z) of a draw z ~ N
 
 generator and encoder by the same with the signs of D turned, and without the penalty. Where no D can tell the pairs
 apart, E inverts G. A trained one comes near to that and no further: what E and G keep of a picture is what it shows,
-not its pixels. The penalty keeps D from growing steep about pictures. D is told how much a batch varies, so a generator
-that makes one picture only is found out. An encoder that gives one latent to all could run away from D for ever, by
-moving it; so the numbers of a batch are standardised one by one, and in use by mean and variance of those of the
-training pictures.
+not its pixels. The penalty, and how D sees what a batch varies, are those of `adversary`. An encoder that gives one
+latent to all could run away from D for ever, by moving it; so the numbers of a batch are standardised one by one, and
+in use by mean and variance of those of the training pictures.
 
 Reference: Donahue, Krahenbuhl and Darrell 2017, *Adversarial feature learning*, arXiv 1605.09782; Dumoulin et al. 2017,
-*Adversarially learned inference*, arXiv 1606.00704. The penalty is Mescheder, Geiger and Nowozin's 2018, arXiv
-1801.04406 (R1); the deviation of a batch is Karras et al.'s 2018, arXiv 1710.10196.
+*Adversarially learned inference*, arXiv 1606.00704.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,26 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transflow.generative.codec import CodecConfig, CodecModule, Decoder, Encoder
-
-SLOPE = 0.2  # of the adversary's LeakyReLU
-JUDGE = 256  # hidden numbers of the adversary
+from transflow.generative.adversary import JUDGE, SLOPE, AdversaryConfig, deviation, tell_apart
+from transflow.generative.codec import CodecModule, Decoder, Encoder
 
 
 @dataclass(frozen=True)
-class BiGanConfig(CodecConfig):
-    """The architecture of a bidirectional GAN, and what its adversary is held by.
-
-    Attributes:
-        penalty: g, the weight of the adversary's gradient at pictures, whose range is 1.
-    """
-
-    penalty: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.penalty < math.inf:
-            raise ValueError(f"Expected a weight of the penalty of 0 or more; got {self.penalty}.")
+class BiGanConfig(AdversaryConfig):
+    """The architecture of a bidirectional GAN, and what its adversary is held by."""
 
 
 class BiGan(CodecModule):
@@ -91,8 +75,7 @@ class Adversary(nn.Module):
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Return D, (B,), which depends on how much features of pictures and of latents vary in the batch."""
         both = [F.leaky_relu(part, SLOPE) for part in (self.picture(self.levels(x).flatten(1)), self.latent(z))]
-        varies = [(part.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1) for part in both]
-        found: Tensor = self.joined(torch.cat([*both, *varies], 1))
+        found: Tensor = self.joined(torch.cat([*both, *map(deviation, both)], 1))
         return found.squeeze(1)
 
 
@@ -116,11 +99,7 @@ def adversary_loss(adversary: Adversary, bigan: BiGan, x: Tensor, z: Tensor) -> 
     """Return what the adversary makes small, of each pair of pairs, (B,); arguments as `prepare` returns them."""
     with torch.no_grad():
         encoded, made = bigan.latents(x), bigan.inverse(z)
-    x = x.detach().requires_grad_()
-    given = adversary(x, encoded)
-    (slope,) = torch.autograd.grad(given.sum(), x, create_graph=True)
-    penalty = slope.square().sum((1, 2, 3))
-    return F.softplus(-given) + F.softplus(adversary(made, z)) + adversary.config.penalty / 2 * penalty
+    return tell_apart(lambda x: adversary(x, encoded), x, adversary(made, z), adversary.config.penalty)
 
 
 def model_loss(adversary: Adversary, bigan: BiGan, x: Tensor, z: Tensor) -> Tensor:

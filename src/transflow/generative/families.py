@@ -23,7 +23,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transflow.generative import autoencoder, bigan, detail_level, flow_matching_loss, standardised, tarflow, vae, wae
+from transflow.generative import (
+    autoencoder,
+    bigan,
+    detail_level,
+    flow_matching_loss,
+    gan,
+    standardised,
+    tarflow,
+    vae,
+    wae,
+)
 from transflow.generative.detail_level import DetailLevel, DetailLevelConfig
 from transflow.generative.details import DetailFlow
 from transflow.generative.flow_matching import FlowMatching, FlowMatchingConfig
@@ -81,11 +91,14 @@ class Game:
         loss: called with the adversary, the module and what ``prepare`` returned; returns what the adversary makes
             small, (B,).
         model_loss: likewise, what the module makes small.
+        grow: called with the module and the share of the budget that is spent, before each step: sets how much of it
+            is in use, in a buffer of whole numbers, which the average copies.
     """
 
     build: Callable[[Any], nn.Module]
     loss: Callable[..., Tensor]
     model_loss: Callable[..., Tensor]
+    grow: Callable[[Any, float], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +130,7 @@ class Family:
         fit: called with the averaged module and batches of training pictures of floats, whenever a model is written:
             measures what is kept with the weights, but not learned.
         adversary: what it is trained against; its ``loss`` then is what held-out pictures are judged by, no more.
+        encoder: whether latents are computed; else they are searched for, which is slow.
     """
 
     config: type[Any]
@@ -137,6 +151,7 @@ class Family:
     density: bool = True
     fit: Callable[[Any, Iterable[Tensor]], None] | None = None
     adversary: Game | None = None
+    encoder: bool = True
 
 
 FAMILIES: dict[str, Family] = {
@@ -206,6 +221,7 @@ FAMILIES["pyramid"] = Family(
 
 
 CODEC: dict[str, Any] = {"fewest": fewest_weights, "likelihood": False, "density": False, "settings": {"bits": 8}}
+AGAINST: dict[str, Any] = {"bits": 8, "batch": 32, "precision": "float32", "compile": False}
 FAMILIES["vae"] = Family(vae.VaeConfig, vae.Vae, convolutions, prepare=vae.prepare, loss=vae.loss, **CODEC)
 FAMILIES["wae"] = Family(
     wae.WaeConfig, wae.Wae, convolutions, prepare=wae.prepare, loss=wae.loss, fit=standardised.fit, **CODEC
@@ -226,7 +242,18 @@ FAMILIES["bigan"] = Family(
     loss=bigan.loss,
     fit=bigan.fit,
     adversary=Game(bigan.Adversary, bigan.adversary_loss, bigan.model_loss),
-    **CODEC | {"settings": {"bits": 8, "batch": 32, "precision": "float32", "compile": False}},
+    **CODEC | {"settings": AGAINST},
+)
+FAMILIES["gan"] = Family(
+    gan.GanConfig,
+    gan.Gan,
+    convolutions,
+    prepare=gan.prepare,
+    loss=gan.loss,
+    adversary=Game(gan.Critic, gan.adversary_loss, gan.model_loss, gan.grow),
+    encoder=False,
+    tried=16,
+    **CODEC | {"settings": AGAINST | {"learning_rate": 2e-3}},
 )
 
 

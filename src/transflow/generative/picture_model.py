@@ -14,6 +14,7 @@ from torch import Tensor
 from transflow.devices import full_float32
 from transflow.gaussians.gaussian import Gaussian
 from transflow.generative.families import FAMILIES, name_of
+from transflow.generative.latent_search import Inversion, Report, targets
 from transflow.pictures.pixels import PixelFormat
 from transflow.pictures.preprocess import BATCH
 from transflow.plain_values import one_line
@@ -45,6 +46,8 @@ class PictureModel:
             self.__dict__.update(encode_and_log_prob=None)
         if not has(self.flow, "variance"):
             self.__dict__.update(encode_variance=None)
+        if FAMILIES[self.family].encoder:
+            self.__dict__.update(invert=None)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
@@ -147,6 +150,21 @@ class PictureModel:
             return self._encode(pictures)[0]
         (z,) = self._batched(pictures, lambda pixels: (self._fused.latents(self._centred(pixels)),))
         return z
+
+    def invert(self, pictures: Tensor, report: Report | None = None) -> Inversion:
+        """Return what `encode` does, and how far from each its latent's picture is, of a family without an encoder.
+
+        Args:
+            pictures: (B, C, H, W), uint8, or floats in units in which black is 0 and white 1.
+            report: called with how many pictures are done, and of how many.
+
+        Raises:
+            ValueError: other pictures.
+        """
+        x = self.pixels.floats(targets(pictures, self.pixels, self.shape).to(self._like))
+        with full_float32(self.device):
+            found: Inversion = self.flow.invert(x, report)
+        return found
 
     def encode_variance(self, pictures: Tensor) -> Tensor:
         """Return how unsure the encoder is, variances (B, D) of the latents of uint8 pictures (B, C, H, W)."""

@@ -58,13 +58,13 @@ class PixelFormat:
     def centre(self, pixels: Tensor) -> Tensor:
         """Return the floats of uint8 pixels, of the same shape, at the centres of their bins."""
         bins = self._bins(pixels)
-        return self._scale(bins / (2**self.bits - 1) if self.ends else (bins + 0.5) / 2**self.bits)
+        return self.floats(bins / (2**self.bits - 1) if self.ends else (bins + 0.5) / 2**self.bits)
 
     def dequantise(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return floats drawn uniformly from the bins of uint8 pixels, of the same shape."""
         bins = self._bins(pixels)
         noise = torch.rand(bins.shape, device=bins.device, generator=generator, dtype=torch.float32)
-        return self._scale((bins + noise) / 2**self.bits)
+        return self.floats((bins + noise) / 2**self.bits)
 
     def unit(self, x: Tensor) -> Tensor:
         """Return a model's floats as pictures in [0, 1], what is beyond cut off."""
@@ -84,7 +84,8 @@ class PixelFormat:
         slopes = math.log(1 - 2 * self.logit) - torch.nn.functional.logsigmoid(x) - torch.nn.functional.logsigmoid(-x)
         return slopes.flatten(1).sum(1)
 
-    def _scale(self, u: Tensor) -> Tensor:
+    def floats(self, u: Tensor) -> Tensor:
+        """Return a model's floats of pictures in units in which black is 0 and white 1; undoes `unit_unclamped`."""
         if self.logit:
             p = self.logit + (1 - 2 * self.logit) * u
             return p.log() - (-p).log1p()

@@ -2,8 +2,9 @@
 
     adversary down the gradient of what tells pairs apart,   then the model up against it,
 
-on the same pictures and draws. The state of both is in the run's file, so it resumes as if never stopped; the adversary
-is no part of the model. Whenever a model would be written, it is asked whether the game has ended:
+on the same pictures. The state of both is in the run's file, so it resumes as if never stopped; the adversary is no
+part of the model. Both may grow as the budget is spent. Whenever a model would be written, it is asked whether the game
+has ended:
 
 - samples of a model that has collapsed are alike: with v the total variance of pictures averaged down to 4 x 4,
   ``v(samples) / v(training pictures)`` falls below a tenth;
@@ -63,6 +64,8 @@ class AdversarialState(TrainingState):
 
     def take_step(self, pixels: Tensor) -> float:
         """Take a step of both with the next batch of uint8 pixels (B, C, H, W); return the adversary's loss."""
+        if self.game.grow is not None:
+            self.game.grow(self.flow, self.progress)
         inputs = draw_inputs(pixels, self)
         with self.randomness(), full_float32(self.device):
             found = self.game.loss(self.adversary, self.flow, *inputs).mean()
@@ -98,10 +101,10 @@ class AdversarialState(TrainingState):
         """
         if self.step < GRACE:
             return
-        for share, expected in (
-            (relative_variance(self, pixels), "samples that vary as the pictures do"),
-            (variance_of_latents(self, pixels), "latents of pictures that vary as draws of the prior do"),
-        ):
+        shares = [(relative_variance(self, pixels), "samples that vary as the pictures do")]
+        if self.config.family.encoder:
+            shares.append((variance_of_latents(self, pixels), "latents of pictures that vary as draws of the prior do"))
+        for share, expected in shares:
             if not share >= LEAST_VARIANCE:
                 raise FloatingPointError(
                     f"Expected {expected}; got {share:.1%} of their variance after {self.step} steps: the model has "

@@ -66,7 +66,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--latent", type=positive_integer, metavar="D", help="numbers of a latent of an autoencoder, 2 to 128"
     )
     more.add_argument("--matching", type=float, help="weight by which the codes of a wae are held to N(0, I)")
-    more.add_argument("--penalty", type=float, help="weight of the gradient of a bigan's adversary at pictures (R1)")
+    more.add_argument(
+        "--penalty", type=float, help="weight of the gradient of the adversary of bigan and gan at pictures (R1)"
+    )
     add("--coupling", choices=["affine", "additive"], help="(default: affine)")
     add("--permutation", choices=["lu", "plain"], help="parametrisation of 1x1 convolutions (default: lu)")
     add("--batch", type=positive_integer, help="pictures per step (default: 64)")

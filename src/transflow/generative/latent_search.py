@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.optim import LBFGS
 
+from transflow.pictures.pixels import PixelFormat
+
 BATCH = 64  # starts decoded at a time
 HISTORY = 20  # of L-BFGS
 Report = Callable[[int, int], None]
@@ -77,6 +79,29 @@ class Inversion:
 
     latents: Tensor
     errors: Tensor
+
+
+def targets(pictures: Tensor, pixels: PixelFormat, shape: tuple[int, int, int]) -> Tensor:
+    """Return pictures as floats (B, C, H, W) in units in which black is 0 and white 1.
+
+    Args:
+        pictures: uint8, or floats in these units.
+        pixels: how the model sees them.
+        shape: of the model, (C, H, W).
+
+    Raises:
+        ValueError: they are of another shape or kind, or not finite.
+    """
+    if pictures.dtype == torch.uint8:
+        pictures = pixels.unit_unclamped(pixels.centre(pictures))
+    if tuple(pictures.shape[1:]) != shape or not pictures.is_floating_point():
+        raise ValueError(
+            f"Expected pictures of shape (B, {', '.join(map(str, shape))}), uint8 or floats; got "
+            f"{pictures.dtype} {tuple(pictures.shape)}."
+        )
+    if (bad := ~pictures.flatten(1).isfinite().all(1)).any():
+        raise ValueError(f"Expected finite pictures; got NaN or infinity in picture {int(bad.nonzero()[0])}.")
+    return pictures
 
 
 def invert(generate: Generate, targets: Tensor, dim: int, search: Search, report: Report | None = None) -> Inversion:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from transflow.adapters.latent_search import Search, invert, minimise
+from transflow.generative.latent_search import Search, invert, minimise
 
 
 def test_a_quadratic_has_its_minimum_where_it_is_known():
