@@ -112,8 +112,8 @@ def distance(made: Tensor, others: Tensor | None) -> float | None:
 def unseen(model: Model, data: Path, seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the photographs that a model was trained on; those to colour; and judges, of other people than these.
 
-    Nobody on the second or third is on the first. Of half of the unseen people one photograph each is coloured, and the
-    other half judges; the first photographs of a larger count are those of a smaller one. All uint8 (n, 3, H, W).
+    Nobody on the second or third is on the first. Of half of the unseen people one photograph each is coloured, count
+    of them or all, and the other half judges; a larger count adds to those of a smaller one. All uint8 (n, 3, H, W).
     """
     table_of_people = data / "faces-64.csv"
     training, held_out = parted(model, str(data / "faces-64.tar"), str(table_of_people))
@@ -124,8 +124,6 @@ def unseen(model: Model, data: Path, seed: int, count: int) -> tuple[Tensor, Ten
     first = {people[i]: i for i in reversed(order)}
     someone = [people[i] for i in order if first[people[i]] == i]
     coloured = someone[: len(someone) // 2]
-    if count > len(coloured):
-        raise SystemExit(f"Expected at most {len(coloured)} pictures, one of each of half the people; got {count}.")
     judges = [i for i in order if people[i] not in set(coloured)][:JUDGES]
     return training.pixels, held_out.pixels[[first[person] for person in coloured[:count]]], held_out.pixels[judges]
 
@@ -158,11 +156,11 @@ def run(
     """Train, colour and judge; return the figures of each method, or why there are none.
 
     Args:
-        folder: where networks and colourings are kept, from which an interrupted run goes on.
+        folder: where networks and colourings are kept, by seed, from which an interrupted run goes on.
         data: the folder of faces-64.tar and faces-64.csv.
         minutes: of training, of each of pix2pix and the regression, at most.
         seed: of what is random.
-        count: pictures to colour.
+        count: pictures to colour, at most.
         picture: a file of colourings of samples, to be written.
     """
     model, loading = timed_load()
@@ -170,16 +168,16 @@ def run(
     inputs, grey = (greyscale(x)[:, :1] for x in (training, truth))
     samples = grids.to_uint8(model.pictures(model.prior, ROWS, seed=seed, temperature=0.7))
     sampled_grey = greyscale(samples)[:, :1]
-    nothing = training[:0]
+    nothing, folder, count = training[:0], folder / f"seed-{seed}", len(truth)
     task = Task("colouring", nothing, nothing, nothing, nothing, seed, minutes, folder)
     found: dict[str, dict[str, Any]] = {}
     shown: dict[str, Tensor] = {}
 
-    own = sampled(model, grey, N, seed, folder / f"transflow-{seed}.pt")
+    own = sampled(model, grey, N, seed, folder / "transflow.pt")
     each = own["seconds"] / own["count"] / N
     evaluations = 3 * own["evaluations"] / own["count"] / N
     found["transflow"] = {"made": own["made"], "first": loading + N * each, "each": each, "evaluations": evaluations}
-    shown["transflow"] = sampled(model, sampled_grey, SHOWN, seed, folder / f"transflow-shown-{seed}.pt")["made"]
+    shown["transflow"] = sampled(model, sampled_grey, SHOWN, seed, folder / "transflow-shown.pt")["made"]
 
     for name, n, file in (("pix2pix", N, pix2pix), ("regression", 1, regression)):
         try:
@@ -196,7 +194,7 @@ def run(
     others = imagenet_features(judges)
     for entry in found.values():
         if (made := entry.pop("made", None)) is not None:
-            entry |= figures(made, truth, grey) | {"features": distance(made, others)}
+            entry |= figures(made, truth, grey) | {"features": distance(made, others), "pictures": count}
     if picture is not None:
         write_bytes(picture, grids.encode_image(sheet(samples, shown), picture.suffix))
     return found
@@ -235,7 +233,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="the picture to write, of samples of faces-32")
     parser.add_argument("-o", "--output", default="beside-colouring.json")
     a = parser.parse_args()
-    found = run(a.folder / f"seed-{a.seed}", a.data, a.minutes, a.seed, a.count, a.picture)
+    found = run(a.folder, a.data, a.minutes, a.seed, a.count, a.picture)
     rows = []
     for name, entry in found.items():
         values = [entry.get(column) for column in FIGURES]

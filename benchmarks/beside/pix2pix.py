@@ -14,6 +14,8 @@ arXiv 1611.07004.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,7 +50,9 @@ class PatchGAN(nn.Module):
         return self.layers(torch.cat([x, y], 1))
 
 
-def fit(inputs: Tensor, outputs: Tensor, task: Task, *, mirrored: bool = True) -> tuple[UNet, Trained]:
+def fit(
+    inputs: Tensor, outputs: Tensor, task: Task, *, mirrored: bool = True, steps: float = math.inf
+) -> tuple[UNet, Trained]:
     """Train pix2pix on pairs.
 
     Args:
@@ -56,6 +60,7 @@ def fit(inputs: Tensor, outputs: Tensor, task: Task, *, mirrored: bool = True) -
         outputs: uint8 (n, 3, H, W).
         task: its seed, minutes and folder are used.
         mirrored: whether the mirror image of a pair is a pair.
+        steps: at most.
 
     Raises:
         Diverged: ten losses in a row were not finite.
@@ -85,7 +90,7 @@ def fit(inputs: Tensor, outputs: Tensor, task: Task, *, mirrored: bool = True) -
         return loss.item() + found.item()
 
     trainers = {f"optimiser of {name}": value for name, value in optimisers.items()}
-    return generator, trained(task, "pix2pix", step, {**parts, **trainers})
+    return generator, trained(task, "pix2pix", step, {**parts, **trainers}, steps=steps)
 
 
 @torch.no_grad()

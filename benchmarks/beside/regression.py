@@ -86,7 +86,9 @@ def pair_batch(inputs: Tensor, outputs: Tensor, size: int, mirrored: bool) -> tu
     return x, y
 
 
-def fit(inputs: Tensor, outputs: Tensor, task: Task, *, mirrored: bool = True) -> tuple[UNet, Trained]:
+def fit(
+    inputs: Tensor, outputs: Tensor, task: Task, *, mirrored: bool = True, steps: float = math.inf
+) -> tuple[UNet, Trained]:
     """Train a regression on pairs.
 
     Args:
@@ -94,6 +96,7 @@ def fit(inputs: Tensor, outputs: Tensor, task: Task, *, mirrored: bool = True) -
         outputs: uint8 (n, 3, H, W).
         task: its seed, minutes and folder are used.
         mirrored: whether the mirror image of a pair is a pair.
+        steps: at most.
     """
     torch.manual_seed(task.seed)
     apart = max(1, min(KEPT_APART, len(inputs) // 5))
@@ -117,7 +120,7 @@ def fit(inputs: Tensor, outputs: Tensor, task: Task, *, mirrored: bool = True) -
         optimiser.step()
         return loss.item()
 
-    done = trained(task, "regression", step, {"network": network, "best": best, "optimiser": optimiser})
+    done = trained(task, "regression", step, {"network": network, "best": best, "optimiser": optimiser}, steps=steps)
     check()
     return best, done
 
