@@ -64,12 +64,19 @@ def grey(pictures: Tensor) -> Tensor:
     return greyscale(pictures)[:, 0].flatten(1).float() / 255
 
 
+def attributes_of(photos: kinds.Photographs, pictures: Tensor) -> Tensor:
+    """Return the attributes (n, a) of pictures that are among the photographs."""
+    rows = {picture.numpy().tobytes(): i for i, picture in enumerate(photos.pixels)}
+    found = [rows[picture.numpy().tobytes()] for picture in pictures]
+    return torch.from_numpy(photos.attributes[found])
+
+
 @dataclass(frozen=True)
 class Case:
     """A kind and a seed: what methods are given, and who judges.
 
     Attributes:
-        evidence, more, others, sources: as `Task` has them.
+        evidence, more, others, sources, groups: as `Task` has them.
         judge: of results made of the evidence.
         seen_more: the other pictures of the kind, as they are compared.
         bench: whose models see.
@@ -79,12 +86,14 @@ class Case:
     more: Tensor
     others: Tensor
     sources: Tensor
+    groups: Tensor
     judge: Judge
     seen_more: Seen | None
     bench: Bench
 
     def task(self, kind: str, seed: int, minutes: float, folder: Path) -> Task:
-        return Task(kind, self.evidence, self.more, self.others, self.sources, seed, minutes, folder)
+        pictures = (self.evidence, self.more, self.others, self.sources)
+        return Task(kind, *pictures, seed, minutes, folder, self.groups, tuple(kinds.ATTRIBUTES))
 
     @cached_property
     def judge_of_all(self) -> Judge:
@@ -135,6 +144,7 @@ def make(bench: Bench, name: str, seed: int, count: int) -> Case | None:
         kind.pictures[rest],
         kind.others[free],
         sources(count),
+        attributes_of(bench.photos, kind.others[free]),
         judge_of(bench, kind, drawn, seen, others),
         seen[rest] if len(rest) else None,
         bench,

@@ -1,4 +1,4 @@
-"""Fine-tuning: faces-32 trained on with the evidence by its own loss, for a while, or until left-out pictures get worse.
+"""Fine-tuning: faces-32 trained on with the evidence by its loss, for a while, or until pictures left out get worse.
 
     least over weights   - mean log p(x_i) / D,   from the trained weights, by Adam (benchmarks/fine_tuning.py)
 

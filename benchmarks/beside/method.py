@@ -39,6 +39,9 @@ class Task:
         seed: of what is random.
         minutes: of training, at most.
         folder: where the method keeps what lets it go on when it was interrupted.
+        groups: 0 or 1, of each of the others and each of the group names, (n, a), for methods that are trained on
+            classes; the kind may be one of the groups, and none of the others has it.
+        group_names: of benchmarks/kinds.py.
     """
 
     kind: str
@@ -49,6 +52,8 @@ class Task:
     seed: int
     minutes: float
     folder: Path
+    groups: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
+    group_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
