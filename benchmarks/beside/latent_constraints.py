@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from method import Meter, Method, Result, Task, timed, trained
+from method import Meter, Method, Result, Stateful, Task, timed, trained
 from transflow import load
 from transflow.pictures import grids
 
@@ -104,7 +104,7 @@ def run(task: Task, most: int, generates: bool) -> Result:
             making.step()
         return float(loss)
 
-    parts = {"critic": critic, "generator": generator, "judging": judging, "making": making}
+    parts: dict[str, Stateful] = {"critic": critic, "generator": generator, "judging": judging, "making": making}
     fit = trained(task, "constraints", step, parts, minutes=MINUTES, steps=STEPS)
 
     def change() -> Tensor:
