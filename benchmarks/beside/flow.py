@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import cases
@@ -158,7 +159,8 @@ class Run:
         if self.done(kind, seed, MODEL) is None:
             self.add(kind, seed, MODEL, case.measure(Result(case.sources, False, 0, 0, 0, 0), False))
         if case.judge.apart and self.done(kind, seed, SELF) is None:
-            self.add(kind, seed, SELF, case.judge.measure(case.judge.teachers[::1][: self.options.count]))
+            rows = np.arange(min(self.options.count, len(case.judge.teachers.features)))
+            self.add(kind, seed, SELF, case.judge.measure(case.judge.teachers[rows]))
         return case
 
     def one(self, kind: str, seed: int, name: str, case: cases.Case) -> None:
