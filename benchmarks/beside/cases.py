@@ -97,18 +97,20 @@ class Case:
 
     @cached_property
     def judge_of_all(self) -> Judge:
-        """The judge of results made of all pictures of the kind that may be trained on."""
+        """The judge of how near results are to all pictures of the kind that may be trained on."""
         if self.seen_more is None:
             return self.judge
         both = zip(self.judge.evidence.spaces().values(), self.seen_more.spaces().values(), strict=True)
-        known = (self.judge.negatives, self.judge.apart, self.judge.unseen, self.judge.galleries, self.judge.identity)
-        return Judge(Seen(*(torch.cat(pair) for pair in both)), self.judge.judges, self.judge.teachers, *known)
+        every, judges = Seen(*(torch.cat(pair) for pair in both)), self.judge.judges  # teachers are among all
+        return Judge(every, judges, judges, self.judge.negatives, False, self.judge.unseen, [], None)
 
     def measure(self, result: Result, all_of_kind: bool) -> dict[str, float | None]:
         """Return the figures of a result."""
-        judge = self.judge_of_all if all_of_kind else self.judge
         seen = see(self.bench.faces, result.made, "cpu")
-        figures = judge.measure(seen) | {"classifier right": self.judge.classifier_right}
+        figures = self.judge.measure(seen) | {"classifier right": self.judge.classifier_right}
+        if all_of_kind:
+            near = self.judge_of_all.measure(seen)
+            figures |= {name: value for name, value in near.items() if name.startswith(("nearest", "copies"))}
         if not result.changes:
             return figures
         n, whole = len(result.made), self.sources

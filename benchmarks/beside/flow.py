@@ -209,7 +209,8 @@ class Run:
         """Return the tables that have columns of their own."""
         o, found = self.options, dict[str, Any]()
         seed = o.seeds[0]
-        arguments = {"colouring": (o.data, o.minutes, seed, o.count), "pairs": (o.minutes, seed)}
+        coloured = self.folder / "sheets" / "colouring.png"  # of samples: it may be published
+        arguments = {"colouring": (o.data, o.minutes, seed, o.count, coloured), "pairs": (o.minutes, seed)}
         for name in TABLES:
             if not wanted(o.only, name, name):
                 continue

@@ -83,15 +83,19 @@ def printed(lines: Sequence[Line], methods: dict[str, Method]) -> str:
 
 
 def own_table(name: str, content: dict[str, Any]) -> str:
-    """Return what a table of its own has: lists of dictionaries as tables, the rest in words."""
-    parts = [f"\n{name}"]
+    """Return what a table of its own has: dictionaries of plain values as its rows, others as further tables."""
+    plain: dict[str, dict[str, Any]] = {}
+    below, words = [], []
     for key, value in content.items():
-        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-            heads = list(dict.fromkeys(head for one in value for head in one))
-            parts.append(table(heads, [["-" if one.get(h) is None else one[h] for h in heads] for one in value]))
+        if not isinstance(value, dict):
+            words.append(f"{key}: {value}")
+        elif any(isinstance(one, dict) for one in value.values()):
+            below.append(own_table(f"{name}, {key}", value))
         else:
-            parts.append(f"{key}: {value}")
-    return "\n".join(parts)
+            plain[key] = value
+    heads = list(dict.fromkeys(head for value in plain.values() for head in value))
+    rows = [[key, *("-" if value.get(h) is None else value[h] for h in heads)] for key, value in plain.items()]
+    return "\n".join([f"\n{name}", *([table(["", *heads], rows)] if rows else []), *words, *below])
 
 
 def filled(pictures: Tensor, count: int = SHOWN) -> Tensor:
