@@ -5,7 +5,7 @@ A draw of a kind (benchmarks/kinds.py) gives 24 pictures of as many people; half
 The judge's classifier learns from the same others, since there are no more. How near results are to pictures that they
 were made of is measured against the 24, and of a method with more against all that it had.
 
-Of a method that changes one picture, with a distance d between pictures (of identity, benchmarks/descriptors.py; of
+Of a method that changes one picture, with a distance d between pictures (of identity, benchmarks/one_person.py; of
 content, grey pixels and features of the small ImageNet network):
 
     kept = mean_i d(source_i, made_i) / mean_i,j d(source_i, source_j)    0 the picture itself, 1 another one
@@ -25,10 +25,10 @@ from torch import Tensor
 
 import kinds
 from common import imagenet_features
-from descriptors import describe
 from fewshot_generation import Bench, judge_of
 from judge import Judge, mean_distance
 from method import Result, Task
+from one_person import descriptors, network
 from seen import Seen, see
 from transflow import load
 from transflow.pictures import grids
@@ -39,6 +39,7 @@ EVIDENCE, JUDGES, OTHERS, COOL = 24, 200, 1600, 0.7
 
 def bench_of(data: Path, drawn: Path, folder: Path, identity: bool) -> Bench:
     """Return models, photographs and files of a run (benchmarks/fewshot_generation.py)."""
+    network()  # which ends the run now, and not after the first method, where it is not installed
     cache = folder / "cache"
     return Bench(argparse.Namespace(data=data, drawn=drawn, cache=cache, identity=identity, device="cpu", flow=None))
 
@@ -56,7 +57,7 @@ def kept(source: Tensor, made: Tensor) -> float:
 
 def found(source: Tensor, made: Tensor) -> float:
     """Return the share of rows of made (n, D) whose nearest source is their twin."""
-    return float((torch.cdist(made, source).argmin(1) == torch.arange(len(made))).float().mean())
+    return float((torch.cdist(made, source).argmin(1) == torch.arange(len(made))).double().mean())
 
 
 def grey(pictures: Tensor) -> Tensor:
@@ -113,13 +114,10 @@ class Case:
             figures |= {name: value for name, value in near.items() if name.startswith(("nearest", "copies"))}
         if not result.changes:
             return figures
-        n, whole = len(result.made), self.sources
-        pixels, features = (grey(whole), grey(result.made)), (self._features, seen.features)
+        pixels, features = (grey(self.sources), grey(result.made)), (self._features, seen.features)
         figures |= {"content, pixels": kept(*pixels), "content, features": kept(*features)}
-        people = self._people, describe(result.made)
-        if people[0] is not None and people[1] is not None:
-            figures |= {"identity": kept(people[0], people[1]), "found": found(people[0][:n], people[1])}
-        return figures
+        people = (self._people, descriptors(result.made))
+        return figures | {"identity": kept(*people), "found": found(*people)}
 
     @cached_property
     def _features(self) -> Tensor:
@@ -128,8 +126,8 @@ class Case:
         return features
 
     @cached_property
-    def _people(self) -> Tensor | None:
-        return describe(self.sources)
+    def _people(self) -> Tensor:
+        return descriptors(self.sources)
 
 
 def make(bench: Bench, name: str, seed: int, count: int) -> Case | None:
