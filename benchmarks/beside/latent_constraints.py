@@ -102,7 +102,7 @@ def run(task: Task, most: int, generates: bool) -> Result:
             making.zero_grad()
             cost(critic, generator(z), z).mean().backward()
             making.step()
-        return float(loss)
+        return float(loss.detach())
 
     parts: dict[str, Stateful] = {"critic": critic, "generator": generator, "judging": judging, "making": making}
     fit = trained(task, "constraints", step, parts, minutes=MINUTES, steps=STEPS)

@@ -26,7 +26,7 @@ SIZE = 96  # of pictures as the network sees them
 BLOCKS = (0, 2, 4, 10, 15)  # the last of each resolution, of 16
 CONTENT = 2  # of these, the content's
 WEIGHT = 0.1  # of the content
-STEPS, BATCH, RATE = 150, 8, 0.03
+STEPS, BATCH, RATE = 200, 8, 0.03
 
 
 def features(network: Any, x: Tensor) -> list[Tensor]:
@@ -81,7 +81,7 @@ def run(task: Task) -> Result:
         optimiser.step()
         with torch.no_grad():
             pixels[k].clamp_(-1, 1)
-        return float(total)
+        return float(total.detach())
 
     fit = trained(task, "pixels", step, {"pixels": pixels, "optimiser": optimiser}, steps=STEPS * len(sources))
     done = max(1, fit.steps // STEPS)  # where the minutes are over before all are done, those that are
