@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -29,8 +30,10 @@ METHODS = (Method("{name}", "nobody", run, "nothing", frozenset()),)
 
 @pytest.fixture(scope="module")
 def modules():
+    for extra in ("sklearn", "scipy"):
+        pytest.importorskip(extra)
     sys.path[:0] = PLACES
-    names = ("method", "work", "latent_constraints", "neural_style")
+    names = ("method", "work", "latent_constraints", "neural_style", "kinds", "cases")
     yield {name: import_module(name) for name in names}
     del sys.path[: len(PLACES)]
     for name in names:
@@ -142,3 +145,31 @@ def test_a_style_is_what_features_have_wherever_they_are(modules):
     assert torch.allclose(style.gram(x), brute, atol=1e-6)
     assert style.relative(x, x).tolist() == [0.0, 0.0]
     assert torch.allclose(style.relative(torch.zeros_like(x), x), torch.ones(2))
+
+
+@pytest.mark.parametrize("n", [60, 600])
+def test_nobody_who_judges_is_trained_on(modules, n):
+    kinds, cases = modules["kinds"], modules["cases"]
+    rng = np.random.default_rng(0)
+    people, others = rng.integers(0, n // 2, n), rng.integers(0, n, n)
+    pixels = torch.zeros(n, 1, 1, 1, dtype=torch.uint8)
+    kind = kinds.Kind("hat", pixels, people, np.ones(n, bool), pixels, others)
+    drawn = kinds.draw(kind, 8, 0, 100)
+    more, free = cases.training_rows(kind, drawn)
+    assert drawn.apart == (n == 600) == (len(more) > 0)
+    assert not set(people[more]) & {*people[drawn.judges], *people[drawn.evidence]}
+    assert not set(others[free]) & set(people[drawn.judges])
+    assert len(free)
+    if drawn.apart:
+        kept = {*people[more], *people[drawn.judges], *people[drawn.evidence]}
+        assert kept == set(people)
+
+
+def test_what_is_kept_of_pictures(modules):
+    cases = modules["cases"]
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    assert cases.kept(x, x) == 0.0
+    assert cases.found(x, x) == 1.0
+    assert cases.found(x, x.roll(1, 0)) == 0.0
+    others = sum((x - x.roll(i, 0)).norm(dim=1).mean() for i in range(1, 6)) / 5  # every other picture once
+    assert cases.kept(x, x.roll(1, 0)) == pytest.approx(float((x - x.roll(1, 0)).norm(dim=1).mean() / others))

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import kinds
@@ -130,15 +131,24 @@ class Case:
         return descriptors(self.sources)
 
 
+def training_rows(kind: kinds.Kind, drawn: kinds.Draw) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows of a kind's pictures, and of the others, that may be trained on beside the evidence.
+
+    None of them shows somebody who judges, and none of the kind's somebody of the evidence, who is asked about again.
+    Where the few pictures that are left both judge and teach, none of the kind's are.
+    """
+    asked = np.concatenate([drawn.evidence, drawn.judges])
+    more = np.flatnonzero(~np.isin(kind.people, kind.people[asked])) if drawn.apart else np.arange(0)
+    return more, np.flatnonzero(~np.isin(kind.other_people, kind.people[drawn.judges]))[:OTHERS]
+
+
 def make(bench: Bench, name: str, seed: int, count: int) -> Case | None:
     """Return the case of a kind and a seed, with so many pictures to be changed; None if the kind has too few."""
     kind, seen, others = bench.kind(name)
     drawn = kinds.draw(kind, EVIDENCE, seed, JUDGES)
     if drawn is None:
         return None
-    judging = np.concatenate([drawn.evidence, drawn.judges])
-    rest = np.flatnonzero(~np.isin(kind.people, kind.people[judging])) if drawn.apart else np.arange(0)
-    free = np.flatnonzero(~np.isin(kind.other_people, kind.people[drawn.judges]))[:OTHERS]
+    rest, free = training_rows(kind, drawn)
     return Case(
         kind.pictures[drawn.evidence],
         kind.pictures[rest],
