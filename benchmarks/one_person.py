@@ -18,7 +18,7 @@ prior (what is recognised by chance), and the posterior mean. Figures are means 
 of 95 %. A descriptor takes 80 ms of a core: those of photographs are computed once for all models of a shape.
 
 References: Gambardella, Baydin and Torr 2019, arXiv 1911.13270, section 6; King 2017, *High quality face recognition
-with deep metric learning* (dlib); Efron and Tibshirani 1993, *An introduction to the bootstrap*.
+with deep metric learning* (dlib).
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ from torch import Tensor
 from common import parted, setting, table, write_json
 from judge import mean_distance
 from transflow import Model, load
-from transflow.conditioning.posterior import Posterior
 from transflow.pictures.grids import to_uint8
 from transflow.training.data import group_of, read_groups
 
@@ -93,16 +92,16 @@ def likeness(found: Tensor, gallery: Tensor) -> Tensor:
 
 
 def newness(samples: Tensor, evidence: Tensor, others: Tensor) -> tuple[float, float]:
-    """Return nearest and spread of samples (n, D), as the head of this file has them; spread of one sample is NaN.
+    """Return nearest and spread of samples (n, D), as the head of this file has them; one sample has a spread of 0.
 
     >>> evidence, others = torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0], [4.0]])
     >>> nearest, spread = newness(torch.tensor([[0.5], [1.5]]), evidence, others)
     >>> nearest, round(spread, 3)
-    (0.5, 0.444)
+    (0.5, 0.462)
     """
     near = float(torch.cdist(samples, evidence).min(1).values.median())
-    usual = float(torch.cdist(others, evidence).min(1).values.quantile(0.5, interpolation="lower"))
-    spread = mean_distance(samples) if len(samples) > 1 else float("nan")
+    usual = float(torch.cdist(others, evidence).min(1).values.median())
+    spread = mean_distance(samples) if len(samples) > 1 else 0.0
     return near / usual, spread / mean_distance(torch.cat([evidence, others]))
 
 
@@ -140,10 +139,8 @@ class Person:
         found = descriptors(pictures)
         figures = {"recognised": float((likeness(found, self.gallery) > self.least).double().mean())}
         evidence = self.evidence[:m]
-        spaces = {
-            "descriptors": (found, descriptors(evidence), self.gallery),
-            "pixels": tuple(x.flatten(1).double() / 255 for x in (pictures, evidence, self.others)),
-        }
+        pixels = [x.flatten(1).double() / 255 for x in (pictures, evidence, self.others)]
+        spaces = {"descriptors": [found, descriptors(evidence), self.gallery], "pixels": pixels}
         for space, three in spaces.items():
             figures[f"nearest, {space}"], figures[f"spread, {space}"] = newness(*three)
         return figures
@@ -168,11 +165,6 @@ def persons(model: Model, photos: str, groups: str, count: int, most: int, seed:
     return found
 
 
-def drawn(posterior: Posterior, way: str) -> Posterior:
-    """Return the posterior of the same evidence in a way: a noise, or parents."""
-    return posterior if way == PARENTS else replace(posterior.with_learn("mean"), spec=way)
-
-
 def people_figures(
     model: Model, people: Sequence[Person], counts: Sequence[int], ways: Sequence[str], n: int, seed: int
 ) -> dict[str, dict[str, list[float]]]:
@@ -194,7 +186,7 @@ def people_figures(
             add(f"{DECODED}, m={m}", person.figures(to_uint8(model.decode(posterior.kept.rows)), m))
             add(f"{PRIOR}, m={m}", person.figures(prior, m))
             for way in ways:
-                given = drawn(posterior, way)
+                given = posterior if way == PARENTS else replace(posterior.with_learn("mean"), spec=way)
                 pictures = given.pictures(n, seed=seed * 100_003 + number)
                 add(f"{way}, m={m}", person.figures(to_uint8(pictures), m))
                 if way != PARENTS:
@@ -204,30 +196,20 @@ def people_figures(
 
 
 def known_share(
-    model: Model,
-    photos: str,
-    groups: str,
-    *,
-    people: int = 24,
-    m: int = 5,
-    way: str = "0.1m",
-    n: int = 16,
-    seed: int = 0,
+    model: Model, photos: str, groups: str, people: int = 24, m: int = 5, way: str = "0.1m", n: int = 16, seed: int = 0
 ) -> dict[str, float]:
-    """Return how many new pictures of a person are recognised, and of what: for a table of models.
+    """Return which shares of n new pictures of each person are recognised: one row of a table of models.
 
     Args:
-        model: whose card has the share and seed of the held-out people.
-        photos: a folder or tar of aligned photographs.
-        groups: CSV of file and identity.
-        people: how many.
-        m: evidence pictures of each.
+        model: its card has the share and seed of the held-out people.
+        photos, groups: as of the command.
+        people, m: how many, and evidence pictures of each.
         way: a noise, or "parents".
         n: samples of each person.
         seed: of people, evidence and samples.
 
     Returns:
-        recognised; ceiling (the evidence decoded), chance (the prior's samples), photographs; nearest and spread.
+        recognised; its ceiling (the evidence decoded), chance (the prior), photographs; nearest and spread.
     """
     found = people_figures(model, persons(model, photos, groups, people, m, seed), (m,), (way,), n, seed)
     rows = {"recognised": way, "ceiling": DECODED, "chance": PRIOR, PHOTOGRAPHS: PHOTOGRAPHS}
@@ -257,14 +239,9 @@ def main() -> None:
         threshold = float(np.mean([-person.least for person in people]))
         about = {"people": [p.name for p in people], "dim": model.dim, "family": model.family, "distance": threshold}
         content["models"][name] = about | {"figures": means, "of_each": found}
-        heads = (name, *next(iter(means.values())))
         print(f"{len(people)} people, D = {model.dim}, recognised within {threshold:.3f} of a gallery's mean")
-        print(
-            table(
-                heads,
-                [(row, *(f"{x[0]:.2f} [{x[1]:.2f}, {x[2]:.2f}]" for x in v.values())) for row, v in means.items()],
-            )
-        )
+        rows = [(row, *(f"{x:.2f} [{low:.2f}, {high:.2f}]" for x, low, high in v.values())) for row, v in means.items()]
+        print(table((name, *next(iter(means.values()))), rows))
         write_json(a.output, content)  # after each model, so that a stopped run leaves those that are done
 
 

@@ -71,7 +71,9 @@ def methods(only: list[str]) -> dict[str, tuple[str, Method]]:
 
 
 def own_table(name: str, *arguments: Any) -> dict[str, Any]:
-    """Return the content of a table of its own, as plain values."""
+    """Return the content of a table of its own, as JSON."""
+    folder, *_ = arguments
+    folder.mkdir(parents=True, exist_ok=True)
     found = import_module(name).run(*arguments)
     return {"json": json.dumps(found, default=float)}
 
@@ -210,6 +212,7 @@ class Run:
         o, found = self.options, dict[str, Any]()
         seed = o.seeds[0]
         coloured = self.folder / "sheets" / "colouring.png"  # of samples: it may be published
+        coloured.parent.mkdir(exist_ok=True)
         arguments = {"colouring": (o.data, o.minutes, seed, o.count, coloured), "pairs": (o.minutes, seed)}
         for name in TABLES:
             if not wanted(o.only, name, name):
