@@ -18,6 +18,8 @@ CALLS = {
     "faces-128, 128": (["128"], 128, "details"),
     "pyramid-32, base": (["base"], 16, "glow"),
     "pyramid-32, details": (["details"], 32, "details"),
+    "terrain-32, heights": (["heights"], 32, "glow"),
+    "terrain-32, pairs": (["pairs"], 64, "glow"),
     **{f"families-32, {name}": ([name], 32, name) for name in FAMILIES.keys() - {"pyramid", "details"}},
 }
 
@@ -36,7 +38,7 @@ def test_a_recipe_is_a_run_of_its_family(name):
     options = build_parser().parse_args(result.stdout.split())
     assert (options.pictures, options.groups, options.output) == (["photos"], "identities", "m.safetensors")
     config = config_of(options)
-    assert config.architecture.shape == (3, size, size)
+    assert config.architecture.shape == (1 if name.startswith("terrain") else 3, size, size)
     assert (config.family_name, config.held_out, config.seed) == (family, 0.13, 3)
 
 
