@@ -29,13 +29,17 @@ from transflow.training.ranks import Ranks
 from transflow.training.state import TrainingState
 
 TEMPERATURES = (0.7, 0.9, 1.0)
+SAVED_EVERY = 60.0  # seconds
 
 
-def fine_tuned(model: Model, pictures: Tensor, seconds: float, seed: int, rate: float = 1e-4) -> tuple[Model, int]:
+def fine_tuned(
+    model: Model, pictures: Tensor, seconds: float, seed: int, rate: float = 1e-4, path: Path | None = None
+) -> tuple[Model, int]:
     """Return a model of the house trained on with pictures (m, C, H, W), uint8, for seconds of the processor.
 
     Adam from the trained weights, all pictures in each step, mirrored at random, with a moving average, as the
     project's training goes; the rate falls in the second half of the time. How many steps it took is returned, too.
+    With a path, the state of it is written there every minute, and a run that was stopped goes on from there.
     """
     source = model.source
     config = TrainConfig(
@@ -50,16 +54,24 @@ def fine_tuned(model: Model, pictures: Tensor, seconds: float, seed: int, rate: 
         compile=False,
         seed=seed,
     )
-    state = TrainingState(config, torch.device("cpu"))
-    state.flow.load_state_dict(source.flow.state_dict())
-    state.average.load_state_dict(source.flow.state_dict())
+    device = torch.device("cpu")
+    if path and path.exists():
+        state = TrainingState.resume(path, config, device)
+    else:
+        state = TrainingState(config, device)
+        state.flow.load_state_dict(source.flow.state_dict())
+        state.average.load_state_dict(source.flow.state_dict())
     state.bind(pictures)
     ranks = Ranks()
     loss_of = BatchLoss(state, ranks)
-    begun = time.process_time()
+    begun = time.process_time() - state.seconds
+    saved = time.monotonic()
     while state.progress < 1:
         take_step(state, pictures, loss_of, ranks)
         state.seconds = time.process_time() - begun
+        if path and (time.monotonic() - saved > SAVED_EVERY or state.progress >= 1):
+            state.save(path)
+            saved = time.monotonic()
     return replace(
         model, source=replace(source, flow=copy.deepcopy(state.average)), name=f"{model.name}, tuned"
     ), state.step

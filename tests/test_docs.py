@@ -100,7 +100,7 @@ def commands():
 @PAGE
 def test_options_exist(page):
     known = {option for parser in commands().values() for option in parser._option_string_actions} | NOT_OURS
-    scripts = "".join(path.read_text() for path in [*ROOT.glob("benchmarks/*.py"), *ROOT.glob("docs/*.py")])
+    scripts = "".join(path.read_text() for path in [*ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("docs/*.py")])
     text = re.sub(r"```sh.*?```", "", page.read_text(), flags=re.S)  # those are parsed
     for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]+", text):
         assert option in known or f'"{option}"' in scripts, option
