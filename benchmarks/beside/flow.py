@@ -90,7 +90,7 @@ class Run:
         self.file = self.folder / "lines.jsonl"
         self.methods = methods(self.options.only)
         self.failures: list[str] = []
-        self.notes: list[str] = []
+        self.notes = [f"No method was trained for more than {self.options.minutes:g} minutes, whatever its name says."]
         self.lines: list[report.Line] = []
         text = self.file.read_text().split("\n") if self.file.exists() else [""]
         if text[-1]:  # cut off as it was written

@@ -34,7 +34,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of what benchmarks/kinds.py names")
     parser.add_argument("--drawn", type=Path, default=Path("drawn"), help="folder of more drawn faces, by style")
     parser.add_argument("--folder", type=Path, default=Path("beside"), help="for what lets a run go on")
-    parser.add_argument("--only", type=words, default=[], help="files, or parts of methods' names, by commas")
+    parser.add_argument(
+        "--only", type=words, default=[], help="files (fine_tune), or words of names (CycleGAN), by commas"
+    )
     parser.add_argument("--kinds", type=words, help=f"by commas (default: {', '.join(KINDS)})")
     parser.add_argument("--seeds", type=numbers, help="by commas (default: 0,1,2)")
     parser.add_argument("--quick", action="store_true", help="two kinds, one seed, 5 minutes a method, 48 pictures")
