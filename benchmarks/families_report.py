@@ -38,6 +38,11 @@ def report(found: dict[str, dict[str, Figures]]) -> str:
             lines = {name: [x for x in p if x["way"] == way] for name, p in posteriors.items()}
             if any(lines.values()):
                 parts.append(posterior_table(kind, way, lines))
+        people = {name: f["person"] for name, f in rows.items() if "person" in f}
+        if people:
+            heads = ("0.1m", "spread", "parents", "spread", "decoded", "by chance")
+            lines = [[name, *person_row(f)] for name, f in people.items()]
+            parts.append(table(("recognised as the person, %", *heads), lines))
     return "\n\n".join(parts)
 
 
@@ -65,6 +70,14 @@ def model_row(figures: Figures) -> list[str]:
 def few_row(few: Figures) -> list[str]:
     """Return accuracies, mean ± spread over seeds."""
     return [mean_and_spread(few[rule][m]) for rule in ("0.5m", "auto") for m in few[rule]] + [str(few["queries"])]
+
+
+def person_row(ways: dict[str, Figures]) -> list[str]:
+    """Return shares recognised, and the samples' spread over that of the person's photographs, in pixels."""
+    row = []
+    for found in ways.values():
+        row += [f"{100 * found['recognised']:.0f}", f"{found['spread, pixels']:.2f}"]
+    return [*row, f"{100 * found['ceiling']:.0f}", f"{100 * found['chance']:.0f}"]
 
 
 def posterior_table(kind: str, way: str, lines: dict[str, list[Figures]]) -> str:

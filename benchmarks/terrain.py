@@ -236,8 +236,9 @@ def heightmaps(count: int, seed: int) -> Tensor:
 
 
 def own(kind: str, count: int, seed: int) -> Tensor:
-    """Return heightmaps of one of `OWN`, uint8 (n, 1, 32, 32)."""
-    return in_chunks(OWN[kind], count, seed, crc32(kind.encode()))
+    """Return heightmaps of one of `OWN`, or of one of `MIX`, uint8 (n, 1, 32, 32)."""
+    maker = OWN[kind] if kind in OWN else MIX[kind][1]
+    return in_chunks(maker, count, seed, crc32(kind.encode()))
 
 
 def pairs(count: int, seed: int) -> tuple[Tensor, Tensor]:
