@@ -141,7 +141,7 @@ def picture(model: Model, seed: int, way: str, columns: int = 8) -> bytes:
         handful = own(kind, FEW, seed)
         rows += [handful[:columns], more(model, handful, way, columns, seed)]
         words += [kind, "more like these"]
-    return grids.encode_image(grids.grid(relief(torch.cat(rows)), columns, rows=words, zoom=1), ".png")
+    return grids.encode_image(grids.grid(relief(torch.cat(rows)), columns, rows=words, zoom=1).quantize(256), ".png")
 
 
 def main() -> None:
