@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
 import statistics
+import tarfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 import transflow
 from transflow import TrainConfig
@@ -134,6 +137,22 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         for row in cells
     ]
     return "\n".join([*(line.rstrip() for line in lines), machine()])
+
+
+def write_tar(pictures: torch.Tensor, path: Path) -> None:
+    """Write pictures, uint8 (n, 1 or 3, H, W), as a tar of PNGs, if it is not there."""
+    if path.exists():
+        return
+    part = path.with_suffix(".part")
+    with tarfile.open(part, "w") as file:
+        for i, picture in enumerate(pictures.permute(0, 2, 3, 1).numpy()):
+            content = io.BytesIO()
+            Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(content, "PNG")
+            entry = tarfile.TarInfo(f"{i:05d}.png")
+            entry.size = content.tell()
+            content.seek(0)
+            file.addfile(entry, content)
+    part.rename(path)
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:

@@ -11,18 +11,17 @@ of the processor a run had is written down with it. A run that is done is not do
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import torch
 
+from common import write_tar
 from transflow import load
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -38,16 +37,7 @@ def digits(data: Path, folder: Path) -> Path:
     """Return a tar of the training digits, made once."""
     path = folder / "mnist.tar"
     if not path.exists():
-        part = path.with_suffix(".part")
-        with tarfile.open(part, "w") as file:
-            for i, picture in enumerate(np.load(data / "mnist.npz")["x_train"]):
-                content = io.BytesIO()
-                Image.fromarray(picture).save(content, "PNG")
-                entry = tarfile.TarInfo(f"{i:05d}.png")
-                entry.size = content.tell()
-                content.seek(0)
-                file.addfile(entry, content)
-        part.rename(path)
+        write_tar(torch.from_numpy(np.load(data / "mnist.npz")["x_train"])[:, None], path)
     return path
 
 

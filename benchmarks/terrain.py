@@ -16,16 +16,12 @@ has cut. Everything is a function of count and seed, and the first of many are t
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Callable
-from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from terrain_colours import SEA, climates, textures
@@ -246,19 +242,3 @@ def pairs(count: int, seed: int) -> tuple[Tensor, Tensor]:
     heights = heightmaps(count, seed)
     rng = np.random.default_rng([seed, 2])
     return heights, textures(heights, climates(count, rng), rng)
-
-
-def write_tar(pictures: Tensor, path: Path) -> None:
-    """Write pictures, uint8 (n, 1 or 3, H, W), as a tar of PNGs, if it is not there."""
-    if path.exists():
-        return
-    part = path.with_suffix(".part")
-    with tarfile.open(part, "w") as file:
-        for i, picture in enumerate(pictures.permute(0, 2, 3, 1).numpy()):
-            content = io.BytesIO()
-            Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(content, "PNG")
-            entry = tarfile.TarInfo(f"{i:05d}.png")
-            entry.size = content.tell()
-            content.seek(0)
-            file.addfile(entry, content)
-    part.rename(path)

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from terrain import SIZE, heightmaps, pairs, write_tar
+from common import write_tar
+from terrain import SIZE, heightmaps, pairs
 from transflow import Model, load
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "terrain-32.sh"

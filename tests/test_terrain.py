@@ -10,7 +10,8 @@ import torch
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-from terrain import OWN, SIZE, frequencies, heightmaps, own, pairs, power_law, write_tar  # noqa: E402
+from common import write_tar  # noqa: E402
+from terrain import OWN, SIZE, frequencies, heightmaps, own, pairs, power_law  # noqa: E402
 from terrain_colours import (  # noqa: E402
     DEEP,
     DRY,
