@@ -20,7 +20,7 @@ CALLS = {
     "pyramid-32, details": (["details"], 32, "details"),
     "terrain-32, heights": (["heights"], 32, "glow"),
     "terrain-32, pairs": (["pairs"], 64, "glow"),
-    **{f"families-32, {name}": ([name], 32, name) for name in FAMILIES.keys() - {"pyramid", "details"}},
+    **{f"families-32, {name}": ([name], 32, name) for name in FAMILIES if name not in ("pyramid", "details")},
 }
 
 
