@@ -38,7 +38,7 @@ def test_drawn_floats_lie_in_their_bins(pixels):
 @pytest.mark.parametrize("pixels", FORMATS.values(), ids=FORMATS)
 def test_the_log_determinant_is_the_derivative(pixels):
     u = torch.linspace(0.02, 0.98, 12, dtype=torch.float64).view(3, 1, 2, 2).requires_grad_()
-    x = pixels._scale(u)
+    x = pixels.floats(u)
     (slope,) = torch.autograd.grad(x.sum(), u)
     torch.testing.assert_close(pixels.log_det(x.detach()), slope.log().flatten(1).sum(1))
 
