@@ -28,12 +28,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 sys.path.append(str(Path(__file__).parent.parent))
 
 from common import setting, table, write_json
+from method import Task
+from regression import UNet, answers, fit
 from terrain import OWN, heightmaps, own, pairs
 from terrain_colours import climates, relief, textures
 from terrain_models import MAPS, apart, as_pair, height_known, trained
@@ -45,41 +46,6 @@ EACH, DRAWN = 2, 4  # heightmaps of each own kind, and textures of each heightma
 NEW = 1000  # added to the seed, for heightmaps that nothing was trained on
 CLIMATES = 300  # among which the nearest is looked for
 MEASURES = ("truth", "rule", "spread")
-
-
-class Regression(nn.Module):
-    """Colours as a function of the heights around, 9 x 9 cells: the average of all textures that there may be."""
-
-    def __init__(self, width: int = 48) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(1, width, 3, padding=1), nn.ReLU()]
-        for _ in range(2):
-            layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1))
-
-    def forward(self, heights: Tensor) -> Tensor:
-        """Return colours (n, 3, H, W), 0 to 1, of heights, uint8 (n, 1, H, W)."""
-        return self.layers(heights.float() / 127.5 - 1) + 0.5
-
-
-def regressed(heights: Tensor, truth: Tensor, folder: Path, minutes: float, seed: int) -> Regression:
-    """Return the regression, trained for minutes on pairs; one that was trained is read."""
-    torch.manual_seed(seed)
-    network, path = Regression(), folder / f"regression-{seed}.pt"
-    if path.exists():
-        network.load_state_dict(torch.load(path, weights_only=True))
-        return network.eval()
-    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
-    begun, generator = time.monotonic(), torch.Generator().manual_seed(seed)
-    while (spent := (time.monotonic() - begun) / 60 / minutes) < 1:
-        optimiser.param_groups[0]["lr"] = 2e-3 * (1 - spent)
-        rows = torch.randint(len(heights), (32,), generator=generator)
-        loss = F.mse_loss(network(heights[rows]), truth[rows].float() / 255)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    torch.save(network.state_dict(), path)
-    return network.eval()
 
 
 def drawn(model: Model, height: Tensor, n: int, seed: int) -> tuple[Tensor, float]:
@@ -106,7 +72,7 @@ def measured(made: Tensor, height: Tensor, truth: Tensor, seed: int) -> dict[str
     }
 
 
-def compare(model: Model, network: Regression, heights: Tensor, colour: Tensor, seed: int) -> dict[str, Any]:
+def compare(model: Model, network: UNet, heights: Tensor, colour: Tensor, seed: int) -> dict[str, Any]:
     """Return measures by name, means over heightmaps (n, 1, H, W); the height's RMS; and the pictures, by name."""
     rng = np.random.default_rng([seed, NEW])
     found: dict[str, list[dict[str, float]]] = {}
@@ -119,8 +85,7 @@ def compare(model: Model, network: Regression, heights: Tensor, colour: Tensor, 
         flow, error = drawn(model, height, DRAWN, seed + i)
         seconds += time.perf_counter() - begun
         given.append(error)
-        with torch.no_grad():
-            average = grids.to_uint8(network(height[None]))
+        average = answers(network, height[None])
         made = {
             "the rule, other climates": rule[:DRAWN],
             "flow, partial evidence": flow,
@@ -165,7 +130,9 @@ def run(folder: Path, minutes: float, seed: int, words: Sequence[str] = (), maps
     """
     model = trained("pairs", folder, minutes, seed, words, maps)
     heights, truth = pairs(maps, seed)
-    network = regressed(heights, truth, folder, minutes / 5, seed)
+    nothing = truth[:0]
+    task = Task("pairs", nothing, nothing, nothing, nothing, seed, minutes / 5, folder / f"regression-{seed}")
+    network, _ = fit(heights, truth, task, mirrored=False)
     colour = truth.double().mean((0, 2, 3)).round().to(torch.uint8)[None, :, None, None]
     asked = {
         "own": torch.cat([own(kind, EACH, seed + NEW) for kind in OWN]),
