@@ -47,15 +47,18 @@ def test_the_parts_are_left_alone():
 
 def test_a_file_holds_the_whole_and_the_pyramid_below(tmp_path):
     cards = {"data": "blobs", "licence": "CC0", "temperature": 0.9, "held_out_loss": 0.2, "minutes": 3.0}
-    low = level(16, data="blobs", licence="CC0", bits_per_dim=1.6, minutes=1.0)
-    high = level(32, seed=1, data="large blobs", bits_per_dim=1.2, round_trip=1e-6)
+    cards |= {"held_out_share": 0.1, "seed": 1}
+    low = level(16, data="blobs", licence="CC0", bits_per_dim=1.6, minutes=1.0, held_out_share=0.1)
+    high = level(32, seed=1, data="large blobs", bits_per_dim=1.2, round_trip=1e-6, held_out_share=0.1)
     whole = stack(base(**cards), [low, high])
     card = whole.card
     assert (card["data"], card["licence"], card["temperature"]) == ("blobs; large blobs", "CC0", 0.9)
     assert card["bits_per_detail"] == 1.2
+    assert card["held_out_share"] == 0.1
+    assert "seed" not in card  # the levels do not say
     assert card["parameters"] == sum(p.numel() for p in whole.flow.parameters())
     assert card["parts"]["level of 16"] == {"minutes": 1.0, "bits_per_detail": 1.6}
-    assert card["parts"]["base of 8"] == {"minutes": 3.0, "held_out_loss": 0.2}
+    assert card["parts"]["base of 8"] == {"minutes": 3.0, "held_out_loss": 0.2, "seed": 1}
     path = tmp_path / "whole.safetensors"
     save_model(path, whole, half=False)
     assert load(path).fingerprint == whole.fingerprint

@@ -1,8 +1,8 @@
 """A pyramid put together of its parts: a base, and levels of details that were each trained alone.
 
 The averages of a level, which alone are independent normal numbers (see `detail_level`), become the pictures of the
-level below, and at last the base's. What the parts' cards say goes into one card: data and licences joined, the
-parameters summed, the bits a detail of the finest level (of the others under "sizes", see `model_file.stopped`), and,
+level below, and at last the base's. What the parts' cards say goes into one card: data and licences joined, who was
+held out where all say the same, the parameters summed, the bits a detail of the finest level (of the others under "sizes", see `model_file.stopped`), and,
 under "parts", what was measured of each.
 """
 
@@ -19,6 +19,7 @@ from transflow.generative.picture_model import PictureModel
 from transflow.generative.pyramid import BASES, Pyramid, PyramidConfig
 
 JOINED = ("data", "licence")  # of cards
+SHARED = ("held_out_share", "seed")  # who was held out, where it was the same for all parts
 KEPT = (
     "held_out_loss", "pictures_seen", "minutes", "skipped", "training_pictures", "held_out_pictures", "seed",
     "made_with",
@@ -66,6 +67,7 @@ def _card(base: PictureModel, levels: Sequence[PictureModel], flow: Pyramid) -> 
     cards = [base.card, *(level.card for level in levels)]
     joined = {key: "; ".join(dict.fromkeys(str(card[key]) for card in cards if card.get(key))) for key in JOINED}
     card: dict[str, Any] = {key: value for key, value in joined.items() if value}
+    card |= {key: base.card[key] for key in SHARED if key in base.card and len({part.get(key) for part in cards}) == 1}
     if base.temperature is not None:
         card["temperature"] = base.temperature
     sizes, parameters = {}, _count(base.flow)
