@@ -384,6 +384,7 @@ def tarflow_reference(w, x, label=None, patch=2):
     def norm(h, at):
         return F.layer_norm(h, h.shape[-1:], w[f"{at}.weight"], w[f"{at}.bias"])
 
+    shape = x.shape[2:]
     x = F.unfold(x, patch, stride=patch).transpose(1, 2)
     log_dets = 0
     for block in range(1 + max(int(n.split(".")[1]) for n in w if n.startswith("blocks"))):
@@ -412,4 +413,5 @@ def tarflow_reference(w, x, label=None, patch=2):
         log_dets = log_dets - xa.mean((1, 2))
     d = x[0].numel()
     base = torch.distributions.Normal(torch.zeros(()).double(), w["var"].sqrt())
-    return (x / w["var"].sqrt()).flatten(1), base.log_prob(x).sum((1, 2)) + d * log_dets
+    latent = F.fold((x / w["var"].sqrt()).transpose(1, 2), shape, patch, stride=patch)  # as its picture lies
+    return latent.flatten(1), base.log_prob(x).sum((1, 2)) + d * log_dets

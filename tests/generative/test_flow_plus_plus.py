@@ -4,6 +4,8 @@ import pytest
 import torch
 
 import family_laws as laws
+from helpers import shaken
+from transflow.generative.bijections import Cascade, Squeeze, squeeze
 from transflow.generative.dequantiser import Dequantiser, checkerboard_join, checkerboard_split
 from transflow.generative.flow_plus_plus import FlowPlusPlus, FlowPlusPlusConfig, MixtureCoupling
 from transflow.generative.picture_model import PictureModel
@@ -108,8 +110,18 @@ def test_gradients_of_pictures_pass_the_dequantisation_as_if_nothing_moved():
     z = flow(laws.ordinary(flow, 1))[0].requires_grad_()
     weights = torch.randn(1, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     (found,) = torch.autograd.grad((flow.inverse(z) * weights).sum(), z)
-    (expected,) = torch.autograd.grad((flow.flow.inverse(z.unflatten(1, (4, 2, 2))) * weights).sum(), z)
+    (expected,) = torch.autograd.grad((flow.flow.inverse(squeeze(z.unflatten(1, (1, 4, 4)))) * weights).sum(), z)
     torch.testing.assert_close(found, expected)
+
+
+def test_a_latent_lies_as_its_picture_does():
+    config = FlowPlusPlusConfig((2, 8, 8), steps=(1, 1, 1), width=4, depth=1, components=2)
+    flow = shaken(lambda: FlowPlusPlus(config), torch.float64)
+    x = torch.zeros(1, 2, 8, 8, dtype=torch.float64)
+    flow.flow = Cascade([Squeeze()])
+    flow.dequantiser.forward = lambda x: (x, x.new_zeros(len(x)))
+    x[0, 1, 2, 5] = 1
+    assert torch.equal(flow(x)[0].view(1, 2, 8, 8), x)
 
 
 def test_couplings_take_turns():

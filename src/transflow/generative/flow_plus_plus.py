@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from transflow.generative.bijections import Cascade, ChannelAffine, Squeeze
+from transflow.generative.bijections import Cascade, ChannelAffine, Squeeze, squeeze, unsqueeze
 from transflow.generative.dequantiser import Dequantiser, checkerboard_join, checkerboard_split
 from transflow.generative.gated_attention import HEADS, GatedNet
 from transflow.generative.mixture_coupling import Mixture
@@ -132,6 +132,8 @@ class MixtureCoupling(nn.Module):
 class FlowPlusPlus(nn.Module):
     """A picture of floats ``x`` in (-1/2, 1/2), (B, C, H, W), to a flat standard-normal latent ``z``, (B, D).
 
+    Each number of the latent lies where its pixel does, so that it has spatial frequencies as a picture has.
+
     >>> flow = FlowPlusPlus(FlowPlusPlusConfig((1, 4, 4), steps=(1, 1, 1), width=4, depth=1, components=2))
     >>> z, log_det = flow(torch.rand(2, 1, 4, 4) - 0.5)
     >>> z.shape, log_det.shape, flow.inverse(z).shape
@@ -173,7 +175,7 @@ class FlowPlusPlus(nn.Module):
         """Return latents ``z``, (B, D), and ``log |det dz/dx|``, (B,), in nats."""
         x, log_det = self.dequantiser(x)
         z, change = self.flow(x)
-        return z.flatten(1), log_det + change
+        return unsqueeze(z).flatten(1), log_det + change
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return pictures ``x``, (B, C, H, W), from latents ``z``, (B, D).
@@ -181,8 +183,7 @@ class FlowPlusPlus(nn.Module):
         Gradients pass the dequantisation as if nothing moved: its slope is 1 on average over a bin, and what a search
         for latents asks is how pictures change by more than a fraction of a grey level.
         """
-        channels, height, width = self.shape
-        x = self.flow.inverse(z.unflatten(1, (4 * channels, height // 2, width // 2)))
+        x = self.flow.inverse(squeeze(z.unflatten(1, self.shape)))
         return x + (self.dequantiser.inverse(x) - x).detach()
 
     @torch.no_grad()

@@ -206,6 +206,8 @@ class Block(nn.Module):
 class TarFlow(nn.Module):
     """A picture of floats ``x``, (B, C, H, W), to a flat standard-normal latent ``z``, (B, D), patch after patch.
 
+    Each number of the latent lies where its pixel does, so that it has spatial frequencies as a picture has.
+
     >>> flow = TarFlow(TarFlowConfig(shape=(1, 4, 4), patch=2, width=8, head=4, blocks=2, layers=1))
     >>> z, log_det = flow(torch.rand(2, 1, 4, 4))
     >>> z.shape, log_det.shape, flow.inverse(z).shape
@@ -237,21 +239,28 @@ class TarFlow(nn.Module):
             x: pictures, (B, C, H, W).
             labels: classes, (B,) of int64; without them the mean of all classes' embeddings stands for each.
         """
-        tokens = F.pixel_unshuffle(x, self.config.patch).flatten(2).transpose(1, 2)
+        tokens = self._tokens(x)
         log_det = (-self.var.log().sum() / 2).expand(len(x))
         for block in self.blocks:
             tokens, change = block(tokens, labels)
             log_det = log_det + change
-        return (tokens / self.var.sqrt()).flatten(1), log_det
+        return self._picture(tokens / self.var.sqrt()).flatten(1), log_det
 
     def inverse(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return pictures ``x``, (B, C, H, W), from latents ``z``, (B, D)."""
-        config = self.config
-        tokens = z.unflatten(1, (config.tokens, config.token_size)) * self.var.sqrt()
+        tokens = self._tokens(z.unflatten(1, self.shape)) * self.var.sqrt()
         for block in reversed(self.blocks):
             tokens = block.inverse(tokens, labels)  # type: ignore[operator]
-        rows = config.shape[1] // config.patch
-        return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (rows, -1)), config.patch)
+        return self._picture(tokens)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """Return the patches (B, T, C p^2) of pictures (B, C, H, W)."""
+        return F.pixel_unshuffle(x, self.config.patch).flatten(2).transpose(1, 2)
+
+    def _picture(self, tokens: Tensor) -> Tensor:
+        """Undo `_tokens`."""
+        rows = self.shape[1] // self.config.patch
+        return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (rows, -1)), self.config.patch)
 
     def log_prob(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the log density of x, (B,), in nats."""
