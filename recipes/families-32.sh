@@ -14,11 +14,11 @@ begin="--family ${1:-} --size 32 --bits 8 --held-out 0.13"
 each="--minutes 15"
 case "${1:-}" in
 glow) begin="$begin --width 64,96,128 --steps 8,8,8 --batch 32 --outliers 0.01" ;;
-real-nvp) begin="$begin --width 48,64,96 --steps 3 --depth 1 --outliers 0.01" ;;
+real-nvp) begin="$begin --width 48,64,96 --steps 3 --depth 1 --batch 32 --warmup 100 --outliers 0.01" ;;
 nice) begin="$begin --width 1000 --depth 4 --steps 4 --outliers 0.01" ;;
-flow++) begin="$begin --width 32 --depth 1 --components 4 --steps 2,1,2 --outliers 0.01" ;;
-tarflow) begin="$begin --patch 4 --width 128 --head 32 --steps 4 --depth 2 --outliers 0.01" ;;
-flow-matching) begin="$begin --width 64,128,192" ;;
+flow++) begin="$begin --width 32 --depth 1 --components 4 --steps 2,1,2 --batch 32 --warmup 100 --outliers 0.01" ;;
+tarflow) begin="$begin --patch 4 --width 128 --head 32 --steps 4 --depth 2 --batch 32 --warmup 100 --outliers 0.01" ;;
+flow-matching) begin="$begin --width 64,128,192 --batch 32 --warmup 100" ;;
 vae | wae | autoencoder | bigan | gan) begin="$begin --latent 64" ;;
 *) set -- ;;
 esac

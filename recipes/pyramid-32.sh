@@ -11,7 +11,7 @@
 begin="--bits 8 --held-out 0.13 --outliers 0.01"
 case "${1:-}" in
 base) begin="$begin --size 16 --steps 8,8 --width 96,128 --batch 32" each="--minutes 10" ;;
-details) begin="$begin --family details --size 32 --crop 32" each="--minutes 5" ;;
+details) begin="$begin --family details --size 32 --crop 32 --batch 32 --warmup 50" each="--minutes 5" ;;
 *) set -- ;;
 esac
 if [ $# -gt 0 ]; then shift; fi
