@@ -11,6 +11,7 @@ from torch import Tensor
 
 from common import mean_and_spread, table
 from transflow import Model, load
+from transflow.generative.tarflow import TarFlow
 from transflow.pictures import grids
 from transflow.pictures.drawn import synthetic_pictures
 from transflow.pictures.preprocess import preprocess
@@ -18,6 +19,19 @@ from transflow.store.files import write_bytes
 
 SHOWN, EVIDENCE = 6, 16
 Figures = dict[str, Any]
+
+
+def drawn_from(model: Model, n: int, temperature: float, seed: int) -> Tensor:
+    """Samples of a model, uint8, whatever temperature it would choose; a TarFlow's without the noise of training."""
+    z = model.prior.sample(n, seed=seed, temperature=temperature)
+    flow = getattr(model.source, "flow", None)
+    parts = []
+    for part in z.split(64):
+        if isinstance(flow, TarFlow) and flow.config.noise:
+            parts.append(model.source.pixels.unit(flow.denoise(flow.inverse(part))))
+        else:
+            parts.append(model.decode(part))
+    return torch.cat([grids.to_uint8(part) for part in parts])
 
 
 def report(found: dict[str, dict[str, Figures]]) -> str:
@@ -47,7 +61,7 @@ def report(found: dict[str, dict[str, Figures]]) -> str:
 
 
 MODEL = (
-    "parameters", "D", "pictures seen", "bits/dim", "Fréchet, T=1", "T=0.7", "real", "round trip, rms", "most",
+    "parameters", "D", "pictures seen", "bits/dim", "of 16", "Fréchet, T=1", "T=0.7", "real", "round trip, rms", "most",
     "encode, ms", "decode, ms",
 )  # fmt: skip
 
@@ -55,15 +69,17 @@ MODEL = (
 def model_row(figures: Figures) -> list[str]:
     """Return the cells of `MODEL`."""
     card, common, seconds = figures["card"], figures.get("common"), figures.get("seconds")
-    row = [f"{card['parameters']:,}" if "parameters" in card else "", "", f"{card.get('pictures_seen', 0):,}"]
+    parts = card.get("parts", {}).values()  # of a pyramid
+    shown = " + ".join(f"{part.get('pictures_seen', 0):,}" for part in parts or [card])
+    row = [f"{card['parameters']:,}" if "parameters" in card else "", "", shown]
     if common is not None:
         row[1] = f"{common['latent']:,}"
         far = common["fréchet"]
-        row += [f"{common['bits_per_dim']:.2f}" if "bits_per_dim" in common else "-"]
+        row += [f"{common[key]:.2f}" if key in common else "-" for key in ("bits_per_dim", "bits_per_dim_16")]
         row += [f"{far[key]:.1f}" for key in ("1.0", "0.7", "real")]
         row += [f"{common[f'round_trip_{key}']:.2g}" for key in ("rms", "most")]
     else:
-        row += [""] * 6
+        row += [""] * 7
     return row + ([f"{1000 * seconds[key]:.3g}" for key in ("encode", "decode")] if seconds else ["", ""])
 
 
@@ -127,9 +143,9 @@ def write(path: Path, models: dict[str, Model], evidence: dict[str, Tensor]) -> 
     shown = [torch.cat([torch.full_like(p[:SHOWN], 255) for p in list(evidence.values())[:1]])]
     rows = [torch.cat([*shown, *(p[:SHOWN] for p in evidence.values())])]
     for model in models.values():
-        made = [model.decode(model.prior.sample(SHOWN, seed=3, temperature=0.8))]
-        made += [model.condition(pictures).pictures(SHOWN, seed=3) for pictures in evidence.values()]
-        rows.append(torch.cat([grids.to_uint8(part) for part in made]))
+        made = [drawn_from(model, SHOWN, 0.8, seed=3)]
+        made += [grids.to_uint8(model.condition(pictures).pictures(SHOWN, seed=3)) for pictures in evidence.values()]
+        rows.append(torch.cat(made))
     heads = [""] * (SHOWN * (1 + len(evidence)))
     for i, name in enumerate(("the model", *evidence)):
         heads[i * SHOWN] = name

@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from common import write_tar
 from transflow import load
+from transflow.pictures.preprocess import preprocess
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 MINUTES = {"faces": 15.0, "digits": 5.0}
@@ -34,10 +34,10 @@ PARTS = {"base": 2 / 3, "details": 1 / 3}  # of a pyramid, and their share of th
 
 
 def digits(data: Path, folder: Path) -> Path:
-    """Return a tar of the training digits, made once."""
-    path = folder / "mnist.tar"
+    """Return a tar of the training digits, 32 x 32, made once; a pyramid's base halves them."""
+    path = folder / "mnist-32.tar"
     if not path.exists():
-        write_tar(torch.from_numpy(np.load(data / "mnist.npz")["x_train"])[:, None], path)
+        write_tar(preprocess(np.load(data / "mnist.npz")["x_train"], (1, 32, 32)), path)
     return path
 
 
@@ -73,11 +73,15 @@ def run(call: list[str], log: Path) -> dict[str, object]:
 
 
 def train(family: str, kind: str, data: Path, folder: Path, minutes: float, seed: int) -> Path:
-    """Return a family's model of faces or of digits, trained if it is not there; raise if a recipe failed."""
+    """Return a family's model of faces or of digits, trained if it is not there.
+
+    Raises:
+        RuntimeError: its recipe failed; the line says where its log is.
+    """
     calls = recipe(family, kind, data, folder, minutes, seed)
     for call in calls:
         output = Path(call[4])
-        if done(output):
+        if done(output, float(call[call.index("--minutes") + 1])):
             continue
         found = run(call, output.with_suffix(".log"))
         record = {"model": output.name, "call": [Path(call[0]).name, *call[1:2], *call[5:]], **found}
@@ -93,12 +97,13 @@ def train(family: str, kind: str, data: Path, folder: Path, minutes: float, seed
     return output
 
 
-def done(output: Path) -> bool:
-    """Return whether a run has come to its end, when its model's round trip is measured."""
-    return output.exists() and "round_trip" in load(output).card
+def done(output: Path, minutes: float) -> bool:
+    """Return whether a run has come to its end: its round trip is measured, or was tried, or its parts are stacked."""
+    card = load(output).card if output.exists() else {}
+    return bool({"round_trip", "parts"} & card.keys()) or card.get("minutes", 0) >= minutes
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("families"))
@@ -110,11 +115,17 @@ def main() -> None:
     a = parser.parse_args()
     begun = time.monotonic()
     a.folder.mkdir(parents=True, exist_ok=True)
+    failed = 0
     for family in a.only.split(","):
         for kind in a.kinds.split(","):
             if time.monotonic() - begun < 60 * a.stop_after:
-                train(family, kind, a.data, a.folder, a.minutes or MINUTES[kind], a.seed)
+                try:
+                    train(family, kind, a.data, a.folder, a.minutes or MINUTES[kind], a.seed)
+                except RuntimeError as error:
+                    failed = 1
+                    print(error, file=sys.stderr, flush=True)
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

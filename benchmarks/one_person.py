@@ -38,7 +38,7 @@ from torch import Tensor
 
 from common import parted, setting, table, write_json
 from judge import mean_distance
-from transflow import Model, load
+from transflow import Model, Posterior, load
 from transflow.pictures.grids import to_uint8
 from transflow.training.data import group_of, read_groups
 
@@ -186,7 +186,7 @@ def people_figures(
             add(f"{DECODED}, m={m}", person.figures(to_uint8(model.decode(posterior.kept.rows)), m))
             add(f"{PRIOR}, m={m}", person.figures(prior, m))
             for way in ways:
-                given = posterior if way == PARENTS else replace(posterior.with_learn("mean"), spec=way)
+                given = in_another_way(posterior, way)
                 pictures = given.pictures(n, seed=seed * 100_003 + number)
                 add(f"{way}, m={m}", person.figures(to_uint8(pictures), m))
                 if way != PARENTS:
@@ -195,26 +195,38 @@ def people_figures(
     return found
 
 
-def known_share(
-    model: Model, photos: str, groups: str, people: int = 24, m: int = 5, way: str = "0.1m", n: int = 16, seed: int = 0
-) -> dict[str, float]:
-    """Return which shares of n new pictures of each person are recognised: one row of a table of models.
+def in_another_way(posterior: Posterior, way: str) -> Posterior:
+    """Return the posterior of the same evidence by the paper's rule with a noise, or as it is for "parents"."""
+    return posterior if way == PARENTS else replace(posterior.with_learn("mean"), spec=way)
+
+
+def known_shares(
+    model: Model,
+    photos: str,
+    groups: str,
+    ways: Sequence[str] = ("0.1m", PARENTS),
+    people: int = 24,
+    m: int = 5,
+    n: int = 16,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """Return which shares of n new pictures of each person are recognised, by way: one row of a table of models.
 
     Args:
         model: its card has the share and seed of the held-out people.
         photos, groups: as of the command.
+        ways: noises, or "parents".
         people, m: how many, and evidence pictures of each.
-        way: a noise, or "parents".
         n: samples of each person.
         seed: of people, evidence and samples.
 
     Returns:
         recognised; its ceiling (the evidence decoded), chance (the prior), photographs; nearest and spread.
     """
-    found = people_figures(model, persons(model, photos, groups, people, m, seed), (m,), (way,), n, seed)
-    rows = {"recognised": way, "ceiling": DECODED, "chance": PRIOR, PHOTOGRAPHS: PHOTOGRAPHS}
-    shares = {name: float(np.mean(found[f"{row}, m={m}"]["recognised"])) for name, row in rows.items()}
-    return shares | {k: float(np.mean(v)) for k, v in found[f"{way}, m={m}"].items() if k != "recognised"}
+    found = people_figures(model, persons(model, photos, groups, people, m, seed), (m,), ways, n, seed)
+    controls = {"ceiling": DECODED, "chance": PRIOR, PHOTOGRAPHS: PHOTOGRAPHS}
+    shares = {name: float(np.mean(found[f"{row}, m={m}"]["recognised"])) for name, row in controls.items()}
+    return {way: shares | {k: float(np.mean(v)) for k, v in found[f"{way}, m={m}"].items()} for way in ways}
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 The averages of a level, which alone are independent normal numbers (see `detail_level`), become the pictures of the
 level below, and at last the base's. What the parts' cards say goes into one card: data and licences joined, who was
-held out where all say the same, the parameters summed, the bits a detail of the finest level (of the others under "sizes", see `model_file.stopped`), and,
-under "parts", what was measured of each.
+held out where all say the same, the parameters summed, the bits a detail of the finest level (of the others under
+"sizes", see `model_file.stopped`), and, under "parts", what was measured of each.
 """
 
 from __future__ import annotations
