@@ -15,7 +15,7 @@ content, grey pixels and features of the small ImageNet network):
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from transflow.pictures import grids
 from transflow.pictures.preprocess import greyscale
 
 EVIDENCE, JUDGES, OTHERS, COOL = 24, 200, 1600, 0.7
+FEWEST = 100  # results below which a Fréchet distance is mostly that of any two sets so small
 
 
 def bench_of(data: Path, drawn: Path, folder: Path, identity: bool) -> Bench:
@@ -109,7 +110,11 @@ class Case:
     def measure(self, result: Result, all_of_kind: bool) -> dict[str, float | None]:
         """Return the figures of a result."""
         seen = see(self.bench.faces, result.made, "cpu")
-        figures = self.judge.measure(seen) | {"classifier right": self.judge.classifier_right}
+        judge = self.judge
+        figures = judge.measure(seen)
+        figures |= {"classifier right": judge.classifier_right, "known right": judge.known_right}
+        if len(result.made) < FEWEST:
+            figures["distance"] = None
         if all_of_kind:
             near = self.judge_of_all.measure(seen)
             figures |= {name: value for name, value in near.items() if name.startswith(("nearest", "copies"))}
@@ -149,13 +154,15 @@ def make(bench: Bench, name: str, seed: int, count: int) -> Case | None:
     if drawn is None:
         return None
     rest, free = training_rows(kind, drawn)
+    unseen = drawn.judges[kind.unseen[drawn.judges]]  # the faces model's training saw the others
+    judge = replace(judge_of(bench, kind, drawn, seen, others), unseen=seen[unseen].features)
     return Case(
         kind.pictures[drawn.evidence],
         kind.pictures[rest],
         kind.others[free],
         sources(count),
         attributes_of(bench.photos, kind.others[free]),
-        judge_of(bench, kind, drawn, seen, others),
+        judge,
         seen[rest] if len(rest) else None,
         bench,
     )

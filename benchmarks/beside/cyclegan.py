@@ -137,7 +137,9 @@ def run(task: Task, everything: bool) -> Result:
     makers = nn.ModuleList([generator(), generator()])
     judges = nn.ModuleList([discriminator(), discriminator()])
     (there, back), (judge_b, judge_a), (pool_b, pool_a) = makers, judges, (Pool(), Pool())
-    making, judging = (torch.optim.Adam(networks.parameters(), RATE, BETAS) for networks in (makers, judges))
+    making, judging = (
+        torch.optim.Adam(networks.parameters(), RATE, BETAS, fused=True) for networks in (makers, judges)
+    )
     fading = Fading([making, judging], 60 * task.minutes)
 
     def step(_: int) -> float:

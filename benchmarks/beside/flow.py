@@ -90,7 +90,7 @@ class Run:
         self.file = self.folder / "lines.jsonl"
         self.methods = methods(self.options.only)
         self.failures: list[str] = []
-        self.notes = [f"No method was trained for more than {self.options.minutes:g} minutes, whatever its name says."]
+        self.notes: list[str] = []
         self.lines: list[report.Line] = []
         text = self.file.read_text().split("\n") if self.file.exists() else [""]
         if text[-1]:  # cut off as it was written
@@ -143,7 +143,11 @@ class Run:
             for name in left:
                 if again is not None:
                     self.one(kind, seed, name, again)
-        self.sheet(kind, first)
+        try:
+            self.sheet(kind, first)
+        except (RuntimeError, ValueError, OSError) as error:  # what was measured is worth more than its picture
+            self.failures.append(f"{kind}, the sheet: {error}")
+            print(f"FAILED {self.failures[-1]}", flush=True)
 
     def is_fast(self, kind: str, seed: int, name: str) -> bool:
         line = self.done(kind, seed, name)
@@ -162,7 +166,8 @@ class Run:
             self.add(kind, seed, MODEL, case.measure(Result(case.sources, False, 0, 0, 0, 0), False))
         if case.judge.apart and self.done(kind, seed, SELF) is None:
             rows = np.arange(min(self.options.count, len(case.judge.teachers.features)))
-            self.add(kind, seed, SELF, case.judge.measure(case.judge.teachers[rows]))
+            own = case.judge.measure(case.judge.teachers[rows])
+            self.add(kind, seed, SELF, own | {"share": case.judge.classifier_right})  # which was taught by these
         return case
 
     def one(self, kind: str, seed: int, name: str, case: cases.Case) -> None:
@@ -238,7 +243,7 @@ def run(options: argparse.Namespace) -> int:
     lines = [one for one in course.lines if one["kind"] in options.kinds]
     lines = [one for one in lines if one["method"] in (*known, SELF, MODEL)]
     if lines:
-        print("\n" + report.printed(lines, known))
+        print("\n" + report.printed(lines, known, options.minutes))
     for name, content in own.items():
         print(report.own_table(name, content))
     for text in [*course.notes, *(f"FAILED {text}" for text in course.failures)]:

@@ -3,15 +3,17 @@
     G(x, y_1..y_K) = decoder(content(x), code),  code = mean_k class(y_k),
         the decoder's AdaIN(h) = deviation * (h - mean(h)) / std(h) + mean,  with (mean, deviation) = MLP(code)
     D has one output a training class c, and learns by hinge   E max(0, 1 - D_c(y)) + E max(0, 1 + D_c(G(x, y))) + R1(y)
-    G learns  -E D_c(G(x, y)) + 0.1 |G(x, x) - x|_1 + |f(G(x, y)) - mean_k f(y_k)|_1 + |f(G(x, x)) - f(x)|_1,
+    G learns  -E D_c(G(x, y)) + |G(x, x) - x|_1 + |f(G(x, y)) - mean_k f(y_k)|_1 + |f(G(x, x)) - f(x)|_1,
         where f is D before its last layer, mean over places; the adversarial term is the mean over G(x, y) and G(x, x).
 
 A class of training is a group of photographs with the same attributes (smiling with make-up, fair hair alone, none of
 them, ...); an attribute under trial is none of those that are asked, and pictures that have it are not among the
 photographs. The code of the evidence, the mean over its 24 pictures, then steers the translation of the samples;
-nothing is trained on it. As in the authors' code, RMSProp trains, the moving average of the trained translator is used,
-and R1 is of the batch's mean verdict. The networks have their layers, with a downsampling fewer (two in the judge) and
-fewer channels; the rate is five times theirs, for ten minutes are less than a hundredth of their steps.
+nothing is trained on it. As in the authors' code, a class is shown by one picture in training, weights begin as He has
+them, RMSProp trains, the moving average of the trained translator is used, and R1 is of the batch's mean verdict. The
+networks have their layers, with a downsampling fewer (two in the judge) and fewer channels. Ten minutes are less than a
+hundredth of their steps: so the rate is five times theirs, after a warm-up, and the reconstruction weighs ten times as
+much, or the translator would not have learnt to make a face before the judge drives it.
 
 Reference: M.-Y. Liu, X. Huang, A. Mallya, T. Karras, T. Aila, J. Lehtinen, J. Kautz, "Few-Shot Unsupervised
 Image-to-Image Translation", ICCV 2019, arXiv 1905.01723.
@@ -28,18 +30,23 @@ from torch import Tensor, nn
 
 from method import Meter, Method, Result, Task, signed, timed, trained, unsigned
 
-WIDTH, CODE, BATCH, SHOTS, LEAST = 16, 64, 8, 4, 16
-RATE, DECAY, AVERAGE = 5e-4, 1e-4, 0.995
-RECONSTRUCTION, FEATURES, R1 = 0.1, 1.0, 10.0
+WIDTH, CODE, BATCH, SHOTS, LEAST = 16, 64, 8, 1, 8
+RATE, WARMUP, DECAY, AVERAGE = 5e-4, 100, 1e-4, 0.995
+RECONSTRUCTION, FEATURES, R1 = 1.0, 1.0, 10.0
 PASSES = 3 * (SHOTS + 6) + (SHOTS + 1) + (7 + 3)  # of a picture in a step: G and what judges it; reals' f; D with R1
 
 
 def convolution(inner: int, outer: int, size: int, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution that mirrors the picture at its edges, with He's weights."""
-    made = nn.Conv2d(inner, outer, size, stride, (size - 1) // 2, padding_mode="reflect")
-    nn.init.kaiming_normal_(made.weight)
-    nn.init.constant_(made.get_parameter("bias"), 0)
-    return made
+    """Return a convolution that mirrors the picture at its edges."""
+    return nn.Conv2d(inner, outer, size, stride, (size - 1) // 2, padding_mode="reflect")
+
+
+def begin(module: nn.Module) -> None:
+    """Draw weights as He has them, without a bias."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def adain(h: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
@@ -142,7 +149,7 @@ def run(task: Task) -> Result:
         raise ValueError(
             f"Expected groups of two classes or more; got {len(classes)}. Give Task.groups and group_names."
         )
-    net, judge = Translator(), Judge(len(classes))
+    net, judge = Translator().apply(begin), Judge(len(classes)).apply(begin)
     used = copy.deepcopy(net).requires_grad_(False)
     making, judging = (torch.optim.RMSprop(m.parameters(), RATE, weight_decay=DECAY) for m in (net, judge))
 
@@ -154,6 +161,8 @@ def run(task: Task) -> Result:
         return torch.where(torch.rand(BATCH, shots, 1, 1, 1) < 0.5, x.flip(4), x), which
 
     def step(i: int) -> float:
+        for group in (*making.param_groups, *judging.param_groups):
+            group["lr"] = RATE * min(1.0, (i + 1) / WARMUP)
         (x, of_x), (y, of_y) = drawn(1), drawn(SHOTS)
         content, own = net.content(x[:, 0]), net.code(x)
         changed, again = net.decode(content, net.code(y)), net.decode(content, own)

@@ -88,7 +88,7 @@ def run(task: Task) -> Result:
     made = torch.cat([unsigned(part.detach()) for part in pixels[:done]])
     each = fit.seconds / len(made)
     evaluations = len(task.evidence) + 1 + 3 * STEPS
-    return Result(made, True, before + each, each, evaluations, meter.gigabytes)
+    return Result(made, True, before + fit.seconds / done, each, evaluations, meter.gigabytes)
 
 
 METHODS = (

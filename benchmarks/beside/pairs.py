@@ -120,7 +120,7 @@ def run(folder: Path, minutes: float, seed: int, words: Sequence[str] = (), maps
 
     Args:
         folder: of data, models and the picture.
-        minutes: of the flow's training; a fifth of it is the regression's, which has converged by then.
+        minutes: of the flow's training; the regression has as many up to five, then a fifth of them: it has converged.
         seed: of all that is random.
         words: more words of `transflow train`.
         maps: how many pairs to train on.
@@ -131,7 +131,8 @@ def run(folder: Path, minutes: float, seed: int, words: Sequence[str] = (), maps
     model = trained("pairs", folder, minutes, seed, words, maps)
     heights, truth = pairs(maps, seed)
     nothing = truth[:0]
-    task = Task("pairs", nothing, nothing, nothing, nothing, seed, minutes / 5, folder / f"regression-{seed}")
+    long = max(minutes / 5, min(minutes, 5.0))
+    task = Task("pairs", nothing, nothing, nothing, nothing, seed, long, folder / f"regression-{seed}")
     network, _ = fit(heights, truth, task, mirrored=False)
     colour = truth.double().mean((0, 2, 3)).round().to(torch.uint8)[None, :, None, None]
     asked = {

@@ -68,7 +68,7 @@ def fit(
     torch.manual_seed(task.seed)
     generator, adversary = UNet(inputs.shape[1], WIDTHS, DROPOUT), PatchGAN(inputs.shape[1])
     parts = {"generator": generator, "adversary": adversary}
-    optimisers = {name: torch.optim.Adam(part.parameters(), RATE, BETAS) for name, part in parts.items()}
+    optimisers = {name: torch.optim.Adam(part.parameters(), RATE, BETAS, fused=True) for name, part in parts.items()}
 
     def is_real(logits: Tensor, truth: bool) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(truth)))

@@ -102,7 +102,7 @@ def fit(
     apart = max(1, min(KEPT_APART, len(inputs) // 5))
     network, best = (UNet(inputs.shape[1], WIDTHS) for _ in range(2))
     best.register_buffer("error", torch.tensor(math.inf))
-    optimiser = torch.optim.Adam(network.parameters(), RATE)
+    optimiser = torch.optim.Adam(network.parameters(), RATE, fused=True)
 
     def check() -> None:
         made = answers(network, inputs[-apart:])

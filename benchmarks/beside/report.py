@@ -6,6 +6,7 @@ the mean over seeds; where some diverged, it says so beside the mean of the othe
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,14 +30,17 @@ COLUMNS = {  # head: the figure, what it is multiplied by, digits
     "pictures": ("pictures", 1, 0),
     "distance": ("distance", 1, 0),
     "kernel": ("kernel", 1, 0),
+    "unseen": ("kernel, unseen", 1, 0),
     "share %": ("share", 100, 0),
     "spread": ("spread", 1, 2),
     "nearest": ("nearest, features", 1, 2),
+    "coarse": ("nearest, coarse", 1, 2),
+    "pixels": ("nearest, pixels", 1, 2),
     "copies %": ("copies, features", 100, 1),
     "known %": ("known", 100, 1),
     "identity": ("identity", 1, 2),
     "found %": ("found", 100, 0),
-    "pixels": ("content, pixels", 1, 2),
+    "kept, pixels": ("content, pixels", 1, 2),
     "features": ("content, features", 1, 2),
     "first, s": ("first", 1, 1),
     "evaluations": ("evaluations", 1, 0),
@@ -52,9 +56,10 @@ def figures(lines: Sequence[Line]) -> dict[str, float]:
     good = [line for line in lines if "diverged" not in line]
     found = {}
     for name in {name for line in good for name in line}:
-        values = [line[name] for line in good]
-        if all(isinstance(value, (int, float)) for value in values):
-            found[name] = statistics.mean(values)
+        values = [line.get(name) for line in good]
+        known = [value for value in values if isinstance(value, (int, float))]
+        if known:
+            found[name] = statistics.mean(known)
     return found
 
 
@@ -71,13 +76,31 @@ def row(name: str, lines: Sequence[Line], method: Method | None) -> list[str]:
     return [name + note, str(len(lines)), *cells, has or "-"]
 
 
-def printed(lines: Sequence[Line], methods: dict[str, Method]) -> str:
-    """Return the table of all kinds, and below it what is left to tune of each method."""
+def cut_short(name: str, minutes: float) -> str:
+    """Return a method's name, with the minutes that it had if its name says more."""
+    asked = re.search(r"(\d+) min\b", name)
+    return f"{name} (here {minutes:g} min)" if asked and int(asked[1]) > minutes else name
+
+
+def printed(lines: Sequence[Line], methods: dict[str, Method], minutes: float) -> str:
+    """Return the table of all kinds, and below it what is left to tune of each method.
+
+    Args:
+        lines: of the run.
+        methods: by name.
+        minutes: of training, at most.
+    """
     rows = []
     for kind in dict.fromkeys(line["kind"] for line in lines):
         mine = [line for line in lines if line["kind"] == kind]
         for name in dict.fromkeys(line["method"] for line in mine):
-            rows.append(row(f"{kind}: {name}", [one for one in mine if one["method"] == name], methods.get(name)))
+            rows.append(
+                row(
+                    f"{kind}: {cut_short(name, minutes)}",
+                    [one for one in mine if one["method"] == name],
+                    methods.get(name),
+                )
+            )
     tuned = [f"{name}: {method.tune} ({method.reference})" for name, method in methods.items()]
     return "\n".join([table(["kind: method", "seeds", *COLUMNS, "has"], rows), "", "Left to tune:", *tuned])
 
