@@ -22,13 +22,13 @@ WORDS = {
         "--attention",
         "no",
     ],
-    "nice": ["--width", 16, "--steps", 2, "--depth", 1, "--prior", "normal"],
+    "nice": ["--width", 16, "--steps", 2, "--depth", 1, "--prior", "normal", "--no-whiten"],
 }
 MADE = {
     "real-nvp": {"width": (8, 8), "steps": 1, "depth": 1, "net": "plain", "batch_norm": False},
     "tarflow": {"width": 16, "head": 8, "blocks": 2, "layers": 1, "patch": 2, "noise": 0.05},
     "flow++": {"width": 8, "steps": (1, 1, 1), "components": 2, "dequantiser": 2, "attention": False, "bits": 8},
-    "nice": {"width": 16, "steps": 2, "depth": 1, "prior": "normal"},
+    "nice": {"width": 16, "steps": 2, "depth": 1, "prior": "normal", "whiten": False},
 }
 
 

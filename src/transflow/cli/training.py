@@ -26,7 +26,7 @@ OPTIONS: dict[str, dict[str, str]] = {  # of each family: options of the command
         "steps": "blocks", "depth": "layers", **{name: name for name in ("width", "patch", "head", "noise")},
     },
     "flow++": {name: name for name in ("steps", "width", "depth", "components", "attention", "dequantiser")},
-    "nice": {name: name for name in ("steps", "width", "depth", "prior")},
+    "nice": {name: name for name in ("steps", "width", "depth", "prior", "whiten")},
     "vae": {"width": "widths", "latent": "latent"},
     "wae": {"width": "widths", "latent": "latent", "matching": "matching"},
     "autoencoder": {"width": "widths", "latent": "latent"},

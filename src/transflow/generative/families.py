@@ -62,6 +62,11 @@ def matrices_but_var(name: str, weight: Tensor) -> bool:
     return weight.ndim >= 2 and name != "var"
 
 
+def matrices_but_whitening(name: str, weight: Tensor) -> bool:
+    """Return whether a weight is a matrix of a NICE's networks: what whitens has to be orthogonal."""
+    return weight.ndim >= 2 and not name.startswith("whitening.")
+
+
 def none(name: str, weight: Tensor) -> bool:
     """Return False: every weight is kept in full."""
     return False
@@ -188,7 +193,14 @@ FAMILIES: dict[str, Family] = {
         fewest=fewest_weights,
         settings={"bits": 8},
     ),
-    "nice": Family(NICEConfig, NICE, matrices, initialise=NICE.initialise, fewest=fewest_weights, settings={"bits": 8}),
+    "nice": Family(
+        NICEConfig,
+        NICE,
+        matrices_but_whitening,
+        initialise=NICE.initialise,
+        fewest=fewest_weights,
+        settings={"bits": 8},
+    ),
 }
 BASES.update({name: family.config for name, family in FAMILIES.items()})
 

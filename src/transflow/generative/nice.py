@@ -5,8 +5,9 @@ at the end each number is scaled,
 
     y = exp(s) h,    log |det| = sum s:
 
-the couplings keep the volume. The prior of y is normal, or logistic, of mean 0 and scale 1, as in the paper. A latent
-is standard normal here, so a logistic y goes through both distribution functions, one number at a time,
+the couplings keep the volume. Pictures are whitened before, as the paper's are (see `whitening`). The prior of y is
+normal, or logistic, of mean 0 and scale 1, as in the paper. A latent is standard normal here, so a logistic y goes
+through both distribution functions, one number at a time,
 
     u = Phi^-1(sigmoid(y)),    log du/dy = log sigmoid(y) + log sigmoid(-y) - log N(u),
 
@@ -27,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from transflow.generative.whitening import Whitening
 from transflow.plain_values import make_plain
 
 PriorKind = Literal["logistic", "normal"]
@@ -44,6 +46,7 @@ class NICEConfig:
         width: hidden units of the layers of a coupling's network.
         depth: its hidden layers.
         prior: ``"logistic"`` or ``"normal"``.
+        whiten: whether pictures are whitened before the couplings, by the first of the training pictures.
     """
 
     shape: tuple[int, int, int] = (3, 32, 32)
@@ -51,6 +54,7 @@ class NICEConfig:
     width: int = 1000
     depth: int = 4
     prior: PriorKind = "logistic"
+    whiten: bool = True
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -154,6 +158,7 @@ class NICE(nn.Module):
             AdditiveCoupling(size, i % 2, config.width, config.depth) for i in range(config.steps)
         )
         self.log_scale = nn.Parameter(torch.zeros(size))
+        self.whitening = Whitening(config.shape) if config.whiten else None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -167,7 +172,8 @@ class NICE(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return latents ``z``, (B, D), and ``log |det dz/dx|``, (B,), in nats."""
-        z, log_det = x.flatten(1), x.new_zeros(len(x))
+        x, log_det = (x, x.new_zeros(len(x))) if self.whitening is None else self.whitening(x)
+        z = x.flatten(1)
         for coupling in self.couplings:
             z, change = coupling(z)
             log_det = log_det + change
@@ -184,11 +190,15 @@ class NICE(nn.Module):
         x = z * (-self.log_scale).exp()
         for coupling in reversed(self.couplings):
             x = coupling.inverse(x)  # type: ignore[operator]
-        return x.unflatten(1, self.shape)
+        x = x.unflatten(1, self.shape)
+        return x if self.whitening is None else self.whitening.inverse(x)
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
         """Begin with scales at which the numbers of these pictures, (B, C, H, W), have the prior's mean square."""
+        if self.whitening is not None:
+            self.whitening.fit(x)
+            x = self.whitening(x)[0]
         deviation = LOGISTIC_DEVIATION if self.config.prior == "logistic" else 1.0
         root = x.double().flatten(1).square().mean(0).sqrt()
         self.log_scale.copy_(math.log(deviation) - (root + 1e-3).log())

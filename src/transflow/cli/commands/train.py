@@ -54,6 +54,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     words = "networks of real-nvp; residual if none is given"
     flows.add_argument("--net", choices=["residual", "plain"], help=words)
     flows.add_argument("--prior", choices=["logistic", "normal"], help="of nice; logistic if none is given")
+    words = "do not whiten the pictures before the couplings of nice"
+    flows.add_argument("--no-whiten", dest="whiten", action="store_false", default=None, help=words)
     flows.add_argument("--patch", type=positive_integer, help="height and width of the patches of tarflow")
     flows.add_argument("--head", type=positive_integer, help="width of its attention heads")
     words = "standard deviation of the noise that it is trained with; a picture's range is 1"
