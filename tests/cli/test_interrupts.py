@@ -16,6 +16,7 @@ from transflow.cli.interrupts import Interrupts
 INTERRUPT = """
 import os, signal, sys, builtins
 from transflow.cli import COMMANDS, main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
