@@ -6,10 +6,9 @@
 or, in place of G, gradient steps on that loss from each z, D having learnt without G's. The model, faces-32, stays as
 it is; the mean is over the latent's 3,072 numbers. The paper weighs the penalty by 0.1 over the encoder's variance; a
 flow's encoder has none, and that of a deviation of 0.1 is taken: by 0.1 alone nothing would be held. The gate begins
-nearly shut, the evidence is mirrored, too. Critic and
-generator are the paper's four fully connected layers, of 512 units for two cores in place of 2,048, and Adam's rate
-is 3e-4. T is drawn between the sources' temperature, 0.7, and that of pictures, 1, or the critic would look at lengths
-alone. What is made are the sources, changed.
+nearly shut, and the evidence is mirrored, too. Critic and generator are the paper's four fully connected layers, of 512
+units for two cores in place of 2,048, and Adam's rate is 3e-4. T is drawn between the sources' temperature, 0.7, and
+that of pictures, 1, or the critic would look at lengths alone. What is made are the sources, changed.
 
 Reference: J. Engel, M. Hoffman, A. Roberts, "Latent Constraints: Learning to Generate Conditionally from Unconditional
 Generative Models", ICLR 2018, arXiv 1711.05772.
