@@ -265,7 +265,7 @@ FAMILIES["gan"] = Family(
     adversary=Game(gan.Critic, gan.adversary_loss, gan.model_loss, gan.grow),
     encoder=False,
     tried=16,
-    **CODEC | {"settings": AGAINST | {"learning_rate": 2e-3}},
+    **CODEC | {"settings": AGAINST | {"learning_rate": 5e-3}},
 )
 
 

@@ -6,6 +6,8 @@ The adversary D sees pictures x and G(z), z ~ N(0, I). It is trained by the loss
 
 which does not fade where D is sure (non-saturating). Both begin with pictures of a few pixels and grow together (see
 `growing`); given pictures are averaged down and faded as G's are. In between, G's pictures are coarse ones enlarged.
+How steep D is about given pictures is measured as if they were enlarged, too: a pixel that stands for n of the finest
+size is n times as far, in squares, so the penalty is divided by n.
 
 There is no encoder: the latent of a picture is searched for (see `latent_search`). A picture that G cannot make has
 none, only a nearest one. So that a latent's length says something, features are not divided by their own length as
@@ -32,7 +34,7 @@ from torch import Tensor, nn
 
 from transflow.generative.adversary import JUDGE, AdversaryConfig, deviation, tell_apart
 from transflow.generative.codec import CodecModule
-from transflow.generative.growing import Scaled, active, enlarged, faded, grown_at, halved, stage_of
+from transflow.generative.growing import Scaled, active, enlarged, faded, grown_at, halved, smooth, stage_of
 from transflow.generative.latent_search import Inversion, Report, Search, invert
 
 SEARCH = Search()
@@ -89,7 +91,7 @@ class Gan(CodecModule):
         x = self.coarsest(self.head(z[:, :, None, None]).reshape(len(z), -1, *self.config.sizes[-1]))
         before = x
         for level, size in zip(self.levels[:finest], self.config.sizes[-2::-1], strict=False):
-            before, x = x, level(enlarged(x, size))
+            before, x = x, level(smooth(x, size))
         found: Tensor = self.pictures[finest](x)
         if share < 1:
             found = faded(self.pictures[finest - 1](before), found, share)
@@ -143,7 +145,7 @@ class Critic(nn.Module):
         finest, share = stage
         found = self.pictures[finest](x)
         for i in reversed(range(finest)):
-            found = self.coarser[i](halved(self.levels[i](found)))
+            found = halved(self.coarser[i](self.levels[i](found)))
             if i == finest - 1 and share < 1:
                 found = torch.lerp(self.pictures[i](halved(x)), found, share)
         found = self.coarsest(found).flatten(1)
@@ -168,7 +170,9 @@ def adversary_loss(critic: Critic, gan: Gan, x: Tensor, z: Tensor, again: Tensor
     stage = gan.stage
     with torch.no_grad():
         made = gan.coarse(z)
-    return tell_apart(lambda x: critic(x, stage), gan.shown(x), critic(made, stage), critic.config.penalty)
+    shown = gan.shown(x)
+    penalty = critic.config.penalty * shown.numel() / x.numel()
+    return tell_apart(lambda x: critic(x, stage), shown, critic(made, stage), penalty)
 
 
 def model_loss(critic: Critic, gan: Gan, x: Tensor, z: Tensor, again: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ While size s comes in, by a share a from 0 to 1, they are
     a P_s(h_s) + (1 - a) enlarged(P_{s-1}(h_{s-1})),
 
 and a critic takes them in likewise. Enlarging repeats a pixel; halving averages what was repeated, so that it undoes
-it, for odd sizes too. How far a network has grown depends on the share p of the budget that is spent,
+it, for odd sizes too. Features are enlarged bilinearly: repeated ones leave a grid in pictures. How far a network has
+grown depends on the share p of the budget that is spent,
 
     s + (what of a size is in) = S + log2(p / G),  each size coming in during the second half of its time,
 
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 
 from transflow.generative.adversary import SLOPE
 
-GROWING = 0.5  # G, the share of the budget after which all sizes are in
+GROWING = 1 / 8  # G, the share of the budget after which all sizes are in
 GRAIN = 1024  # by how many parts a size comes in
 
 
@@ -54,6 +55,11 @@ def active(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 def enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Return pictures (B, C, H, W) of twice the height and width, or one less, each pixel repeated."""
     return F.interpolate(x, size=size, mode="nearest")
+
+
+def smooth(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return features (B, C, H, W) of twice the height and width, or one less, linear in between."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 def halved(x: Tensor) -> Tensor:
