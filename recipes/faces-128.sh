@@ -15,7 +15,7 @@
 #
 # The budgets are for one GPU; the same command goes on with a run that was stopped. Later words win, so on a processor:
 #
-#     recipes/faces-128.sh 64 faces-128.tar faces-64.csv level-64.safetensors --minutes 90 --device cpu
+#     recipes/faces-128.sh 64 faces-128.tar faces-64.csv level-64.safetensors --minutes 90 --stop-after 90 --device cpu
 begin="--held-out 0.13 " each="--stop-after 9 --device cuda "
 base="--family flow-matching --size 32 --width 96,192,320 --batch 1024 --learning-rate 1e-3 --warmup 300"
 level="--family details --batch 64 --learning-rate 3e-3 --outliers 0.01"

@@ -1,5 +1,6 @@
 #!/usr/bin/env sh
-# faces-64: a Glow of 64 x 64 faces at 5 bits a pixel, four levels, 17.1 million parameters, a file of 35 MB.
+# A Glow of 64 x 64 faces at 5 bits a pixel, four levels, 17.1 million parameters, a file of 35 MB; the bundled faces-64
+# is another model, faces-128 stopped a level lower.
 #
 #     recipes/faces-64.sh PHOTOS IDENTITIES OUTPUT [WORDS OF transflow train ...]
 #     recipes/faces-64.sh faces-64.tar faces-64.csv faces-64.safetensors

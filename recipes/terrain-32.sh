@@ -5,10 +5,10 @@
 #     recipes/terrain-32.sh heights heights.tar - terrain-32.safetensors
 #     recipes/terrain-32.sh pairs pairs.tar - terrain-pairs-32.safetensors
 #
-# PART is heights or pairs; MAPS a tar or folder of pictures that benchmarks/terrain_models.py makes. A pair is one grey
-# picture of 64 x 64 whose blocks of 2 x 2 are height, red, green and blue of a place: the flow's first squeeze makes them
-# four channels, so it is a flow of pairs without being written for them. IDENTITIES is - here: maps have no groups. The
-# same command goes on with a run that was stopped.
+# PART is heights or pairs; MAPS a tar or folder of pictures, such as benchmarks/own_terrain.py and
+# benchmarks/beside/pairs.py write. A pair is one grey picture of 64 x 64 whose blocks of 2 x 2 are height, red, green and
+# blue of a place: the flow's first squeeze makes them four channels, so it is a flow of pairs without being written for
+# them. IDENTITIES is - here: maps have no groups. The same command goes on with a run that was stopped.
 begin="--family glow --grey --bits 8 --held-out 0.13 --batch 32 --outliers 0.01"
 each="--minutes 5"
 case "${1:-}" in

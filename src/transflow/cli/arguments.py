@@ -12,12 +12,12 @@ from transflow.devices import DEFAULT_DEVICE, PRECISIONS
 from transflow.library.names import DEFAULT
 
 MODEL = (
-    "a bundled model's name; a file; diffusers:FOLDER-OR-ID; checkpoint:FILE of other people's weights; or "
-    "module:attribute of Python code to run, from the current folder"
+    "a bundled or registered model's name; a file; hf://USER/REPO; diffusers:FOLDER-OR-ID; checkpoint:FILE of other "
+    "people's weights; or module:attribute of Python code to run, from the current folder"
 )
 NOISE = (
     'trust in the evidence: lambda in units of m, the number of pictures ("0.5m"; a smaller number trusts it more), '
-    'lambda itself ("12"), "typical" (samples as long as the model\'s own; "typical:0.7" sets the temperature) or '
+    'lambda itself ("12"), "typical" (samples as long as suits the model; "typical:0.7" sets the temperature) or '
     '"evidence" (greatest marginal likelihood)'
 )
 LEARN = (
@@ -60,8 +60,9 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT, wo
     parser.add_argument(
         "--dtype",
         choices=PRECISIONS,
-        help="precision: bfloat16 is of the coupling networks alone, and faster on hardware that has it (AVX512-BF16, "
-        "AMX, CUDA from 8.0 on); float64 is exact to 1e-13, slower (default: float32, or that of the posterior file)",
+        help="precision: bfloat16 is of the coupling networks of a Glow alone, and faster on hardware that has it "
+        "(AVX512-BF16, AMX, CUDA from 8.0 on); float64 is exact to 1e-13, slower (default: float32, or that of the "
+        "posterior file)",
     )
     parser.add_argument("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE})")
 

@@ -8,7 +8,7 @@
                   where latents are N(0, I)
     density       log |det| against an autograd Jacobian
     temperature   the one at which samples are most like the photographs, by a Fréchet distance of small pictures
-    few-shot      share of scikit-learn's digits classified correctly from ten examples a class, of latents alone
+    few-shot      share of scikit-learn's digits classified correctly from ten examples a class
 
 Without photographs the model's own samples stand for them, and no temperature is recommended.
 """
@@ -139,7 +139,7 @@ class Check:
         if self.renewed is not None and str(self.renewed):
             yield "samples of these photographs", str(self.renewed)
         if self.few_shot is not None:
-            yield "digits, 10 a class", f"{self.few_shot:.1%} correct, of latents alone"
+            yield "digits, 10 a class", f"{self.few_shot:.1%} correct"
         for text in self.notes:
             yield "note", text
 

@@ -29,7 +29,7 @@ class TransflowTransformer(TransformerMixin, PictureEstimator):  # type: ignore[
 
     Args:
         model: a `Model`, the name or file of one, or any object with ``encode``, ``decode`` and ``prior``.
-        output: "latents", "normalised" (latents of length 1) or "features" (hidden activations).
+        output: "latents", "normalised" (latents of length ``sqrt(D)``) or "features" (hidden activations).
         cache: a folder where encodings are kept, for the next time that the same pictures come.
 
     Attributes:

@@ -7,7 +7,7 @@ import argparse
 from transflow.cli.arguments import MODEL
 from transflow.cli.messages import note, say
 
-HELP = "open a page in the browser: pictures in, new ones out, with sliders"
+HELP = "serve a page for the browser: pictures in, new ones out, with sliders"
 HOST, PORT = "127.0.0.1", 7860  # as `app.serve` has them
 
 

@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", default="transflow-demo", metavar="FOLDER", help="folder to write (default: transflow-demo)"
     )
     parser.add_argument(
-        "-m", "--model", default=SHOWN, help=f"model of faces (default: {SHOWN}; {DEFAULT} takes a third of the time)"
+        "-m", "--model", default=SHOWN, help=f"model of faces (default: {SHOWN}; {DEFAULT} is much faster)"
     )
     add_overwrite(parser)
     parser.add_argument("--seed", type=seed_number, default=0, help="seed of all random draws (default: 0)")

@@ -34,15 +34,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--from", dest="begin_from", metavar="MODEL", help=words)
     words = "architecture (docs/training.md); glow if none is given"
     add("--family", choices=list(OPTIONS), help=words)
-    add("--size", type=positive_integer, help="picture height and width in pixels (default: 32)")
+    add("--size", type=positive_integer, help="picture height and width in pixels (default: 32); 64 of details")
     add("--grey", action="store_true", help="one channel instead of three")
     add("--bits", type=int, help="bits per pixel and channel, 1 to 8 (default: 5); 8 of other families")
-    words = "steps of each level, separated by commas (default: 10,10,10); one number for other families"
+    words = "steps of each level, separated by commas (default: 10,10,10); three of flow++, one number for others"
     add("--steps", type=positive_integers, help=words)
-    add("--width", type=positive_integers, help="hidden channels of each level (default: 128,128,128)")
+    add("--width", type=positive_integers, help="hidden channels of each level (default: 128,128,128); others in docs/training.md")
     more = parser.add_argument_group("of the families flow-matching and details (docs/training.md has the defaults)")
-    more.add_argument("--attention", type=switches, metavar="YES,NO", help="which grids of a flow-matching net have it")
-    more.add_argument("--depth", type=positive_integer, help="blocks of each of its grids, on the way down and up")
+    words = "which grids of a flow-matching net have it; one word for flow++"
+    more.add_argument("--attention", type=switches, metavar="YES,NO", help=words)
+    words = "blocks of each of its grids; of the networks of real-nvp, nice, tarflow and flow++, too"
+    more.add_argument("--depth", type=positive_integer, help=words)
     more.add_argument("--dropout", type=float, help="share of its activations set to zero")
     more.add_argument("--power", type=float, help="how much finer its time steps are near the pictures, 1 to 4")
     more.add_argument("--seen", type=positive_integer, help="features of the average that each step of details sees")
@@ -64,21 +66,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     flows.add_argument("--dequantiser", type=int, help="couplings of its dequantisation; 0 for uniform noise")
     words = "no batch norm between the couplings of real-nvp"
     flows.add_argument("--no-batch-norm", dest="batch_norm", action="store_false", default=None, help=words)
-    more.add_argument(
-        "--latent", type=positive_integer, metavar="D", help="numbers of a latent of an autoencoder, 2 to 128"
-    )
-    more.add_argument("--matching", type=float, help="weight by which the codes of a wae are held to N(0, I)")
-    more.add_argument(
-        "--penalty", type=float, help="weight of the gradient of the adversary of bigan and gan at pictures (R1)"
-    )
+    codecs = parser.add_argument_group("of the families vae, wae, autoencoder, bigan and gan (docs/training.md)")
+    codecs.add_argument("--latent", type=positive_integer, metavar="D", help="numbers of a latent, 2 to 128")
+    codecs.add_argument("--matching", type=float, help="weight by which the codes of a wae are held to N(0, I)")
+    words = "weight of the gradient of the adversary of bigan and gan at pictures (R1)"
+    codecs.add_argument("--penalty", type=float, help=words)
     add("--coupling", choices=["affine", "additive"], help="(default: affine)")
     add("--permutation", choices=["lu", "plain"], help="parametrisation of 1x1 convolutions (default: lu)")
-    add("--batch", type=positive_integer, help="pictures per step (default: 64)")
-    add("--learning-rate", type=float, help="learning rate of Adam (default: 0.001)")
+    add("--batch", type=positive_integer, help="pictures per step (default: 64); 32 of bigan and gan")
+    add("--learning-rate", type=float, help="learning rate of Adam (default: 0.001); 0.0005 of tarflow, 0.005 of gan")
     add("--warmup", type=positive_integer, help="steps of rising learning rate (default: 200)")
     words = "decay of the moving average of weights (default: 0.999); 0.9995 of the parts of a pyramid"
     add("--ema", type=float, help=words)
-    words = "weight decay of AdamW (default: 0); 0.01 of flow-matching"
+    words = "weight decay of AdamW (default: 0); 0.01 of flow-matching, 0.0001 of tarflow"
     add("--weight-decay", type=float, help=words)
     add("--interval", type=float, help="minutes between checkpoints (default: 3)")
     add("--held-out", type=float, help="share of the pictures kept for validation (default: 0.1)")
@@ -86,10 +86,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-flip", dest="flip", action="store_false", default=None, help="do not mirror pictures at random")
     words = "weight of outlier exposure: 0.01 keeps pictures unlike any photograph invertible (default: 0)"
     add("--outliers", "--strange", type=float, metavar="WEIGHT", help=words)
-    words = "precision of the coupling networks (default: auto)"
+    words = "precision of the networks (default: auto); float32 of bigan and gan"
     add("--precision", choices=TRAINING_PRECISIONS, help=words)
     add("--no-compile", dest="compile", action="store_false", default=None, help="do not use torch.compile")
-    words = "recompute activations in the backward pass: little memory, more time"
+    words = "recompute activations of a glow in the backward pass: little memory, more time"
     add("--reversible", action="store_true", default=None, help=words)
     add("--seed", type=seed_number, help="seed of weights, split, order and noise (default: 0)")
     add("--device", help=f"device, such as cuda (default: {DEFAULT_DEVICE}, or that of the resumed run)")
@@ -106,8 +106,7 @@ def run(options: argparse.Namespace) -> None:
     if options.resume and options.begin_from:
         raise ValueError("Expected --resume, to go on with a run, or --from, to begin from a model; got both.")
     reads = [*options.pictures, *([options.groups] if options.groups else []), *files_of(options.begin_from)]
-    known = options.output if options.resume else None
-    output = Output.file(options.output, reads, suffix=".safetensors", kind="model", known=known)
+    output = Output.file(options.output, reads, suffix=".safetensors", kind="model", known=options.output)
     if options.precision and is_first_process():
         note_emulated(options.precision, find_device(options.device))
     bar = Bar()
