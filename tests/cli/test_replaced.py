@@ -118,3 +118,11 @@ def test_no_pictures_are_written_into_a_folder_of_latents(run, folder, model_fil
         status, _, err = run(*words, "-o", "lat/")
         assert (status, "got one of latents: lat" in err) == (2, True)
     assert sorted(path.name for path in Path("lat").iterdir()) == ["000000.safetensors", "index.safetensors"]
+
+
+def test_training_replaces_no_model_and_does_not_say_so(call, mine):
+    before = contents(mine)
+    status, out, err = call(["train", "PICTURES", "-o", "MINE/other.safetensors", "--minutes", 1])
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "Expected a new output" in err
+    assert contents(mine) == before
