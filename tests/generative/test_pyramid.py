@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from transflow.generative.details import ConditionalCoupling, DetailConfig, DetailFlow, Head, lighten, weigh
+from transflow.generative.flow_plus_plus import FlowPlusPlusConfig
 from transflow.generative.glow import Glow, GlowConfig
-from transflow.generative.pyramid import Pyramid, haar_join, haar_log_det, haar_split
+from transflow.generative.pyramid import Pyramid, PyramidConfig, haar_join, haar_log_det, haar_split
 from transflow.training.outliers import outlier_pictures
 
 SMALL = {"steps": 3, "width": 8, "seen": 6, "coarser": (6, 6)}
@@ -317,3 +318,19 @@ def test_a_base_of_other_channels_is_refused():
     base = Glow(GlowConfig(channels=1, size=4, steps=(1,), width=(4,)))
     with pytest.raises(ValueError, match="Expected a base and levels of as many channels; got 1 and 3"):
         Pyramid(base, [level()])
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"family": "flow++"}, r"a flow\+\+ base without variational dequantisation.*--dequantiser 0; got 4"),
+        ({"family": "flow++", "base": {"dequantiser": 1}}, "--dequantiser 0; got 1"),
+        ({"levels": ()}, "one or more levels, each a DetailConfig; got none"),
+        ({"levels": ("a",)}, "one or more levels, each a DetailConfig; got str"),
+        ({"family": "vae"}, "a base of a family of .*; got vae"),
+    ],
+)
+def test_what_a_pyramid_cannot_be_made_of_is_refused_in_a_line(config, words):
+    with pytest.raises(ValueError, match=words):
+        PyramidConfig(**config)
+    assert PyramidConfig("flow++", FlowPlusPlusConfig(dequantiser=0)).shape == (3, 64, 64)

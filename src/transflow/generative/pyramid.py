@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transflow.generative.details import DetailConfig, DetailFlow
+from transflow.generative.flow_plus_plus import FlowPlusPlusConfig
 from transflow.protocols import has
 
 BASES: dict[str, type[Any]] = {}  # configurations that a base may have, by family; filled by `families`
@@ -35,6 +36,9 @@ class PyramidConfig:
         family: the base's family.
         base: the base's configuration, of that family; or its options by name.
         levels: the configuration of each level's flow, or its options by name, coarsest first.
+
+    Raises:
+        ValueError: there can be no such base or level.
     """
 
     family: str = "glow"
@@ -48,7 +52,15 @@ class PyramidConfig:
         base = kind(**self.base) if isinstance(self.base, Mapping) else kind() if self.base is None else self.base
         if not isinstance(base, kind):
             raise ValueError(f"Expected {kind.__name__} as base; got {type(base).__name__}.")
+        if isinstance(base, FlowPlusPlusConfig) and base.dequantiser:
+            raise ValueError(
+                "Expected a flow++ base without variational dequantisation, which knows the bins of whole grey levels: "
+                f"averages lie between them. Train it with --dequantiser 0; got {base.dequantiser}."
+            )
         levels = tuple(DetailConfig(**part) if isinstance(part, Mapping) else part for part in self.levels)
+        if not levels or not all(isinstance(part, DetailConfig) for part in levels):
+            got = ", ".join(type(part).__name__ for part in levels) or "none"
+            raise ValueError(f"Expected one or more levels, each a DetailConfig; got {got}.")
         object.__setattr__(self, "base", base)
         object.__setattr__(self, "levels", levels)
 
