@@ -133,7 +133,7 @@ def test_a_collapse_ends_the_run_and_the_last_good_model_stays(folder, tmp_path,
 def test_an_adversary_that_has_won_ends_the_run(pixels, monkeypatch):
     state, shown = begun(pixels)
     monkeypatch.setattr(adversarial, "relative_variance", lambda state, pixels: 1.0)
-    monkeypatch.setattr(adversarial, "variance_of_latents", lambda state, pixels: 1.0)
+    monkeypatch.setattr(adversarial, "spread_of_latents", lambda state, pixels: (1.0, 1.0))
     state.step = adversarial.GRACE
     state.guess = torch.tensor(1.0)
     state.check(shown)
@@ -156,15 +156,25 @@ def test_the_measure_of_a_collapse_is_the_samples_variance_over_the_pictures(pix
     assert coarse_variance(fine + torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)) == pytest.approx(0)  # seen coarsely, alike
 
 
-def test_an_encoder_that_gives_one_latent_to_all_ends_the_run(pixels, monkeypatch):
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (lambda head: head.weight.zero_(), "got 0.0% of their variance"),
+        (lambda head: head.weight.mul_(1e-3), r"got \d.\d% of their variance"),
+        (lambda head: head.weight.copy_(head.weight[:1].expand_as(head.weight)), "got 0.0% of their directions"),
+    ],
+)
+def test_an_encoder_that_gives_one_latent_to_all_or_a_line_of_them_ends_the_run(pixels, monkeypatch, broken, words):
+    """The run measures mean and variance before it looks, as here."""
     state, shown = begun(pixels)
     state.step, state.guess = adversarial.GRACE, torch.tensor(1.0)
     monkeypatch.setattr(adversarial, "relative_variance", lambda state, pixels: 1.0)
     state.fit(shown)
     state.check(shown)
     with torch.no_grad():
-        state.average.encoder.head.weight.zero_()
-    with pytest.raises(FloatingPointError, match=r"latents of pictures that vary .* got 0.0% of their variance"):
+        broken(state.average.encoder.head)
+    state.fit(shown)
+    with pytest.raises(FloatingPointError, match=f"latents of pictures that vary .* {words}"):
         state.check(shown)
 
 
@@ -184,7 +194,7 @@ def test_what_two_cannot_do_is_refused_before_the_run(folder, tmp_path):
     with pytest.raises(ValueError, match="precision float32 for gan"):
         replace(GAN, precision="bfloat16")
     with pytest.raises(ValueError, match="batches of 2 or more for bigan; got 1"):
-        AdversarialState(replace(CONFIG, batch=1), torch.device("cpu"))
+        replace(CONFIG, batch=1)
     with pytest.raises(ValueError, match="no outliers for bigan"):
         replace(CONFIG, outliers=0.1)
     with pytest.raises(ValueError, match="family with an adversary; got glow"):

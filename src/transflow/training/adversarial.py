@@ -8,8 +8,9 @@ has ended:
 
 - samples of a model that has collapsed are alike: with v the total variance of pictures averaged down to 4 x 4,
   ``v(samples) / v(training pictures)`` falls below a tenth;
-- latents of an encoder that has collapsed are alike: the variance of those of training pictures falls below a tenth of
-  the prior's;
+- latents of an encoder that has collapsed are alike, or move along a line: of those of training pictures, with
+  eigenvalues e_i of their covariance and p_i = e_i / sum e, the variance, or the number of directions
+  ``exp(-sum p log p)`` beyond the first, falls below a tenth of the prior's;
 - an adversary that has won has a loss near 0, and its gradient says nothing more.
 
 Then the run stops, and the model that was written before stays.
@@ -52,8 +53,6 @@ class AdversarialState(TrainingState):
         super().__init__(config, device)
         if config.family.adversary is None:
             raise ValueError(f"Expected a family with an adversary; got {config.family_name}.")
-        if config.batch < 2:
-            raise ValueError(f"Expected batches of 2 or more for {config.family_name}; got {config.batch}.")
         self.game = config.family.adversary
         with OwnRandom((config.seed + 1) % 2**63):
             adversary = self.game.build(config.architecture)
@@ -101,13 +100,15 @@ class AdversarialState(TrainingState):
         """
         if self.step < GRACE:
             return
-        shares = [(relative_variance(self, pixels), "samples that vary as the pictures do")]
+        shares = [(relative_variance(self, pixels), "samples that vary as the pictures do", "variance")]
         if self.config.family.encoder:
-            shares.append((variance_of_latents(self, pixels), "latents of pictures that vary as draws of the prior do"))
-        for share, expected in shares:
+            variance, directions = spread_of_latents(self, pixels)
+            expected = "latents of pictures that vary as draws of the prior do"
+            shares += [(variance, expected, "variance"), (directions, expected, "directions")]
+        for share, expected, of in shares:
             if not share >= LEAST_VARIANCE:
                 raise FloatingPointError(
-                    f"Expected {expected}; got {share:.1%} of their variance after {self.step} steps: the model has "
+                    f"Expected {expected}; got {share:.1%} of their {of} after {self.step} steps: the model has "
                     f"collapsed. {LOWER}"
                 )
         if self.guess < LEAST_LOSS:
@@ -139,9 +140,21 @@ def relative_variance(state: TrainingState, pixels: Tensor) -> float:
     return coarse_variance(model.decode(model.prior.sample(COMPARED, seed=0))) / max(seen, 1e-12)
 
 
-def variance_of_latents(state: TrainingState, pixels: Tensor) -> float:
-    """Return the mean variance of the averaged model's latents of pictures, uint8 (B, C, H, W); the prior's is 1."""
-    return state.model.encode(_some(pixels)).double().var(0, unbiased=False).mean().item()
+def spread_of_latents(state: TrainingState, pixels: Tensor) -> tuple[float, float]:
+    """Return the mean variance of the averaged model's latents of pictures, and in how many directions they vary.
+
+    Args:
+        state: of the run.
+        pixels: uint8 (B, C, H, W), two or more.
+
+    Returns:
+        The variance, the prior's being 1; and the directions beyond the first, the prior's all D - 1 being 1.
+    """
+    z = state.model.encode(_some(pixels)).double().cpu()
+    values = torch.linalg.eigvalsh(torch.cov(z.T)).clamp(min=0)
+    shares = values / values.sum().clamp(min=1e-12)
+    directions = torch.special.entr(shares).sum().exp().item()
+    return z.var(0, unbiased=False).mean().item(), (directions - 1) / (z.shape[1] - 1)
 
 
 def _some(pixels: Tensor) -> Tensor:
