@@ -22,7 +22,9 @@ from PIL import Image
 import transflow
 from transflow import TrainConfig
 from transflow.devices import is_emulated, vector_set
+from transflow.generative.tarflow import TarFlow
 from transflow.pictures import decode as data
+from transflow.pictures.grids import to_uint8
 from transflow.store.files import write_bytes
 from transflow.training.data import read_groups, split
 
@@ -100,6 +102,18 @@ def parted(model: transflow.Model, photos: str, groups: str) -> tuple[data.Pictu
         for part in split(numbered, config, read_groups(groups))
     )
     return training, held_out
+
+
+def as_shown(model: transflow.Model, z: torch.Tensor) -> torch.Tensor:
+    """Return pictures of latents (n, D), uint8, as samples are shown: a TarFlow's without the noise of training."""
+    flow = getattr(model.source, "flow", None)
+    parts = []
+    for part in z.split(64):
+        if isinstance(flow, TarFlow) and flow.config.noise:
+            parts.append(model.source.pixels.unit(flow.denoise(flow.inverse(part))))
+        else:
+            parts.append(model.decode(part))
+    return torch.cat([to_uint8(part) for part in parts])
 
 
 def imagenet_features(pictures: torch.Tensor, device: str = "cpu") -> torch.Tensor | None:

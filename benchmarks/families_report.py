@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common import mean_and_spread, table
+from common import as_shown, mean_and_spread, table
 from transflow import Model, load
-from transflow.generative.tarflow import TarFlow
 from transflow.pictures import grids
 from transflow.pictures.drawn import synthetic_pictures
 from transflow.pictures.preprocess import preprocess
@@ -22,16 +21,8 @@ Figures = dict[str, Any]
 
 
 def drawn_from(model: Model, n: int, temperature: float, seed: int) -> Tensor:
-    """Samples of a model, uint8, whatever temperature it would choose; a TarFlow's without the noise of training."""
-    z = model.prior.sample(n, seed=seed, temperature=temperature)
-    flow = getattr(model.source, "flow", None)
-    parts = []
-    for part in z.split(64):
-        if isinstance(flow, TarFlow) and flow.config.noise:
-            parts.append(model.source.pixels.unit(flow.denoise(flow.inverse(part))))
-        else:
-            parts.append(model.decode(part))
-    return torch.cat([grids.to_uint8(part) for part in parts])
+    """Samples of a model, uint8, whatever temperature it would choose."""
+    return as_shown(model, model.prior.sample(n, seed=seed, temperature=temperature))
 
 
 def report(found: dict[str, dict[str, Figures]]) -> str:
@@ -144,7 +135,7 @@ def write(path: Path, models: dict[str, Model], evidence: dict[str, Tensor]) -> 
     rows = [torch.cat([*shown, *(p[:SHOWN] for p in evidence.values())])]
     for model in models.values():
         made = [drawn_from(model, SHOWN, 0.8, seed=3)]
-        made += [grids.to_uint8(model.condition(pictures).pictures(SHOWN, seed=3)) for pictures in evidence.values()]
+        made += [as_shown(model, model.condition(pictures).sample(SHOWN, seed=3)) for pictures in evidence.values()]
         rows.append(torch.cat(made))
     heads = [""] * (SHOWN * (1 + len(evidence)))
     for i, name in enumerate(("the model", *evidence)):

@@ -30,6 +30,7 @@ FAMILIES = (
     "glow", "real-nvp", "nice", "flow++", "tarflow", "flow-matching", "pyramid", "vae", "wae", "autoencoder", "bigan",
     "gan",
 )  # fmt: skip
+ROUNDED = 0.01  # minutes, in a card
 PARTS = {"base": 2 / 3, "details": 1 / 3}  # of a pyramid, and their share of the minutes
 
 
@@ -81,7 +82,7 @@ def train(family: str, kind: str, data: Path, folder: Path, minutes: float, seed
     calls = recipe(family, kind, data, folder, minutes, seed)
     for call in calls:
         output = Path(call[4])
-        if done(output, float(call[call.index("--minutes") + 1])):
+        if done(output, float(call[call.index("--minutes") + 1]), seed):
             continue
         found = run(call, output.with_suffix(".log"))
         record = {"model": output.name, "call": [Path(call[0]).name, *call[1:2], *call[5:]], **found}
@@ -91,16 +92,21 @@ def train(family: str, kind: str, data: Path, folder: Path, minutes: float, seed
         if found["status"]:
             raise RuntimeError(f"Expected {family} of {kind} to be trained; it was not: {output.with_suffix('.log')}")
     output = folder / f"{family}-{kind}.safetensors"
-    if family == "pyramid" and not output.exists():
-        parts = [call[4] for call in calls]
-        subprocess.run([sys.executable, "-m", "transflow", "stack", *parts, "-o", str(output)], check=True)
+    if family == "pyramid":
+        parts = [Path(call[4]) for call in calls]
+        if not output.exists() or output.stat().st_mtime < max(part.stat().st_mtime for part in parts):
+            subprocess.run(
+                [sys.executable, "-m", "transflow", "stack", *map(str, parts), "-o", str(output)], check=True
+            )
     return output
 
 
-def done(output: Path, minutes: float) -> bool:
-    """Return whether a run has come to its end: its round trip is measured, or was tried, or its parts are stacked."""
+def done(output: Path, minutes: float, seed: int) -> bool:
+    """Return whether a run of so many minutes, its parts' together, and of this seed has come to its end."""
     card = load(output).card if output.exists() else {}
-    return bool({"round_trip", "parts"} & card.keys()) or card.get("minutes", 0) >= minutes
+    parts = list(card.get("parts", {}).values()) or [card]
+    spent = sum(part.get("minutes", 0.0) for part in parts)
+    return spent >= minutes - ROUNDED and all(part.get("seed") == seed for part in parts)
 
 
 def main() -> int:

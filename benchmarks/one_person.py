@@ -36,9 +36,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from common import parted, setting, table, write_json
+from common import as_shown, parted, setting, table, write_json
 from judge import mean_distance
 from transflow import Model, Posterior, load
+from transflow.conditioning.tempered import tempered
 from transflow.pictures.grids import to_uint8
 from transflow.training.data import group_of, read_groups
 
@@ -170,7 +171,7 @@ def people_figures(
 ) -> dict[str, dict[str, list[float]]]:
     """Return the figures of each person, by way and controls with their m; evidence is encoded once."""
     found: dict[str, dict[str, list[float]]] = {}
-    prior = to_uint8(model.pictures(model.prior, n, seed=seed))
+    prior = as_shown(model, tempered(model, model.prior.sample(n, seed=seed), model.prior.mean))
 
     def add(row: str, figures: dict[str, float]) -> None:
         for name, value in figures.items():
@@ -187,10 +188,10 @@ def people_figures(
             add(f"{PRIOR}, m={m}", person.figures(prior, m))
             for way in ways:
                 given = in_another_way(posterior, way)
-                pictures = given.pictures(n, seed=seed * 100_003 + number)
-                add(f"{way}, m={m}", person.figures(to_uint8(pictures), m))
+                latents = given.sample(n, seed=seed * 100_003 + number)
+                add(f"{way}, m={m}", person.figures(as_shown(model, latents), m))
                 if way != PARENTS:
-                    mean = to_uint8(model.decode(given.gaussian.mean[None].float()))
+                    mean = as_shown(model, given.gaussian.mean[None].float())
                     add(f"mean of {way}, m={m}", person.figures(mean, m))
     return found
 
