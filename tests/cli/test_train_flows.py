@@ -63,6 +63,9 @@ BAD = {
     "a width of no fours": (["--family", "flow++", "--size", 6], "a width that is a multiple of 4; got (3, 6, 6)"),
     "one coupling": (["--family", "nice", "--steps", 1], "Expected two steps or more"),
     "another net": (["--family", "glow", "--net", "plain"], "Expected options of the family glow; got --net."),
+    "no whitening of a glow": (["--no-whiten"], "Expected options of the family glow; got --no-whiten."),
+    "no batch norm of a nice": (["--family", "nice", "--no-batch-norm"], "family nice; got --no-batch-norm."),
+    "batches of one": (["--family", "wae", "--batch", 1], "Expected batches of 2 or more for wae; got 1."),
 }
 
 

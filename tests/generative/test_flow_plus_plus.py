@@ -172,6 +172,7 @@ def test_a_model_goes_to_a_file_and_back(tmp_path):
         {"depth": 0},
         {"components": 0},
         {"dequantiser": -1},
+        {"dequantiser": 9},
         {"bits": 9},
     ],
 )

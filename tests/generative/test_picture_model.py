@@ -71,3 +71,12 @@ def test_probabilities_of_all_pictures_sum_to_that_of_the_cube():
     log_prob = PictureModel(flow.requires_grad_(False), format_).encode_and_log_prob(every)[1]
     assert 0.1 < share < 0.9
     assert (log_prob.exp().sum() / bins**4).item() == pytest.approx(share, abs=0.004)
+
+
+def test_a_glow_without_couplings_has_no_activations_to_see():
+    flow = shaken(lambda: Glow(GlowConfig(size=4, steps=(0,), width=(4,))))
+    model = PictureModel(flow.requires_grad_(False), PixelFormat(5))
+    x = pixels(2)[:, :, :4, :4]
+    assert model.features is None
+    assert model.encode_and_features is None
+    assert model.decode(model.encode(x)).shape == (2, 3, 4, 4)

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal
 
 from helpers import shaken
-from transflow.generative.vae import Vae, VaeConfig, divergence, loss, prepare
+from transflow.generative.vae import LEAST, Vae, VaeConfig, divergence, loss, prepare
 
 CONFIG = VaeConfig((1, 8, 8), latent=2, widths=(8, 8))
 
@@ -36,7 +36,7 @@ def test_the_loss_is_a_bound_on_the_likelihood_of_a_two_dimensional_latent():
     x = torch.rand(3, 1, 8, 8, generator=generator(), dtype=torch.float64) - 0.5
     line = torch.linspace(-6, 6, 121, dtype=torch.float64)
     z = torch.cartesian_prod(line, line)
-    noise = flow.log_noise.exp()
+    noise = flow.noise
     with torch.no_grad():
         decoded = flow.inverse(z)
         given = torch.stack([Normal(decoded, noise).log_prob(part).sum((1, 2, 3)) for part in x], 1)
@@ -52,7 +52,7 @@ def test_the_loss_is_the_error_s_likelihood_and_the_divergence_a_number_of_the_p
     x, eps = prepare(flow, torch.rand(3, 1, 8, 8, generator=generator()).double() - 0.5, generator(1))
     mean, log_variance = flow.moments(x)
     decoded = flow.inverse(mean + (0.5 * log_variance).exp() * eps)
-    error = -Normal(decoded, flow.log_noise.exp()).log_prob(x).sum((1, 2, 3))
+    error = -Normal(decoded, flow.noise).log_prob(x).sum((1, 2, 3))
     torch.testing.assert_close(loss(flow, x, eps), (error + divergence(mean, log_variance)) / 64)
 
 
@@ -66,7 +66,7 @@ def test_where_the_encoder_is_the_true_posterior_the_bound_is_tight():
     x = torch.rand(3, 1, 8, 8, generator=generator(), dtype=torch.float64) - 0.5
     found = loss(flow, *prepare(flow, x, generator()))
     seen = flow.inverse(torch.zeros(1, 2, dtype=torch.float64))
-    torch.testing.assert_close(found, -Normal(seen, flow.log_noise.exp()).log_prob(x).mean((1, 2, 3)))
+    torch.testing.assert_close(found, -Normal(seen, flow.noise).log_prob(x).mean((1, 2, 3)))
 
 
 def test_the_learned_noise_is_the_error_of_the_decoder():
@@ -75,8 +75,9 @@ def test_the_learned_noise_is_the_error_of_the_decoder():
     mean, log_variance = flow.moments(x)
     error = (flow.decoder(mean + (0.5 * log_variance).exp() * eps) - x).square().mean().sqrt()
     with torch.no_grad():
-        flow.log_noise.copy_(error.log())
+        flow.log_noise.copy_((error - LEAST).log())
     loss(flow, x, eps).mean().backward()
+    torch.testing.assert_close(flow.noise, error)
     assert flow.log_noise.grad.item() == pytest.approx(0, abs=1e-6)
 
 
@@ -89,3 +90,22 @@ def test_the_draw_has_the_mean_and_the_variance_that_are_said():
     loss(flow, *prepare(flow, x, generator()))
     torch.testing.assert_close(seen[0].mean(0), flow.latents(x[:1])[0], rtol=0, atol=0.03)
     torch.testing.assert_close(seen[0].var(0), flow.variance(x[:1])[0], rtol=0.05, atol=0)
+
+
+def test_the_noise_has_a_way_back_from_its_least():
+    model = vae()
+    x, eps = torch.rand(2, 1, 8, 8, dtype=torch.float64) - 0.5, torch.zeros(2, 2, dtype=torch.float64)
+    with torch.no_grad():
+        model.log_noise.fill_(-20.0)
+    loss(model, x, eps).sum().backward()
+    assert model.log_noise.grad < 0  # down the gradient the noise grows
+
+
+def test_the_noise_is_a_grey_level_at_least():
+    model = vae()
+    x, eps = torch.zeros(1, 1, 8, 8, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64)
+    with torch.no_grad():
+        model.log_noise.fill_(-1000.0)
+    mean, log_variance = model.moments(x)
+    error = (model.decoder(mean) - x).square().mean() / (2 / 255**2) - math.log(255) + 0.5 * math.log(2 * math.pi)
+    torch.testing.assert_close(loss(model, x, eps), (error + divergence(mean, log_variance) / 64).detach())

@@ -12,9 +12,14 @@ from helpers import CONFIG
 from transflow import Glow, GlowConfig, TrainConfig, train
 from transflow.generative import families
 from transflow.generative.families import Family
+from transflow.generative.real_nvp import RealNVPConfig
+from transflow.generative.tarflow import TarFlowConfig
+from transflow.generative.vae import VaeConfig
+from transflow.generative.wae import WaeConfig
 from transflow.store import container
 from transflow.training import state
 from transflow.training.config import check_resumable, from_header, to_header
+from transflow.training.ranks import Ranks
 
 OLD = Path(__file__).parent.parent / "fixtures" / "0.1.0"
 
@@ -47,6 +52,20 @@ def test_settings_that_make_no_sense_are_refused(other):
         replace(CONFIG, reversible=True, model=OtherConfig())
     with pytest.raises(TypeError, match=r"configuration of a family \(GlowConfig, .*OtherConfig\); got int"):
         _ = replace(CONFIG, model=3).family_name
+
+
+def test_a_run_that_would_not_learn_all_or_sees_too_few_together_is_refused():
+    with pytest.raises(ValueError, match="leaves the variance of latents of a flow of shifts alone"):
+        TrainConfig.of(TarFlowConfig(scaled=False))
+    with pytest.raises(ValueError, match="leaves the labels of a flow of classes as it is"):
+        TrainConfig.of(TarFlowConfig(classes=2))
+    for architecture in (WaeConfig(), RealNVPConfig()):
+        with pytest.raises(ValueError, match=r"batches of 2 or more for .*; got 1"):
+            TrainConfig.of(architecture, batch=1)
+    assert TrainConfig.of(VaeConfig(), batch=1).batch == 1
+    Ranks(0, 2).check_enough(4, 2)
+    with pytest.raises(ValueError, match="batches of 4 or more of 2 processes; got 2"):
+        Ranks(0, 2).check_enough(2, 2)
 
 
 def test_the_former_name_of_outliers_goes_on_with_a_note():

@@ -34,6 +34,7 @@ OPTIONS: dict[str, dict[str, str]] = {  # of each family: options of the command
     "gan": {"width": "widths", "latent": "latent", "penalty": "penalty"},
 }  # fmt: skip
 ARCHITECTURE = tuple(dict.fromkeys(name for table in OPTIONS.values() for name in table))
+AS_TYPED = {"batch_norm": "no-batch-norm", "whiten": "no-whiten"}  # options whose words differ from their names
 RUN = (
     "minutes", "epochs", "batch", "learning_rate", "warmup", "ema", "weight_decay", "interval", "held_out", "flip",
     "outliers", "seed", "bits", "precision", "compile", "reversible",
@@ -79,7 +80,8 @@ def _options(options: argparse.Namespace, base: TrainConfig) -> dict[str, Any]:
     table, found = OPTIONS[base.family_name], dict[str, Any]()
     for name, value in _given(options, ARCHITECTURE).items():
         if name not in table:
-            raise ValueError(f"Expected options of the family {base.family_name}; got --{name}. See docs/training.md.")
+            got = AS_TYPED.get(name, name)
+            raise ValueError(f"Expected options of the family {base.family_name}; got --{got}. See docs/training.md.")
         if isinstance(value, tuple) and isinstance(getattr(base.architecture, table[name]), int):
             if len(value) != 1:
                 got = ",".join(map(str, value))

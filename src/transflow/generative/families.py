@@ -136,6 +136,8 @@ class Family:
             measures what is kept with the weights, but not learned.
         adversary: what it is trained against; its ``loss`` then is what held-out pictures are judged by, no more.
         encoder: whether latents are computed; else they are searched for, which is slow.
+        together: pictures that have to be seen together, by each process, for its loss to mean anything.
+        untrained: called with a config; returns what a run of it would leave as it is, or "" for nothing.
     """
 
     config: type[Any]
@@ -157,6 +159,8 @@ class Family:
     fit: Callable[[Any, Iterable[Tensor]], None] | None = None
     adversary: Game | None = None
     encoder: bool = True
+    together: int = 1
+    untrained: Callable[[Any], str] | None = None
 
 
 FAMILIES: dict[str, Family] = {
@@ -175,7 +179,13 @@ FAMILIES: dict[str, Family] = {
         tried=16,
     ),
     "real-nvp": Family(
-        RealNVPConfig, RealNVP, convolutions, initialise=RealNVP.initialise, fewest=fewest_weights, settings={"bits": 8}
+        RealNVPConfig,
+        RealNVP,
+        convolutions,
+        initialise=RealNVP.initialise,
+        fewest=fewest_weights,
+        settings={"bits": 8},
+        together=2,
     ),
     "tarflow": Family(
         TarFlowConfig,
@@ -184,6 +194,7 @@ FAMILIES: dict[str, Family] = {
         prepare=tarflow.prepare,
         fewest=fewest_weights,
         settings={"bits": 8, "learning_rate": 5e-4, "weight_decay": 1e-4},
+        untrained=tarflow.untrained,
     ),
     "flow++": Family(
         FlowPlusPlusConfig,
@@ -236,7 +247,7 @@ CODEC: dict[str, Any] = {"fewest": fewest_weights, "likelihood": False, "density
 AGAINST: dict[str, Any] = {"bits": 8, "batch": 32, "precision": "float32", "compile": False}
 FAMILIES["vae"] = Family(vae.VaeConfig, vae.Vae, convolutions, prepare=vae.prepare, loss=vae.loss, **CODEC)
 FAMILIES["wae"] = Family(
-    wae.WaeConfig, wae.Wae, convolutions, prepare=wae.prepare, loss=wae.loss, fit=standardised.fit, **CODEC
+    wae.WaeConfig, wae.Wae, convolutions, prepare=wae.prepare, loss=wae.loss, fit=standardised.fit, together=2, **CODEC
 )
 FAMILIES["autoencoder"] = Family(
     autoencoder.AutoencoderConfig,
@@ -254,6 +265,7 @@ FAMILIES["bigan"] = Family(
     loss=bigan.loss,
     fit=bigan.fit,
     adversary=Game(bigan.Adversary, bigan.adversary_loss, bigan.model_loss),
+    together=2,
     **CODEC | {"settings": AGAINST},
 )
 FAMILIES["gan"] = Family(
@@ -264,6 +276,7 @@ FAMILIES["gan"] = Family(
     loss=gan.loss,
     adversary=Game(gan.Critic, gan.adversary_loss, gan.model_loss, gan.grow),
     encoder=False,
+    together=2,
     tried=16,
     **CODEC | {"settings": AGAINST | {"learning_rate": 5e-3}},
 )

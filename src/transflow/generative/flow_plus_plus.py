@@ -27,6 +27,8 @@ from transflow.generative.gated_attention import HEADS, GatedNet
 from transflow.generative.mixture_coupling import Mixture
 from transflow.plain_values import make_plain
 
+MOST_SHIFTS = 8  # of a dequantiser; more of them could push a place to its bin's edge, in single precision
+
 
 @dataclass(frozen=True)
 class FlowPlusPlusConfig:
@@ -40,7 +42,7 @@ class FlowPlusPlusConfig:
         depth: blocks of each.
         components: logistics of a mixture.
         attention: whether there is self-attention in the blocks.
-        dequantiser: couplings of the dequantisation, each of every second pixel; 0 leaves it uniform.
+        dequantiser: couplings of the dequantisation, 0 to 8, each of every second pixel; 0 leaves it uniform.
         bits: of a pixel and channel, whose bins the dequantisation is of; a run sets it to its own.
     """
 
@@ -63,9 +65,9 @@ class FlowPlusPlusConfig:
             raise ValueError(f"Expected three numbers of steps, not all 0; got {self.steps}.")
         if self.width < 1 or self.width % HEADS:
             raise ValueError(f"Expected a width that is a multiple of {HEADS}; got {self.width}.")
-        if min(self.depth, self.components) < 1 or self.dequantiser < 0:
+        if min(self.depth, self.components) < 1 or not 0 <= self.dequantiser <= MOST_SHIFTS:
             raise ValueError(
-                "Expected depth and components of 1 or more, and a dequantiser of 0 or more; "
+                f"Expected depth and components of 1 or more, and a dequantiser of 0 to {MOST_SHIFTS} couplings; "
                 f"got {self.depth}, {self.components} and {self.dequantiser}."
             )
         if not 1 <= self.bits <= 8:

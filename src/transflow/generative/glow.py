@@ -136,6 +136,8 @@ class Glow(nn.Module):
                 layers.append(TopPrior((channels, height, width)))
             self.shapes.append((channels, height, width))
             self.levels.append(Cascade(layers))
+        if config.steps == (0,):  # no coupling whose activations could be seen
+            self.__dict__.update(features=None, forward_and_features=None)
 
     @property
     def shape(self) -> tuple[int, int, int]:

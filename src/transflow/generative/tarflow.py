@@ -6,8 +6,8 @@ A picture is a sequence of T patches ``x_1 .. x_T`` of ``C p^2`` numbers. A bloc
 
 so that ``log |det dz/dx| = -sum a``; every second block goes through the sequence from its end. Encoding is one pass
 of a transformer for each block, decoding T of them, since x_t is needed for the next. A flow of shifts alone (a = 0)
-keeps the volume and learns the variance of its latents instead; what `TarFlow` gives is divided by its root, so that
-N(0, I) is the prior in either case.
+keeps the volume, and has the variance of its latents in its file instead; what `TarFlow` gives is divided by its root,
+so that N(0, I) is the prior in either case. Such flows, and those that know labels, are loaded, but not trained here.
 
 It is trained on pictures with Gaussian noise added (`prepare`), and so draws noisy ones; `TarFlow.denoise` takes the
 noise away, one step after decoding and no part of it: the inverse stays the inverse.
@@ -288,3 +288,10 @@ def prepare(flow: TarFlow, x: Tensor, generator: torch.Generator) -> tuple[Tenso
     if not flow.training or not flow.config.noise:
         return (x,)
     return (x + flow.config.noise * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype),)
+
+
+def untrained(config: TarFlowConfig) -> str:
+    """Return what training here would leave as it is, "" for nothing: a variance of latents, labels."""
+    if not config.scaled:
+        return "the variance of latents of a flow of shifts alone (scaled=False)"
+    return "the labels of a flow of classes" if config.classes else ""

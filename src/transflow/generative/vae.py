@@ -46,7 +46,12 @@ class Vae(CodecModule):
         self.config = config
         self.encoder = Encoder(config, 2 * config.latent)
         self.decoder = Decoder(config)
-        self.log_noise = nn.Parameter(torch.tensor(math.log(FIRST)))  # log s
+        self.log_noise = nn.Parameter(torch.tensor(math.log(FIRST)))  # log (s - least)
+
+    @property
+    def noise(self) -> Tensor:
+        """s; smooth down to its least, so that there is always a way back."""
+        return LEAST + self.log_noise.exp()
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and log sigma^2, each (B, D), of pictures (B, C, H, W) in (-1/2, 1/2)."""
@@ -75,7 +80,7 @@ def loss(vae: Vae, x: Tensor, eps: Tensor) -> Tensor:
     """Return each picture's bound on ``-log p(x) / P``, (B,), in nats; arguments as `prepare` returns them."""
     mean, log_variance = vae.moments(x)
     decoded = vae.decoder(mean + (0.5 * log_variance).exp() * eps)
-    noise = vae.log_noise.exp().clamp(min=LEAST)
+    noise = vae.noise
     error = (decoded - x).square().mean((1, 2, 3)) / (2 * noise.square()) + noise.log() + 0.5 * math.log(2 * math.pi)
     return error + divergence(mean, log_variance) / math.prod(vae.shape)
 

@@ -85,6 +85,12 @@ class TrainConfig:
             raise ValueError(f"Expected a weight decay of 0 or more; got {self.weight_decay}.")
         if not self.family.trained:
             raise ValueError(f"Expected a family that is trained as a whole; got {self.family_name}: train its parts.")
+        if self.family.untrained and (left := self.family.untrained(self.architecture)):
+            raise ValueError(f"Expected a model that is learned whole; got one that leaves {left} as it is.")
+        if self.batch < self.family.together:
+            raise ValueError(
+                f"Expected batches of {self.family.together} or more for {self.family_name}; got {self.batch}."
+            )
         if "bits" in {part.name for part in fields(self.architecture)}:  # whose map knows the bins of pixels
             object.__setattr__(self, "model", replace(self.architecture, bits=self.bits))
         if self.outliers and self.batch < PICTURES_PER_OUTLIER:

@@ -132,6 +132,7 @@ def train(
         state = open_run(files, config, resume, where)
         config = state.config
         ranks.check_divisible(config.batch)
+        ranks.check_enough(config.batch, config.family.together)
         if ranks.size > 1 and config.family.adversary:
             raise ValueError(f"Expected one process for the family {config.family_name}; got {ranks.size}.")
         if config.outliers:

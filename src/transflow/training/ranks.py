@@ -1,8 +1,9 @@
 """One training run in several processes, as ``torchrun`` starts them: each takes its share of every batch.
 
 Each process (a rank, 0 to W - 1) computes the gradient of its share, and the gradients are averaged, so all
-hold at all times the weights that one process would hold that had seen whole batches. What could differ from
-rank to rank, such as the clock, is rank 0's; it alone writes files and reports.
+hold at all times the weights that one process would hold that had seen whole batches; but where a loss looks
+across pictures (batch norm, a WAE's discrepancy), it looks across a share. What could differ from rank to rank,
+such as the clock, is rank 0's; it alone writes files and reports.
 
 Reference: Li et al. 2020 (PyTorch's DistributedDataParallel, arXiv 2006.15704), which does the work.
 """
@@ -42,6 +43,11 @@ class Ranks:
         """Raise `ValueError` if a batch cannot be shared evenly: an average of averages would not be the whole's."""
         if batch % self.size:
             raise ValueError(f"Expected a batch that {self.size} processes can share evenly; got {batch}.")
+
+    def check_enough(self, batch: int, fewest: int) -> None:
+        """Raise `ValueError` if a rank's share of a batch has fewer pictures than a loss has to see together."""
+        if batch < fewest * self.size:
+            raise ValueError(f"Expected batches of {fewest * self.size} or more of {self.size} processes; got {batch}.")
 
     def share(self, batch: Tensor) -> Tensor:
         """Return this rank's part of a batch, (B / W, ...)."""

@@ -39,7 +39,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--bits", type=int, help="bits per pixel and channel, 1 to 8 (default: 5); 8 of other families")
     words = "steps of each level, separated by commas (default: 10,10,10); three of flow++, one number for others"
     add("--steps", type=positive_integers, help=words)
-    add("--width", type=positive_integers, help="hidden channels of each level (default: 128,128,128); others in docs/training.md")
+    add(
+        "--width",
+        type=positive_integers,
+        help="hidden channels of each level (default: 128,128,128); others: docs/training.md",
+    )
     more = parser.add_argument_group("of the families flow-matching and details (docs/training.md has the defaults)")
     words = "which grids of a flow-matching net have it; one word for flow++"
     more.add_argument("--attention", type=switches, metavar="YES,NO", help=words)
