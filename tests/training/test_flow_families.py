@@ -1,12 +1,14 @@
 """Real NVP, NICE, TarFlow and Flow++ as runs: they learn, stop and go on as if never stopped, and refuse bad input."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from helpers import whole_and_stopped
+from transflow import load
 from transflow.generative.flow_plus_plus import FlowPlusPlusConfig
 from transflow.generative.nice import NICEConfig
 from transflow.generative.real_nvp import RealNVPConfig
@@ -14,7 +16,8 @@ from transflow.generative.tarflow import TarFlowConfig
 from transflow.training.config import TrainConfig
 from transflow.training.data import draw_batch, draw_inputs
 from transflow.training.loop import take_step
-from transflow.training.losses import BatchLoss
+from transflow.training.losses import BatchLoss, negative_log_likelihood
+from transflow.training.output import RunFiles
 from transflow.training.ranks import Ranks
 from transflow.training.state import TrainingState
 
@@ -59,18 +62,46 @@ def test_it_learns(family, precision, pixels):
 
 
 @EVERY
-def test_outliers_are_shown(family, pixels):
-    state, shown = state_of(family, pixels, outliers=0.01)
-    loss = BatchLoss(state, Ranks())
-    assert all(torch.isfinite(torch.tensor(take_step(state, shown, loss, Ranks()))) for _ in range(3))
+@pytest.mark.parametrize("weight", [0.01, 2.0])
+def test_an_outlier_goes_with_eight_pictures_and_counts_by_the_weight(family, weight, pixels):
+    state, shown = state_of(family, pixels, outliers=weight)
+    (x,) = draw_inputs(shown, state)
+    batch = draw_batch(shown, state)
+    (none,) = draw_inputs(shown, state_of(family, pixels)[0])
+    assert (len(none), len(x)) == (8, 9)
+    assert (x[8] - batch).abs().amax((1, 2, 3)).min() > 0.3  # none of the pictures
+    torch.testing.assert_close(x[:8], batch, rtol=0, atol=0.2)  # these are, but for the noise of a TarFlow
+    nll = negative_log_likelihood(state.flow, x)
+    far = nll[8].clamp(min=0).log1p()
+    assert far > 0.1
+    loss, mean = BatchLoss(state, Ranks())(x)
+    torch.testing.assert_close(mean, nll[:8].mean())
+    torch.testing.assert_close(loss, nll[:8].mean() + weight * far)
+    losses = [take_step(state, shown, BatchLoss(state, Ranks()), Ranks()) for _ in range(3)]
+    assert losses[0] == pytest.approx(mean.item(), rel=1e-5)
+    assert all(map(math.isfinite, losses))
     assert state.skipped == 0
 
 
 @EVERY
-def test_the_average_is_in_use_and_the_weights_in_training(family, pixels):
-    state, _ = state_of(family, pixels)
+def test_the_model_that_is_kept_is_the_moving_average(family, pixels, tmp_path):
+    state, shown = state_of(family, pixels, learning_rate=0.02)
+    expected = {name: tensor.clone() for name, tensor in state.flow.state_dict().items()}
+    for step in range(1, 7):
+        take_step(state, shown, BatchLoss(state, Ranks()), Ranks())
+        for name, tensor in state.flow.state_dict().items():
+            new = tensor.lerp(expected[name], (1 + step) / (10 + step)) if tensor.is_floating_point() else tensor
+            expected[name] = new.clone()
+    files = RunFiles(tmp_path / "m.safetensors")
+    assert files.write_checkpoint(state, shown, 0.0)
+    kept = load(files.output).source.flow
+    for name, tensor in kept.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-6)  # matrices are kept in half precision
+    moved = {name: (tensor - kept.state_dict()[name]).abs().max() for name, tensor in state.flow.named_parameters()}
+    assert max(moved.values()) > 5e-3
     assert state.flow.training
     assert not state.average.training
+    assert not kept.training
 
 
 def test_tarflow_is_trained_on_noisy_pictures_and_judged_on_clean_ones(pixels):
