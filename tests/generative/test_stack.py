@@ -3,17 +3,43 @@
 import pytest
 import torch
 
-from parts import base, level
+from helpers import shaken
+from parts import BASE, base, level
 from transflow import Glow, GlowConfig, load
+from transflow.generative.families import FAMILIES
+from transflow.generative.flow_matching import FlowMatchingConfig
+from transflow.generative.flow_plus_plus import FlowPlusPlusConfig
 from transflow.generative.model_file import save_model
+from transflow.generative.nice import NICEConfig
 from transflow.generative.picture_model import PictureModel
-from transflow.generative.pyramid import haar_split
+from transflow.generative.pyramid import BASES, haar_split
+from transflow.generative.real_nvp import RealNVPConfig
 from transflow.generative.stack import stack
+from transflow.generative.tarflow import TarFlowConfig
 from transflow.pictures.pixels import PixelFormat
 
+SHAPE = (3, 8, 8)
+FLOWS = {
+    "glow": GlowConfig(size=8, steps=(2, 2), width=(8, 8)),
+    "flow-matching": FlowMatchingConfig(SHAPE, **BASE),
+    "real-nvp": RealNVPConfig(SHAPE, width=(8, 8), steps=1, depth=1),
+    "tarflow": TarFlowConfig(SHAPE, patch=2, width=16, head=8, blocks=2, layers=1),
+    "flow++": FlowPlusPlusConfig(SHAPE, steps=(1, 1, 1), width=8, depth=1, components=2, dequantiser=0),
+    "nice": NICEConfig(SHAPE, width=16, depth=1),
+}
 
-def pictures(size=32):
-    coarse = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) - 0.5
+
+def small(family):
+    """A base whose weights are off where they start, and whose first pictures were smooth ones."""
+    found = FAMILIES[family]
+    flow = shaken(lambda: found.build(FLOWS[family]), by=0.02)
+    if found.initialise is not None:
+        found.initialise(flow, pictures(8, 32))
+    return PictureModel(flow.requires_grad_(False).eval(), PixelFormat(8))
+
+
+def pictures(size=32, count=2):
+    coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(0)) - 0.5
     return 0.6 * torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
 
 
@@ -68,11 +94,34 @@ def test_a_file_holds_the_whole_and_the_pyramid_below(tmp_path):
     assert smaller.card["parameters"] == sum(p.numel() for p in smaller.source.flow.parameters())
 
 
-def test_any_base_will_do():
-    glow = PictureModel(Glow(GlowConfig(size=8, steps=(1,), width=(4,))).requires_grad_(False), PixelFormat(5))
-    whole = stack(glow, [level(16)])
-    assert whole.flow.config.family == "glow"
-    assert whole.bits == 8
+@pytest.mark.parametrize("family", FLOWS)
+def test_a_pyramid_stands_on_any_base_and_brings_pictures_back(family, tmp_path):
+    """Smooth ones, noise, black, white, and a board of both, through the file too."""
+    whole = stack(small(family), [level(16)])
+    assert whole.flow.config.family == family
+    assert (whole.shape, whole.dim, whole.bits) == ((3, 16, 16), 768, 8)
+    board = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    board[:, ::2, ::2] = board[:, 1::2, 1::2] = 255
+    drawn = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    smooth = ((pictures(16) + 0.5) * 255).round().to(torch.uint8)
+    shown = torch.cat([smooth, drawn, board[None], torch.zeros_like(drawn[:1]), torch.full_like(drawn[:1], 255)])
+    z = whole.encode(shown)
+    assert z.shape == (len(shown), 768)
+    assert z.std(0).min() > 1e-3
+    torch.testing.assert_close(whole.decode(z), whole.pixels.unit(whole.pixels.centre(shown)), rtol=0, atol=1e-4)
+    save_model(tmp_path / "whole.safetensors", whole, half=False)
+    again = load(tmp_path / "whole.safetensors")
+    assert again.fingerprint == whole.fingerprint
+    torch.testing.assert_close(again.encode_pixels(shown), z, rtol=1e-3, atol=1e-3, check_dtype=False)
+
+
+def test_every_family_of_bases_is_tried():
+    assert FLOWS.keys() == BASES.keys()
+
+
+def test_a_pyramid_has_the_bits_of_its_finest_level():
+    glow = PictureModel(shaken(lambda: Glow(FLOWS["glow"])).requires_grad_(False), PixelFormat(5))
+    assert stack(glow, [level(16)]).bits == 8
 
 
 @pytest.mark.parametrize(
