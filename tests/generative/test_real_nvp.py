@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import batch_norm, pixel_unshuffle
 
 import family_laws as laws
 from transflow.generative.real_nvp import BatchNorm, MaskedCoupling, RealNVP, RealNVPConfig
@@ -65,6 +66,21 @@ def test_in_training_the_log_det_counts_the_statistics_of_the_batch():
     assert torch.equal(norm.mean, kept)
 
 
+def test_in_training_the_log_det_is_that_of_each_picture_s_map_at_the_batch_s_statistics(monkeypatch):
+    """Against autograd's Jacobian of the map in use, once its averages are the statistics of this very batch."""
+    monkeypatch.setattr(BatchNorm, "MOMENTUM", 1.0)
+    flow = made("residual").train()
+    x = 2 * laws.ordinary(flow, 4) + 0.3
+    z, log_det = flow(x)
+    flow.eval()
+    torch.testing.assert_close(flow(x)[0], z)
+    for i in range(len(x)):
+        jacobian = torch.autograd.functional.jacobian(lambda v: flow(v[None])[0][0], x[i]).reshape(16, 16)
+        torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], log_det[i], rtol=1e-9, atol=1e-9)
+    alone = torch.autograd.functional.jacobian(lambda v: flow.train()(v)[0], x[:2]).reshape(32, 32)
+    assert (torch.linalg.slogdet(alone)[1] - log_det[:2].sum()).abs() > 1  # the batch's own map is another
+
+
 def test_gradients_pass_through_the_statistics_of_the_batch():
     norm = BatchNorm(1).double()
     x = torch.randn(4, 1, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -101,13 +117,37 @@ def test_every_number_is_changed():
     assert [layer.kept for layer in channels] == [0, 1]
 
 
-def test_levels_are_halves_finest_first_and_a_fresh_flow_is_batch_norm_alone():
+def test_levels_are_halves_finest_first():
+    """Of a flow without batch norm that nothing was learned by: the numbers themselves, squeezed, where they left."""
     flow = RealNVP(RealNVPConfig((3, 8, 8), width=(4, 4, 4), steps=1, depth=1, batch_norm=False))
     assert flow.level_sizes == (96, 48, 48)
     x = laws.ordinary(flow)
     z, log_det = flow(x)
     assert not log_det.any()
-    torch.testing.assert_close(z.sort(1).values, x.flatten(1).sort(1).values)
+    stayed, finest = pixel_unshuffle(x, 2).chunk(2, 1)
+    coarsest, middle = pixel_unshuffle(stayed, 2).chunk(2, 1)
+    assert torch.equal(z, torch.cat([part.flatten(1) for part in (finest, middle, coarsest)], 1))
+
+
+def test_a_fresh_flow_is_batch_norm_alone():
+    """Once a kind of mask at a level, and once at the coarsest, where the last coupling has none."""
+    flow = RealNVP(RealNVPConfig((3, 8, 8), width=(4, 4, 4), steps=1, depth=1)).double().train()
+    scales = torch.tensor([3.0, 1.0, 0.2], dtype=torch.float64)[:, None, None]
+    x = scales * torch.randn(5, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 1
+    parts, log_dets, h = [], [], x
+
+    def standardised(h):
+        log_dets.append(-(h.var((0, 2, 3), correction=0) + BatchNorm.EPS).log().sum() / 2 * h[0, 0].numel())
+        return batch_norm(h, None, None, training=True, eps=BatchNorm.EPS)
+
+    for _ in range(2):
+        h, left = standardised(pixel_unshuffle(standardised(h), 2)).chunk(2, 1)
+        parts.append(left.flatten(1))
+    expected = torch.cat([*parts, standardised(h).flatten(1)], 1)
+    z, log_det = flow(x)
+    torch.testing.assert_close(z, expected)
+    torch.testing.assert_close(log_det, sum(log_dets).expand(5))
+    assert sum(isinstance(layer, BatchNorm) for layer in flow.modules()) == len(log_dets) == 5
 
 
 def test_it_starts_with_the_averages_of_the_first_pictures():
