@@ -1,11 +1,14 @@
 """Laws of NICE: inverse, log-determinant, both priors, the way between them far out, its file."""
 
+import math
+
 import pytest
 import torch
 from torch.distributions import Normal
 
 import family_laws as laws
 from transflow.generative.nice import NICE, AdditiveCoupling, NICEConfig, logistic_from_normal, normal_from_logistic
+from transflow.generative.whitening import LEAST
 
 SMALL = {"shape": (1, 4, 4), "steps": 3, "width": 8, "depth": 2}
 CONFIGS = {
@@ -42,9 +45,42 @@ def test_pictures_do_not_see_each_other_and_flows_pickle(name):
     laws.check_pickles(made(name))
 
 
+def smooth(shape, count=64, noise=1e-4):
+    """Pictures whose whitening is badly conditioned: slow, nearly grey, next to no noise; in double."""
+    generator = torch.Generator().manual_seed(7)
+    coarse = torch.rand(count, 1, 2, 2, dtype=torch.float64, generator=generator) - 0.5
+    large = torch.nn.functional.interpolate(coarse, size=shape[1:], mode="bilinear", align_corners=True)
+    return large + noise * torch.randn(count, *shape, dtype=torch.float64, generator=generator)
+
+
 @pytest.mark.parametrize("prior", ["logistic", "normal"])
-def test_the_density_of_four_numbers_integrates_to_one(prior):
-    laws.check_integral(laws.built(NICEConfig((1, 2, 2), steps=2, width=8, depth=1, prior=prior)))
+def test_a_badly_conditioned_whitening_is_inverted_and_its_log_det_is_exact(prior):
+    config = NICEConfig((3, 8, 8), steps=3, width=8, depth=2, prior=prior)
+    for dtype, tolerance in ((torch.float32, 2e-4), (torch.float64, 1e-11)):
+        flow = laws.built(config, dtype)
+        x = smooth(config.shape).to(dtype)
+        flow.initialise(x)
+        deviation = flow.whitening.deviation
+        assert deviation.min() == pytest.approx(LEAST)
+        assert deviation.max() > 1000 * LEAST
+        for shown in (x[:3], laws.ordinary(flow), laws.extreme(flow)):
+            z, log_det = flow(shown)
+            assert log_det.isfinite().all()
+            torch.testing.assert_close(flow.inverse(z), shown, rtol=0, atol=tolerance)
+    for shown in (x[:1], laws.extreme(flow)[2:3]):
+        jacobian = torch.autograd.functional.jacobian(lambda v: flow(v[None])[0][0], shown[0]).reshape(192, 192)
+        torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], flow(shown)[1][0], rtol=1e-9, atol=1e-7)
+
+
+@pytest.mark.parametrize("prior", ["logistic", "normal"])
+@pytest.mark.parametrize("whitened", [False, True])
+def test_the_density_of_four_numbers_integrates_to_one(prior, whitened):
+    flow = laws.built(NICEConfig((1, 2, 2), steps=2, width=8, depth=1, prior=prior))
+    if whitened:
+        flow.initialise(smooth((1, 2, 2), noise=0.01) @ torch.tensor([[1.0, 0.95], [0.0, 0.3]], dtype=torch.float64))
+        assert flow.whitening.deviation.max() > 5 * flow.whitening.deviation.min()
+        assert flow.whitening.deviation.log().sum().abs() > 1
+    laws.check_integral(flow)
 
 
 def test_the_density_is_that_of_the_paper_s_prior():
@@ -106,11 +142,24 @@ def test_two_couplings_change_every_number():
     assert (flow(x)[0] != x.flatten(1)).all()
 
 
-def test_it_starts_with_the_prior_s_spread():
-    flow = NICE(CONFIGS["normal"])
+@pytest.mark.parametrize(("prior", "square"), [("normal", 1.0), ("logistic", math.pi**2 / 3)])
+def test_it_starts_with_the_prior_s_spread(prior, square):
+    """The mean square of a logistic number is the integral of y^2 exp(y) / (1 + exp(y))^2, pi^2 / 3."""
+    flow = NICE(CONFIGS[prior])
     x = laws.ordinary(flow, 256)
     flow.initialise(x)
-    torch.testing.assert_close(flow(x)[0].square().mean(0), torch.ones(16), rtol=0, atol=0.02)
+    y = flow(x)[0] if prior == "normal" else logistic_from_normal(flow(x)[0])
+    torch.testing.assert_close(y.square().mean(0), torch.full((16,), square), rtol=0.02, atol=0)
+
+
+def test_numbers_of_the_prior_s_own_distribution_start_as_normal_ones():
+    u = torch.rand(4000, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for prior, x in (("logistic", u.logit()), ("normal", torch.special.ndtri(u))):
+        flow = NICE(NICEConfig(**SMALL, prior=prior, whiten=False)).double()
+        flow.initialise(0.1 * x)
+        z = flow(0.1 * x)[0].flatten().sort().values
+        share = (torch.arange(len(z), dtype=torch.float64) + 0.5) / len(z)
+        assert (torch.special.ndtr(z) - share).abs().max() < 0.02
 
 
 def test_a_model_goes_to_a_file_and_back(tmp_path):
