@@ -10,7 +10,7 @@ from transflow.generative import detail_level
 from transflow.generative.detail_level import GREY_LEVEL, DetailLevel, DetailLevelConfig, crops, on_top, prepare
 from transflow.generative.details import DetailConfig
 from transflow.generative.families import FAMILIES
-from transflow.generative.pyramid import haar_log_det, haar_split
+from transflow.generative.pyramid import haar_join, haar_log_det, haar_split
 
 SMALL = {"steps": 2, "width": 8, "seen": 6, "coarser": (6, 6)}
 
@@ -56,6 +56,48 @@ def test_the_loss_is_the_density_of_the_details_alone():
         found = detail_level.loss(flow, x)
     torch.testing.assert_close(-found * details[0].numel(), whole - of_average + haar_log_det(average))
     assert FAMILIES["details"].likelihood
+
+
+def share_of_one(log_density, own, count=20_000):
+    """The integral of a density and its error, by importance sampling from Student numbers wider than its samples.
+
+    Details have the tails of a Laplace distribution, which normal numbers do not reach.
+    """
+    spread = torch.linalg.cholesky(2 * torch.cov(own.T))
+    noise = torch.randn(5, count, own.shape[1], dtype=own.dtype, generator=generator(3))
+    wide = noise[0] / noise[1:].square().mean(0).sqrt()
+    log_wide = torch.distributions.StudentT(torch.tensor(4.0, dtype=own.dtype)).log_prob(wide).sum(1)
+    weights = (log_density(own.mean(0) + wide @ spread.T) - log_wide + spread.diagonal().log().sum()).exp()
+    return weights.mean().item(), weights.std().item() / count**0.5
+
+
+@torch.no_grad()
+def test_the_density_of_the_details_given_any_average_and_that_of_all_integrate_to_one():
+    flow = level(2, 1)
+    assert flow.details.scale.log().abs().min() > 0.1
+    z = torch.randn(4000, 4, dtype=torch.float64, generator=generator(2))
+
+    def of_all(x):
+        z, log_det = flow(x.view(-1, 1, 2, 2))
+        return torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1) + log_det
+
+    found, error = share_of_one(of_all, flow.inverse(z).flatten(1))
+    assert error < 0.02
+    assert found == pytest.approx(1, abs=4 * error)
+    means = []
+    for value in (-0.4, 0.0, 0.3):
+        average = torch.full((1, 1, 1, 1), value, dtype=torch.float64)
+
+        def given(details, average=average):
+            x = haar_join(average.expand(len(details), 1, 1, 1), details.view(-1, 3, 1, 1))
+            return -3 * detail_level.loss(flow, x)
+
+        own = flow.details.inverse(z[:, :3, None, None], average.expand(len(z), 1, 1, 1)).flatten(1)
+        found, error = share_of_one(given, own)
+        assert error < 0.02
+        assert found == pytest.approx(1, abs=4 * error)
+        means.append(own.mean(0))
+    assert (means[0] - means[2]).abs().max() > 1e-3  # it is not one density for all averages
 
 
 def test_a_level_starts_with_averages_of_mean_0_and_variance_1():
