@@ -1,5 +1,7 @@
 """Laws of Flow++: inverse, log-determinant, the dequantisation within bins, its start, its file."""
 
+import math
+
 import pytest
 import torch
 
@@ -103,6 +105,54 @@ def test_the_mean_density_over_noise_in_the_bins_is_minus_the_entropy_of_what_it
     assert slopes.std().item() > 0.01
     assert slopes.mean().item() == pytest.approx(1, abs=5 * slopes.std().item() / len(x) ** 0.5)
     assert log_det.mean().item() < 0
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A Flow++ of eight pixels of one bit, whose dequantisation moves them far."""
+    config = FlowPlusPlusConfig((1, 2, 4), steps=(1, 1, 1), width=4, depth=1, components=2, dequantiser=2, bits=1)
+    flow = laws.built(config, by=0.05)
+    flow.initialise(laws.ordinary(flow, 256))
+    with torch.no_grad():
+        for parameter in flow.dequantiser.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)).double()
+    return flow
+
+
+PICTURES = (torch.arange(256)[:, None] >> torch.arange(8)) % 2  # all that there are, (256, 8)
+
+
+def densities(pictures, count, *flows):
+    """Log densities of pictures (n, 8) at Sobol's places in their bins, (n, count), by each flow."""
+    places = torch.quasirandom.SobolEngine(8, scramble=True, seed=0).draw(len(pictures) * count, dtype=torch.float64)
+    x = ((pictures[:, None] + places.view(-1, count, 8)) / 2 - 0.5).view(-1, 1, 2, 4)
+    normal = torch.distributions.Normal(0.0, 1.0)
+    found = [(normal.log_prob(z).flatten(1).sum(1) + log_det).view(-1, count) for z, log_det in (f(x) for f in flows)]
+    return [part - 8 * math.log(2) for part in found]  # a picture's bins have the volume 2^-8
+
+
+def test_the_probability_of_a_picture_is_that_of_its_bins_whatever_the_dequantisation(tiny):
+    """P(bins) = E_v [p(bins + T(v)) |det dT/dv|], T the dequantisation or none; the mean of the logarithm is below."""
+    learned, uniform = densities(PICTURES[::17], 2048, tiny, lambda x: tiny.flow(x))
+    assert (learned - uniform).abs().mean() > 0.3  # though the densities are quite others
+    found, expected = learned.exp().mean(1), uniform.exp().mean(1)
+    error = ((learned.exp().var(1) + uniform.exp().var(1)) / 2048).sqrt()
+    assert (error < 0.1 * expected).all()
+    assert ((found - expected).abs() < 3 * error).all()
+    assert (learned.mean(1) < expected.log() - 0.1).all()
+
+
+def test_probabilities_of_all_pictures_sum_to_the_share_of_samples_that_are_pictures(tiny):
+    """The others have a number beyond black or white; likewise of pictures with so many white pixels."""
+    (learned,) = densities(PICTURES, 64, tiny)
+    z = torch.randn(4000, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x = tiny.inverse(z).flatten(1)
+    x = x[(x.abs() < 0.5).all(1)]
+    shares = torch.bincount((x > 0).sum(1), minlength=9).double() / len(z)
+    expected = torch.zeros(9, dtype=torch.float64).index_add(0, PICTURES.sum(1), learned.exp().mean(1))
+    assert 0.2 < shares.sum() < 0.9
+    assert ((shares - expected).abs() < 4 * (expected / len(z)).sqrt()).all()
+    assert shares.sum().item() == pytest.approx(expected.sum().item(), abs=0.03)
 
 
 def test_gradients_of_pictures_pass_the_dequantisation_as_if_nothing_moved():
