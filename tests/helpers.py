@@ -1,4 +1,7 @@
-"""What several tests share: a run of a few steps, and modules whose parameters are not those they start with."""
+"""What several tests share: a run of a few steps, modules whose parameters are not those they start with, recipes."""
+
+import subprocess
+from pathlib import Path
 
 import torch
 
@@ -7,6 +10,7 @@ from transflow import GlowConfig, TrainConfig, train
 CONFIG = TrainConfig(  # 11 pictures, 28 steps, each with a checkpoint
     glow=GlowConfig(size=8, steps=(2, 2), width=(8, 8)), epochs=20, batch=8, warmup=10, interval=1e-9, compile=False
 )
+RECIPES = Path(__file__).parent.parent / "recipes"
 
 
 def shaken(make, dtype=torch.float32, by=0.1):
@@ -31,3 +35,10 @@ def whole_and_stopped(folder, tmp_path, config):
     assert whole.card["pictures_seen"] == parts.card["pictures_seen"] == 48
     assert whole.fingerprint == parts.fingerprint
     return whole, parts
+
+
+def called(name, *words):
+    """Run a recipe, with `echo` in place of `transflow`: its result has the words that it would give."""
+    script = RECIPES / f"{name.partition(',')[0]}.sh"
+    environment = {"TRANSFLOW": "echo", "PATH": "/usr/bin:/bin"}
+    return subprocess.run(["sh", script, *words], capture_output=True, text=True, env=environment)

@@ -1,15 +1,12 @@
 """The recipes' words are those of `transflow train`, and make configurations that can be trained."""
 
-import subprocess
-from pathlib import Path
-
 import pytest
 
+from helpers import RECIPES, called
 from transflow.cli.parser import build_parser
 from transflow.cli.training import config_of
 from transflow.generative.families import FAMILIES
 
-RECIPES = Path(__file__).parent.parent / "recipes"
 CALLS = {
     "faces-32": ([], 32, "glow"),
     "faces-64": ([], 64, "glow"),
@@ -22,12 +19,6 @@ CALLS = {
     "terrain-32, pairs": (["pairs"], 64, "glow"),
     **{f"families-32, {name}": ([name], 32, name) for name in FAMILIES if name not in ("pyramid", "details")},
 }
-
-
-def called(name, *words):
-    script = RECIPES / f"{name.partition(',')[0]}.sh"
-    environment = {"TRANSFLOW": "echo", "PATH": "/usr/bin:/bin"}
-    return subprocess.run(["sh", script, *words], capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.parametrize("name", CALLS)
