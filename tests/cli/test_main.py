@@ -53,6 +53,33 @@ def test_a_failure_is_one_line_and_a_status(case, run, monkeypatch):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "near", "where"),
+    [
+        (["smaple"], "near it: sample", "transflow --help"),
+        (["train", "x", "-o", "y", "--family", "gow"], "near it: glow", "transflow train --help"),
+        (
+            ["train", "x", "-o", "y", "--latnt=3"],
+            "unrecognized arguments: --latnt=3; near it: --latent",
+            "train --help",
+        ),
+        (
+            ["sample", "x", "-o", "y", "--sed", "1"],
+            "unrecognized arguments: --sed 1; near it: --seed",
+            "transflow sample --help",
+        ),
+        (["sample", "x", "-o", "y", "--qqqq"], "unrecognized arguments: --qqqq. See", "transflow sample --help"),
+        (["train", "x", "-o", "y", "--family", "qqqq"], "invalid choice: 'qqqq'", "transflow train --help"),
+    ],
+)
+def test_a_word_that_is_not_known_gets_a_line_with_what_is_near(run, words, near, where):
+    status, out, err = run(*words)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert near in err
+    assert err.rstrip().endswith(where)
+    assert ("near it" in err) == ("near it" in near)
+
+
 def test_a_defect_is_seen_whole(monkeypatch):
     def fail(options):
         raise RuntimeError("a defect")
