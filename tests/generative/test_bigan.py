@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from helpers import shaken
-from transflow.generative.bigan import Adversary, BiGan, BiGanConfig, adversary_loss, fit, loss, model_loss, prepare
+from transflow.generative.bigan import Adversary, BiGan, BiGanConfig, adversary_loss, fit, loss, model_loss
+from transflow.generative.codec import prepare
 
 CONFIG = BiGanConfig((1, 8, 8), latent=2, widths=(8, 8), penalty=0.0)
 

@@ -7,7 +7,8 @@ import torch
 from torch.distributions import Normal
 
 from helpers import shaken
-from transflow.generative.vae import LEAST, Vae, VaeConfig, divergence, loss, prepare
+from transflow.generative.codec import prepare
+from transflow.generative.vae import LEAST, Vae, VaeConfig, divergence, loss
 
 CONFIG = VaeConfig((1, 8, 8), latent=2, widths=(8, 8))
 

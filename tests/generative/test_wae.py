@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from helpers import shaken
-from transflow.generative.wae import SCALES, Wae, WaeConfig, discrepancy, kernel, loss, prepare
+from transflow.generative.codec import prepare
+from transflow.generative.wae import SCALES, Wae, WaeConfig, discrepancy, kernel, loss
 
 
 def normal(*shape, seed=0):

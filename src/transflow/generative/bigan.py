@@ -90,20 +90,15 @@ def fit(bigan: BiGan, batches: Iterable[Tensor]) -> None:
     variance.copy_(found.var(0, unbiased=False))
 
 
-def prepare(bigan: BiGan, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the pictures and as many draws z ~ N(0, I), (B, D)."""
-    return x, torch.randn(len(x), bigan.config.latent, generator=generator, device=x.device, dtype=torch.float32)
-
-
 def adversary_loss(adversary: Adversary, bigan: BiGan, x: Tensor, z: Tensor) -> Tensor:
-    """Return what the adversary makes small, of each pair of pairs, (B,); arguments as `prepare` returns them."""
+    """Return what the adversary makes small, of each pair of pairs, (B,); arguments as `codec.prepare` returns them."""
     with torch.no_grad():
         encoded, made = bigan.latents(x), bigan.inverse(z)
     return tell_apart(lambda x: adversary(x, encoded), x, adversary(made, z), adversary.config.penalty)
 
 
 def model_loss(adversary: Adversary, bigan: BiGan, x: Tensor, z: Tensor) -> Tensor:
-    """Return what generator and encoder make small, (B,); arguments as `prepare` returns them."""
+    """Return what generator and encoder make small, (B,); arguments as `codec.prepare` returns them."""
     return F.softplus(adversary(x, bigan.latents(x))) + F.softplus(-adversary(bigan.inverse(z), z))
 
 

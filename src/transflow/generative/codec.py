@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -133,3 +134,8 @@ class CodecModule(nn.Module):
     def level_sizes(self) -> tuple[int, ...]:
         """One level, of all D numbers."""
         return (self.config.latent,)
+
+
+def prepare(model: CodecModule, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return pictures (B, C, H, W) and as many draws of N(0, I), (B, D)."""
+    return x, torch.randn(len(x), model.config.latent, generator=generator, device=x.device, dtype=torch.float32)

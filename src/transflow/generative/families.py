@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from transflow.generative import (
     autoencoder,
     bigan,
+    codec,
     detail_level,
     flow_matching_loss,
     gan,
@@ -245,10 +246,9 @@ FAMILIES["pyramid"] = Family(
 
 CODEC: dict[str, Any] = {"fewest": fewest_weights, "likelihood": False, "density": False, "settings": {"bits": 8}}
 AGAINST: dict[str, Any] = {"bits": 8, "batch": 32, "precision": "float32", "compile": False}
-FAMILIES["vae"] = Family(vae.VaeConfig, vae.Vae, convolutions, prepare=vae.prepare, loss=vae.loss, **CODEC)
-FAMILIES["wae"] = Family(
-    wae.WaeConfig, wae.Wae, convolutions, prepare=wae.prepare, loss=wae.loss, fit=standardised.fit, together=2, **CODEC
-)
+DRAWS = CODEC | {"prepare": codec.prepare}
+FAMILIES["vae"] = Family(vae.VaeConfig, vae.Vae, convolutions, loss=vae.loss, **DRAWS)
+FAMILIES["wae"] = Family(wae.WaeConfig, wae.Wae, convolutions, loss=wae.loss, fit=standardised.fit, together=2, **DRAWS)
 FAMILIES["autoencoder"] = Family(
     autoencoder.AutoencoderConfig,
     autoencoder.Autoencoder,
@@ -261,12 +261,11 @@ FAMILIES["bigan"] = Family(
     bigan.BiGanConfig,
     bigan.BiGan,
     convolutions,
-    prepare=bigan.prepare,
     loss=bigan.loss,
     fit=bigan.fit,
     adversary=Game(bigan.Adversary, bigan.adversary_loss, bigan.model_loss),
     together=2,
-    **CODEC | {"settings": AGAINST},
+    **DRAWS | {"settings": AGAINST},
 )
 FAMILIES["gan"] = Family(
     gan.GanConfig,

@@ -71,13 +71,8 @@ class Vae(CodecModule):
         return self.decoder(z)
 
 
-def prepare(vae: Vae, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the pictures and eps ~ N(0, I), (B, D)."""
-    return x, torch.randn(len(x), vae.config.latent, generator=generator, device=x.device, dtype=torch.float32)
-
-
 def loss(vae: Vae, x: Tensor, eps: Tensor) -> Tensor:
-    """Return each picture's bound on ``-log p(x) / P``, (B,), in nats; arguments as `prepare` returns them."""
+    """Return each picture's bound on ``-log p(x) / P``, (B,), in nats; arguments as `codec.prepare` returns them."""
     mean, log_variance = vae.moments(x)
     decoded = vae.decoder(mean + (0.5 * log_variance).exp() * eps)
     noise = vae.noise

@@ -56,13 +56,8 @@ class Wae(StandardisedAutoencoder):
     config: WaeConfig
 
 
-def prepare(wae: Wae, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the pictures and as many draws p ~ N(0, I), (B, D)."""
-    return x, torch.randn(len(x), wae.config.latent, generator=generator, device=x.device, dtype=torch.float32)
-
-
 def loss(wae: Wae, x: Tensor, drawn: Tensor) -> Tensor:
-    """Return each picture's error and part of the discrepancy, (B,); arguments as `prepare` returns them."""
+    """Return each picture's error and part of the discrepancy, (B,); arguments as `codec.prepare` returns them."""
     codes = wae.encoder(x)
     error = (wae.decoder(codes) - x).square().mean((1, 2, 3))
     return error + wae.config.matching * discrepancy(codes, drawn.to(codes))
