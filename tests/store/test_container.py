@@ -207,3 +207,16 @@ def test_infinity_is_taken_where_it_may_be_and_nan_nowhere(tmp_path):
         container.write(path, "encoding", {name: torch.tensor([value])}, {})
         with pytest.raises(ValueError, match=f"NaN or infinity in {name}"):
             container.read(path, schema)
+
+
+@pytest.mark.parametrize("number", [0, -(2**63), 2**63 - 1, 10**18])
+def test_whole_numbers_of_64_bits_come_back(number, tmp_path):
+    container.write(tmp_path / "a.safetensors", "posterior", {}, {"seed": number})
+    assert container.header(tmp_path / "a.safetensors")["seed"] == number
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30, float("nan"), float("inf")])
+def test_what_could_not_be_read_again_is_not_written(number, tmp_path):
+    with pytest.raises(ValueError, match="finite numbers of 64 bits at most in a posterior file; got others"):
+        container.write(tmp_path / "a.safetensors", "posterior", {}, {"seed": number})
+    assert not list(tmp_path.iterdir())

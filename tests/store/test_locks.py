@@ -123,3 +123,34 @@ def test_a_name_as_long_as_a_file_system_takes(tmp_path):
     with locked(target):
         write_bytes(target, b"new")
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_long_names_that_begin_alike_have_locks_of_their_own(tmp_path):
+    first, second = (tmp_path / f"{'m' * 60}-{end}.bin" for end in "ab")
+    refused = []
+
+    def hold():
+        try:
+            with locked(second):
+                write_bytes(second, b"b")
+        except BlockingIOError:
+            refused.append(True)
+
+    with locked(first):
+        thread = threading.Thread(target=hold)
+        thread.start()
+        thread.join()
+    assert not refused
+    assert [path.name for path in tmp_path.iterdir()] == [second.name]
+
+
+def test_only_parts_of_its_own_are_removed(tmp_path):
+    mine, theirs, yours = ".m.0123456789ab.part", ".m.bin.0123456789ab.part", ".notes.part"
+    for name in (mine, theirs, yours):
+        (tmp_path / name).write_bytes(b"")
+    with locked(tmp_path / "m"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {theirs, yours}
+    with locked(tmp_path):  # a folder whose outputs it holds
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {yours}

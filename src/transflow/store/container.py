@@ -64,8 +64,13 @@ def write(path: PathLike, kind: str, tensors: dict[str, Tensor], header: dict[st
     found = plain({"format": FORMAT, "kind": kind, **{key: v for key, v in header.items() if key not in OWN}})
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     found["checksum"] = checksum(found, ready)
+    text = json.dumps(found)
     try:
-        content = save(ready, {"transflow": json.dumps(found)})
+        read_json(text)
+    except Damaged:
+        raise ValueError(f"Expected finite numbers of 64 bits at most in a {kind} file; got others: {path}") from None
+    try:
+        content = save(ready, {"transflow": text})
     except SafetensorError as error:
         raise OSError(
             f"Expected tensors that fit into a safetensors file; got too many or too large ones ({error}): {path}"

@@ -8,7 +8,9 @@ finished command's output survives a power cut. A new file has the mode that the
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import secrets
 import stat
 from contextlib import suppress
@@ -18,6 +20,7 @@ from typing import TypeAlias, Union
 PathLike: TypeAlias = Union[str, "os.PathLike[str]"]
 PART = ".part"  # ends the hidden names of files that are being written
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+RANDOM = 6  # bytes of such a name that are random
 LONGEST = 50  # characters of a name that hidden names beside it repeat: a name may have 255 in all
 
 
@@ -76,7 +79,7 @@ def write_bytes(path: PathLike, content: bytes) -> None:
     """Write a file whole or not at all, and to the disk; links are followed."""
     check_writable(path)
     target = Path(at_home(path)).resolve()
-    beside = target.parent / f"{hidden_prefix(target)}{secrets.token_hex(6)}{PART}"
+    beside = target.parent / f"{hidden_prefix(target)}{secrets.token_hex(RANDOM)}{PART}"
     try:
         with open(os.open(beside, NEW, 0o666), "wb") as file:
             file.write(content)
@@ -94,13 +97,17 @@ def write_bytes(path: PathLike, content: bytes) -> None:
 
 def hidden_prefix(target: Path) -> str:
     """Return how the names of the hidden files beside a file begin."""
-    return f".{target.name[:LONGEST]}."
+    name = target.name
+    if len(name) > LONGEST:
+        name = f"{name[:LONGEST]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+    return f".{name}."
 
 
-def remove_parts(folder: PathLike, prefix: str = ".") -> None:
-    """Remove what killed writes left in a folder, of hidden names that begin so; call it only while nobody writes."""
+def remove_parts(folder: PathLike, target: Path | None = None) -> None:
+    """Remove what killed writes left in a folder, of one file of it or of all; call it only while nobody writes."""
+    own = re.escape(hidden_prefix(target)) if target else r"\..+\."
     for path in Path(at_home(folder)).iterdir():
-        if path.name.startswith(prefix) and path.name.endswith(PART):
+        if re.fullmatch(f"{own}[0-9a-f]{{{2 * RANDOM}}}{re.escape(PART)}", path.name):
             path.unlink(missing_ok=True)
 
 

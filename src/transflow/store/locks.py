@@ -58,7 +58,7 @@ class Lock:
                 if target.is_dir():
                     remove_parts(target)
                 for each in (target, *map(Path, more)):
-                    remove_parts(each.parent, hidden_prefix(each))
+                    remove_parts(each.parent, each)
 
     def release(self) -> None:
         """Let others write; do nothing where it is not held any more."""

@@ -27,7 +27,7 @@ from transflow.store.signatures import AGAIN
 
 LARGEST = 2**26  # bytes of JSON
 DEEPEST = 32  # levels of JSON
-DIGITS = 18  # of a whole number in JSON
+DIGITS = 20  # of a whole number in JSON, its sign among them
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
@@ -135,9 +135,10 @@ def _place(name: str, entry: Any) -> tuple[str, int, int, torch.dtype, tuple[int
 
 
 def _whole(text: str) -> int:
-    if len(text) > DIGITS:
+    number = int(text) if len(text) <= DIGITS else 2**63
+    if not -(2**63) <= number < 2**63:
         raise ValueError
-    return int(text)
+    return number
 
 
 def _finite(text: str) -> float:
