@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from transflow.cli.arguments import add_json, add_model, add_skip_bad
 from transflow.cli.messages import note, say, say_json
@@ -36,6 +37,8 @@ def run(options: argparse.Namespace) -> None:
     needed = found.encode_seconds * (10 * EXAMPLES + QUERIES)
     if model.shape[0] not in (1, 3):
         note(f"digits are left out: they are for 1 or 3 channels, and {model.name} has {model.shape[0]}")
+    elif math.isnan(needed):
+        note("digits are left out, since no picture could be encoded")
     elif not options.thorough and not needed <= PATIENCE:
         note(f"digits are left out, about {needed:.0f} s of encoding; give --thorough for them")
     else:

@@ -44,17 +44,17 @@ def run(options: argparse.Namespace) -> None:
     output = Output.file(options.output, reads, suffix=".csv", kind="table", overwrite=options.overwrite)
     confusion = Output.picture(options.confusion, reads, overwrite=options.overwrite) if options.confusion else None
     check_rejection_rate(options.reject)
+    reason = unknown = ""
     if Path(options.support).is_dir():
         classes = check_classes(options.support)
         reason = why_no_truth(options.query, classes)
         there = class_folders(options.query) if Path(options.query).is_dir() else []
-        if options.confusion and (reason or not set(there) & set(classes)):
-            why = reason or f"there is no folder of a class: {options.query}"
-            raise ValueError(f"Expected pictures in folders of their classes for --confusion; got others, since {why}")
+        why = reason or f"there is no folder of a class: {options.query}"
+        unknown = f"Expected pictures in folders of their classes for --confusion; got others, since {why}"
+        if options.confusion and (reason or not set(there) & set(classes)) and not options.skip_bad:
+            raise ValueError(unknown)
         if confusion:
             confusion.check_fits(grids.confusion_size(classes))
-        if reason:
-            note(f"note: the accuracy is left out, since {reason}")
     model = load_model(options, options.model)
     found = classify(
         model,
@@ -65,6 +65,10 @@ def run(options: argparse.Namespace) -> None:
         on_bad=on_bad(options),
         turn=turn_of(options),
     )
+    if confusion and found.truth is None:  # of files of which some were skipped
+        raise ValueError(unknown)
+    if reason and found.truth is None:
+        note(f"note: the accuracy is left out, since {reason}")
     output.write(found.csv(options.reject))
     say(f"{found.choice}")
     if found.choice.note:

@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> None:
     path = options.output or base
     if path is None:
         raise ValueError("Expected an output file for the posterior; give -o FILE")
-    for word in ("noise", "learn", "novelty"):
-        if base and getattr(options, word) is not None:
+    for word in ("noise", "learn", "novelty", "long"):
+        if base and getattr(options, word) not in (None, False):
             raise ValueError(f"Expected no --{word} with --add or --remove; got one. The posterior keeps its own.")
     name = options.model or DEFAULT
     models = files_of(options.model if base else name) + files_of(base)[1:]  # the base itself may be written anew

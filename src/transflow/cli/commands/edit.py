@@ -187,6 +187,8 @@ def _between(options: argparse.Namespace, sheet: Output | None) -> Frames:
     from transflow.cli.inputs import load_model, read_pixels
     from transflow.conditioning import edits
 
+    if options.skip_bad:
+        raise ValueError("Expected no --skip-bad with --to, whose pictures go in pairs; got it. Take bad files out.")
     model = load_model(options, options.model or DEFAULT)
     default = edits.PATHS if sheet else ["spherical"]
     paths = options.path.split(",") if options.path else default

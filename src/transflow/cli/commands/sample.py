@@ -65,6 +65,8 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(
                 "Expected a posterior file for --learn, --novelty, --long, --vary and --parents; got a model."
             )
+        if options.model:
+            raise ValueError(f"Expected a posterior file for --model; got a model, {options.posterior}. Leave -m out.")
         model = load_model(options, options.posterior)
         shape = model.shape
 
