@@ -333,3 +333,17 @@ def test_another_model_after_the_fit_is_refused(fitted, method, model, pixels, t
     few.set_params(model=other).fit(*((pixels if other is not None else vectors), labels))
     few.set_params(model=Model(model.source, "renamed") if other is not None else None)  # the same weights
     assert few.predict(pixels if other is not None else vectors).shape == (12,)
+
+
+@pytest.mark.parametrize("method", ["partial_fit", "forget", "save"])
+def test_evidence_gathered_by_other_parameters_is_neither_joined_nor_parted_nor_written(method, tmp_path):
+    x = np.random.default_rng(0).normal(size=(8, 3))
+    few = FewShotClassifier().fit(x, [0, 1] * 4)
+    before = few.predict_proba(x)
+    arguments = {"partial_fit": (x, [0, 1] * 4), "forget": (x[:1], [0]), "save": (tmp_path / "few.safetensors",)}
+    few.set_params(noise="pooled")
+    with pytest.raises(ValueError, match=r"the parameters it was fitted with, noise='auto', .*; got noise='pooled'"):
+        getattr(few, method)(*arguments[method])
+    few.set_params(noise="auto")
+    assert (few.predict_proba(x) == before).all()
+    getattr(few, method)(*arguments[method])

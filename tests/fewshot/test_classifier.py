@@ -1,5 +1,7 @@
 """Labelled evidence adds and subtracts, one by one or all at once."""
 
+from hashlib import sha256
+
 import pytest
 import torch
 
@@ -50,3 +52,25 @@ def test_sums_go_on_past_the_rows_that_are_kept(monkeypatch):
     torch.testing.assert_close(
         less.ensemble.members[0].log_density(query["latents"]), fresh.ensemble.members[0].log_density(query["latents"])
     )
+
+
+def test_the_rows_that_are_kept_are_of_all_classes_and_the_same_in_any_order(monkeypatch):
+    rows, labels = latents(n=40, copies=1)
+    monkeypatch.setattr("transflow.fewshot.classifier.KEPT_ROWS", 30)
+    order = labels.argsort()
+    keys = [sha256(row.numpy().tobytes()).hexdigest() for row in rows]
+
+    def added(parts):
+        found = FewShot("pooled")
+        for part in parts:
+            named = [labels[i].item() for i in part], [keys[i] for i in part]
+            found = found.add({"latents": rows[part]}, *named)
+        return found
+
+    once, bit_by_bit = added([order]), added(order.flip(0).split(7))
+    assert set(once.keys) == set(bit_by_bit.keys)
+    assert len(once.keys) == 30
+    assert min(once.labels.bincount(minlength=3)) >= 4
+    by_key = dict(zip(keys, rows[:, 0], strict=True))
+    for key, row in zip(bit_by_bit.keys, bit_by_bit.feature_sets["latents"].rows[:, 0], strict=True):
+        assert torch.equal(row, by_key[key])

@@ -82,15 +82,30 @@ class PictureEstimator(BaseEstimator):  # type: ignore[misc]
             return dict.fromkeys(augment, torch.from_numpy(np.array(inputs, order="C"))[:, None])
         return encode_features(model, augment, inputs, strength, self.cache)
 
-    def _check_fitted(self, attribute: str) -> None:
+    def _check_fitted(self, attribute: str, *, gathered: bool = False) -> None:
+        """Raise if it is not fitted, or with another model; or, where evidence is `gathered`, by other parameters."""
         if attribute not in self.__dict__:
             raise NotFittedError(f"Expected a fitted {type(self).__name__}; call fit first.")
+        if gathered:
+            self._check_gathering()
         now, then = self._model(), self.__dict__.get("_fitted_with", self)
         if then is self or now is then:  # of an earlier version
             return
         if now is None or then is None or not now.is_same_model(then):
             got, was = (f"the model {m.name}" if m is not None else "none, on vectors" for m in (now, then))
             raise ValueError(f"Expected the model that it was fitted with, {was}; got {got}. Fit it again.")
+
+    def _check_gathering(self) -> None:
+        then, now = self.__dict__.get("_gathered_with"), gathering(self)  # none of an earlier version
+        if then not in (None, now):
+            words = [", ".join(f"{name}={value!r}" for name, value in part.items()) for part in (then, now)]
+            raise ValueError(f"Expected the parameters it was fitted with, {words[0]}; got {words[1]}. Fit it again.")
+
+
+def gathering(estimator: Any) -> dict[str, Any]:
+    """Return the parameters by which a classifier gathers evidence: noise decides on features, augment on copies."""
+    plain = plain_parameters(estimator)
+    return {name: plain[name] for name in ("noise", "augment")}
 
 
 def plain_parameters(estimator: Any) -> dict[str, Any]:

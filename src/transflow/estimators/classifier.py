@@ -107,9 +107,9 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         """Remove evidence: the same as if it had never been added. A class without examples is removed, too.
 
         Raises:
-            ValueError: something in X is not in the evidence with this label, or nothing would be left.
+            ValueError: something in X is not in the evidence with this label, where rows are kept, or nothing is left.
         """
-        self._check_fitted("evidence_")
+        self._check_fitted("evidence_", gathered=True)
         inputs, names = self._inputs(X, y, reset=False)
         left = self.evidence_.remove(names, base.digests_of(inputs), lambda: self._evidence_features(inputs))
         if not left.classes:
@@ -197,7 +197,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
 
     def save(self, path: PathLike) -> None:
         """Write the classifier as one safetensors file; `load` reads it back."""
-        self._check_fitted("evidence_")
+        self._check_fitted("evidence_", gathered=True)
         vector_size = getattr(self, "n_features_in_", None)
         classifier_file.save(path, self.evidence_, base.plain_parameters(self), self._model(), vector_size)
 
@@ -231,7 +231,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         before = FewShot(plain["noise"]) if reset else self.evidence_
         dtype = np.asarray(names).dtype
         if not reset:
-            self._check_fitted("evidence_")
+            self._check_fitted("evidence_", gathered=True)
             base.check_sortable([*self.evidence_.classes, *names])
             dtype = np.result_type(dtype, self.classes_.dtype)
         after = before.add(
@@ -243,7 +243,7 @@ class FewShotClassifier(ClassifierMixin, PictureEstimator):  # type: ignore[misc
         return self
 
     def _keep(self, few: FewShot, dtype: Any = None) -> None:
-        self.evidence_, self._fitted_with = few, self._model()
+        self.evidence_, self._fitted_with, self._gathered_with = few, self._model(), base.gathering(self)
         self.classes_ = np.array(sorted(few.classes), dtype=dtype if dtype is not None else self.classes_.dtype)
 
     def _inputs(self, x: Any, y: Any, *, reset: bool) -> tuple[Any, list[Any]]:

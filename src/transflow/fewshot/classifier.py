@@ -75,14 +75,16 @@ class FewShot:
         classes = tuple(dict.fromkeys((*self.classes, *names)))
         number = {name: i for i, name in enumerate(classes)}
         labels = torch.tensor([number[name] for name in names], dtype=torch.long, device="cpu")
-        room = max(0, KEPT_ROWS // sum(rows.shape[1] for rows in features.values()) - len(self.labels))
+        together, every = torch.cat([self.labels, labels]), (*self.keys, *keys)
+        stay = kept_rows(every, KEPT_ROWS // sum(rows.shape[1] for rows in features.values()))
         sets = {}
         for name, rows in features.items():
             old = self.feature_sets.get(name)
             new = LabelledFeatures.of(rows, labels, len(classes), kinds.get(name))
-            sets[name] = new.kept(room) if old is None else old.joined(new, room)
-        together = torch.cat([self.labels, labels[:room]])
-        return replace(self, classes=classes, labels=together, keys=(*self.keys, *keys[:room]), feature_sets=sets)
+            sets[name] = (new if old is None else old.joined(new)).kept(stay)
+        if stay is not None:
+            together, every = together[stay], tuple(every[i] for i in stay.tolist())
+        return replace(self, classes=classes, labels=together, keys=every, feature_sets=sets)
 
     def remove(self, names: Sequence[Any], keys: Sequence[str], features: Features) -> FewShot:
         """Return the evidence without examples: the same as if they had never been added.
@@ -94,7 +96,7 @@ class FewShot:
                 alone.
 
         Raises:
-            ValueError: one is not in the evidence.
+            ValueError: one is not in the evidence; of examples that are in the statistics alone it cannot be known.
         """
         stay, rest = self._find(names, keys)
         labels, whole = self.labels[stay], self.whole
@@ -151,3 +153,16 @@ class FewShot:
         sets = {name: replace(f, evidence=tuple(f.evidence[c] for c in left)) for name, f in self.feature_sets.items()}
         classes = tuple(self.classes[c] for c in left)
         return replace(self, classes=classes, labels=number[self.labels], feature_sets=sets)
+
+
+def kept_rows(keys: Sequence[str], most: int) -> Tensor | None:
+    """Return numbers of the examples that are kept, (most,), in order; None for all.
+
+    Those of the least keys: digests, so of no class more than of another, and the same ones however they came.
+
+    >>> kept_rows(["d", "a", "c", "b"], 2), kept_rows(["d", "a"], 2)
+    (tensor([1, 3]), None)
+    """
+    if len(keys) <= most:
+        return None
+    return torch.tensor(sorted(sorted(range(len(keys)), key=keys.__getitem__)[:most]), dtype=torch.long, device="cpu")

@@ -105,7 +105,7 @@ class Pooled(Scaled):
         if free < 1:
             return self.lam
         total = torch.stack([part.sum() for part in scatter.split(self.levels, 1)])
-        return (total / free / total.new_tensor(self.levels)).clamp(min=1e-3 * self.lam.max().item())
+        return (total / free / total.new_tensor(self.levels)).maximum(1e-3 * self.lam)
 
 
 def scaled(examples: Examples, lam: float) -> Scaled:

@@ -138,15 +138,15 @@ class LabelledFeatures:
         """Sizes of the levels, which sum to D: one, where they are not known."""
         return self.kind.levels or (self.rows.shape[2],)
 
-    def kept(self, room: int) -> LabelledFeatures:
-        """Return the same statistics, and at most ``room`` rows."""
-        return replace(self, rows=self.rows[:room].clone() if room < len(self.rows) else self.rows)
+    def kept(self, stay: Tensor | None) -> LabelledFeatures:
+        """Return the same statistics, and the rows of these numbers alone; None for all of them."""
+        return self if stay is None else replace(self, rows=self.rows[stay])
 
-    def joined(self, new: LabelledFeatures, room: int) -> LabelledFeatures:
-        """Return these features and new ones, of whose rows at most ``room`` are kept."""
+    def joined(self, new: LabelledFeatures) -> LabelledFeatures:
+        """Return these features and new ones."""
         known = len(self.evidence)
         both = [a + b for a, b in zip(self.evidence, new.evidence, strict=False)]
-        rows = torch.cat([self.rows, new.rows[:room]]) if room else self.rows
+        rows = torch.cat([self.rows, new.rows])
         return replace(self, rows=rows, evidence=(*both, *new.evidence[known:]))
 
     def recomputed(self, labels: Tensor, stay: Tensor) -> LabelledFeatures:
