@@ -1,6 +1,7 @@
 """What the server answers: the page and its own files, no path of the machine, and nothing of other places."""
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -96,7 +97,68 @@ def test_requests_are_bounded_as_they_say_and_as_they_come(sessions):
     assert ask(gate, upload, "POST", [b""], [(b"content-length", b"101")])[0] == 413
     full = Gate(nothing, sessions.served, lambda: 50, most=100)
     assert ask(full, upload, "POST", [b"x" * 51])[0] == 413
-    assert ask(full, "/gradio_api/queue/join", "POST", [b"x" * 51])[0] == 200
+    assert ask(full, "/gradio_api/queue/join", "POST", [b" " * 51])[0] == 200
+
+
+EVENTS = ["/gradio_api/queue/join", "/gradio_api/run/predict"]
+
+
+def event(*files):
+    return json.dumps({"data": [{"path": str(file), "meta": {"_type": "gradio.FileData"}} for file in files]}).encode()
+
+
+@pytest.mark.parametrize("path", EVENTS)
+def test_an_event_names_no_file_but_those_given_to_the_page(gate, sessions, tmp_path, path):
+    given, other = sessions.served / "ab" / "x.png", tmp_path / "private.jpg"
+    given.parent.mkdir()
+    for file in (given, other):
+        file.write_bytes(b"x")
+    link = given.parent / "link.png"
+    link.symlink_to(other)
+    body = event(given)
+    assert ask(gate, path, "POST", [body[:20], body[20:]])[:2] == (200, str(len(body)).encode())  # read whole
+    for foreign in (other, link, "http://127.0.0.1:1/x.png", f"{sessions.served}/../private.jpg"):
+        status, words, _ = ask(gate, path, "POST", [event(given, foreign)])
+        assert (status, b"Expected files that were given to the page" in words) == (403, True), foreign
+    for body in (b"{", b'{"data": {"value": [{"path": 3}]}}', b'[{"path": ["/a"]}]'):
+        assert ask(gate, path, "POST", [body])[0] == 403
+    assert ask(gate, path, "POST", [b'{"data": [{"path": null}, "path", 1]}'])[0] == 200
+
+
+def test_an_event_is_small(gate):
+    assert ask(gate, EVENTS[0], "POST", [b""], [(b"content-length", str(bounds.EVENT_BYTES + 1).encode())])[0] == 413
+
+
+OWN = [(b"host", b"127.0.0.1:7860")]
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", OWN, 200),
+        ("GET", [(b"host", b"localhost:7860")], 200),
+        ("GET", [(b"host", b"[::1]:7860")], 200),
+        ("GET", [(b"host", b"elsewhere.org")], 403),
+        ("GET", [], 403),
+        ("POST", [*OWN, (b"origin", b"http://127.0.0.1:7860")], 200),
+        ("POST", [*OWN, (b"origin", b"https://elsewhere.org")], 403),
+        ("POST", [*OWN, (b"origin", b"http://127.0.0.1:8000")], 403),
+        ("POST", [*OWN, (b"origin", b"null")], 403),
+        ("POST", [*OWN, (b"sec-fetch-site", b"cross-site")], 403),
+        ("POST", [*OWN, (b"sec-fetch-site", b"same-origin")], 200),
+        ("POST", OWN, 200),
+        ("POST", [*OWN, (b"origin", b"https://page.org"), (b"x-forwarded-host", b"page.org")], 200),
+    ],
+)
+def test_requests_come_from_the_page_itself(sessions, method, headers, status):
+    gate = Gate(nothing, sessions.served, sessions.room, hosts=serve.HERE)
+    assert ask(gate, "/gradio_api/upload" if method == "POST" else "/", method, headers=headers)[0] == status
+
+
+def test_a_page_that_others_reach_has_any_name(gate):
+    assert ask(gate, "/", headers=[(b"host", b"page.org")])[0] == 200
+    headers = [(b"host", b"page.org"), (b"origin", b"https://elsewhere.org")]
+    assert ask(gate, "/gradio_api/upload", "POST", headers=headers)[0] == 403
 
 
 def test_room_is_what_is_left(sessions):

@@ -12,6 +12,7 @@ PICTURE_BYTES = 20 * MEGABYTE  # of a picture file
 PICTURE_PIXELS = 50_000_000  # of a picture
 MODEL_BYTES = 500 * MEGABYTE  # of a model file: the most that one upload may be
 REQUEST_BYTES = MODEL_BYTES + 10 * MEGABYTE  # of one request, all its files together
+EVENT_BYTES = 16 * MEGABYTE  # of a request that is no upload
 UPLOADED_BYTES = 4_000 * MEGABYTE  # of all files on disk, of all sessions
 SESSIONS = 200  # at a time; the one that was idle the longest makes room
 SECONDS = 3600  # after which an idle session, and any file, is deleted

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -49,12 +49,13 @@ class Served:
     sessions: Sessions
 
 
-def application(shelf: Shelf, sessions: Sessions) -> Served:
+def application(shelf: Shelf, sessions: Sessions, hosts: Collection[str] = ()) -> Served:
     """Return the page as an application of ASGI.
 
     Args:
         shelf: the models.
         sessions: of all browsers; theirs is the folder of the framework's files, too.
+        hosts: names by which it may be asked for; none for any.
 
     Raises:
         ImportError: the framework is not installed.
@@ -84,7 +85,7 @@ def application(shelf: Shelf, sessions: Sessions) -> Served:
         theme=theme,
         css=resources.files("transflow.app").joinpath("page.css").read_text("utf-8"),
     )
-    return Served(Gate(mounted, sessions.served, sessions.room), sessions)
+    return Served(Gate(mounted, sessions.served, sessions.room, hosts=hosts), sessions)
 
 
 def listen(host: str, port: int | None, tries: int = TRIES) -> socket.socket:
@@ -131,18 +132,19 @@ def address_of(found: socket.socket, host: str) -> str:
 
 
 @contextmanager
-def opened(names: tuple[str, ...] = ()) -> Iterator[Served]:
+def opened(names: tuple[str, ...] = (), hosts: Collection[str] = ()) -> Iterator[Served]:
     """Open a page for the time of a block; then everything that it was given is deleted.
 
     Args:
         names: of the models, as `Shelf` takes them.
+        hosts: as `application` takes them.
     """
     shelf = Shelf(names)
     shelf.load_given()
     sessions = Sessions()
     stop = sweeper(sessions)
     try:
-        yield application(shelf, sessions)
+        yield application(shelf, sessions, hosts)
     finally:
         stop.set()
         sessions.close()
@@ -172,7 +174,7 @@ def serve(
     import uvicorn
 
     try:
-        with _ended_by_signal(), opened(names) as page:
+        with _ended_by_signal(), opened(names, HERE if host in HERE else ()) as page:
             if ready is not None:
                 ready(address_of(listening, host))
             configuration = uvicorn.Config(page.application, log_level="warning", timeout_graceful_shutdown=2)
