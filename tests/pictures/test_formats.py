@@ -13,6 +13,7 @@ from transflow.pictures.decode import read
 from transflow.pictures.files import BadPicture
 from transflow.pictures.formats import decoded, none_of, without_words
 from transflow.pictures.masks import open_picture
+from transflow.pictures.reduced import reduced
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
 
@@ -131,3 +132,17 @@ def test_a_heic_picture_is_read_where_its_plug_in_is_there(tmp_path):
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(BadPicture, match="damaged one"):
         read(path, (3, 64, 64))
+
+
+@pytest.mark.parametrize("name", ["a.eps", "a.png"])
+def test_a_picture_that_is_a_program_is_none(tmp_path, monkeypatch, name):
+    """Pillow would hand it to Ghostscript."""
+    path = tmp_path / name
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n{} loop\n%%EOF\n")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("it was run"))
+    with pytest.raises(BadPicture, match="Expected a picture; got"):
+        read([path], (3, 8, 8))
+    with pytest.raises(BadPicture, match="Expected a picture; got"):
+        reduced(path, name, most_bytes=10**6, most_pixels=10**6)
+    with pytest.raises(BadPicture, match="Expected a picture; got"):
+        open_picture(path)

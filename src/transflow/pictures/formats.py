@@ -10,20 +10,34 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from importlib import import_module
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
+from transflow.store.files import PathLike
 from transflow.store.signatures import AVIF, HEIC, LONGEST, name_of
 
 T = TypeVar("T")
 
 PNG = b"\x89PNG\r\n\x1a\n"
 WORDS = {b"tEXt", b"zTXt", b"iTXt", b"iCCP"}  # chunks of a PNG that no pixel hangs on
+PROGRAMS = ("EPS", "WMF")  # what Pillow hands on to Ghostscript, or to Windows
 PLUGINS: dict[str, tuple[tuple[str, str], ...]] = {  # modules, and what registers their reader; "" where importing does
     HEIC: (("pillow_heif", "register_heif_opener"),),
     AVIF: (("pillow_avif", ""), ("pillow_heif", "register_avif_opener")),
 }
+
+
+def opened(file: IO[bytes] | PathLike) -> Image.Image:
+    """Return a picture of Pillow, its pixels not read yet.
+
+    Raises:
+        UnidentifiedImageError: it is none, or one whose pixels another program would make, such as PostScript's.
+    """
+    picture = Image.open(file)
+    if picture.format in PROGRAMS:
+        raise UnidentifiedImageError(f"{picture.format} is not read: it is a program, and run by another one")
+    return picture
 
 
 def decoded(content: bytes, use: Callable[[Image.Image], T]) -> T:
@@ -38,15 +52,15 @@ def decoded(content: bytes, use: Callable[[Image.Image], T]) -> T:
         Exception: whatever else Pillow's readers raise of damaged files, or ``use`` does.
     """
     try:
-        return use(Image.open(io.BytesIO(content)))
+        return use(opened(io.BytesIO(content)))
     except UnidentifiedImageError:
         if not _plugged_in(name_of(content[:LONGEST]).what):
             raise
-        return use(Image.open(io.BytesIO(content)))
+        return use(opened(io.BytesIO(content)))
     except ValueError as error:
         if "MAX_TEXT" not in str(error):
             raise
-        return use(Image.open(io.BytesIO(without_words(content))))
+        return use(opened(io.BytesIO(without_words(content))))
 
 
 def none_of(content: bytes, name: str) -> str:

@@ -82,5 +82,5 @@ def open_picture(path: PathLike) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise BadPicture(none_of(content, str(path))) from None
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise BadPicture(f"Expected a picture; got one that is none, or damaged: {path}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from transflow.pictures.files import BadPicture
+from transflow.pictures.formats import opened
 from transflow.pictures.preprocess import to_rgb_or_grey
 from transflow.store.files import PathLike
 
@@ -38,7 +39,7 @@ def reduced(path: PathLike, name: str, *, most_bytes: int, most_pixels: int, sid
     if not size:
         raise BadPicture(f"Expected a picture; got an empty file: {name}")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
+        with warnings.catch_warnings(action="ignore"), opened(path) as picture:
             if picture.width * picture.height > most_pixels:
                 got = f"{picture.width} x {picture.height}"
                 raise BadPicture(
