@@ -92,7 +92,10 @@ def test_a_posterior_does_not_decide_what_is_downloaded(run, model_file, pixels,
         assert "a file does not decide what is downloaded" in said
         assert not hub.asked
         run("transflow.load('hf://ann/tiny')", address)
+        asked = len(hub.asked)
+        hub.repos["ann/tiny"]["model.safetensors"] = b"other weights by now"
         assert run(f"print(transflow.load_posterior({str(path)!r}).model.name)", address) == "hf://ann/tiny"
+        assert len(hub.asked) == asked  # of the cache alone
 
 
 def test_a_folder_with_a_model_is_one(model_file, tmp_path):

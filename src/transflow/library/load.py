@@ -123,7 +123,7 @@ def load_model_of(
     shown = quoted(name)
     places = [name] if name in bundled() or is_hub_name(name) else places_of(name, path)
     if is_hub_name(name):
-        download(name, known_only=True)
+        places = [str(download(name, known_only=True))]
     if is_code(name) and not places:
         raise ValueError(
             f"Expected the model of {path}, which is Python code to run: {shown}. Give it with -m, if you trust it, "
@@ -138,7 +138,8 @@ def load_model_of(
         )
     if not places:
         raise FileNotFoundError(f"Expected the model of {path} at {shown}; the file is missing. {GIVE}")
-    return _first_made(header["fingerprint"], places, dtype or dtype_of(precision), device)
+    model = _first_made(header["fingerprint"], places, dtype or dtype_of(precision), device)
+    return Model(model.source, name, model.file) if is_hub_name(name) else model
 
 
 def _first_made(fingerprint: str, places: list[str], dtype: torch.dtype, device: str | None) -> Model:
