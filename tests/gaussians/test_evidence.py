@@ -148,3 +148,12 @@ def test_what_is_no_evidence_is_refused(count, total, scatter):
 def test_sums_are_kept_in_double():
     evidence = Evidence(np.int64(2), VECTOR.float(), VECTOR.float())
     assert (type(evidence.count), evidence.total.dtype, evidence.scatter.dtype) == (int, torch.float64, torch.float64)
+
+
+def test_taking_away_what_rounding_moved_leaves_no_negative_scatter_in_either_form():
+    both, one = torch.tensor([[1.0], [3.0]]).double(), torch.tensor([[3.00001]]).double()
+    for full in (False, True):
+        left = Evidence.of(both, full=full) - Evidence.of(one, full=full)
+        assert left.count == 1
+        assert left.scatter.min() >= 0
+        assert left.mean.item() == pytest.approx(1, abs=1e-4)

@@ -230,3 +230,13 @@ def test_off_diagonal_noise_wants_the_full_scatter():
 def test_bad_arguments_are_refused(call):
     with pytest.raises(ValueError, match="Expected"):
         call(Gaussian.standard(D))
+
+
+@pytest.mark.parametrize(
+    "bad", [[[1.0, 0.3], [0.0, 1.0]], [[1.0, math.nan], [0.0, 1.0]], [[math.inf, 0.0], [0.0, 1.0]]]
+)
+def test_a_covariance_that_is_not_symmetric_or_finite_is_refused(bad):
+    with pytest.raises(ValueError, match="symmetric, finite covariance"):
+        cov.FullCovariance(torch.tensor(bad).double())
+    with pytest.raises(ValueError, match="a finite factor"):
+        cov.DiagonalPlusLowRank(2, torch.ones(()).double(), torch.tensor([[math.nan], [1.0]]).double())

@@ -29,7 +29,7 @@ def test_levels_are_orthogonal_and_add_up(levels):
 
 def test_frequencies_go_from_fine_to_coarse():
     bands = FrequencyBands((1, 16, 16))
-    flat, checker = torch.ones(1, 256), (1 - 2 * (torch.arange(256) // 16 + torch.arange(256)) % 2 * 1.0)[None]
+    flat, checker = torch.ones(1, 256), (1.0 - 2 * ((torch.arange(256) // 16 + torch.arange(256)) % 2))[None]
     slow = torch.cos(2 * math.pi * torch.arange(16) / 16).repeat(16)[None]
     assert bands.norms(flat)[0].argmax() == bands.norms(slow)[0].argmax() == bands.count - 1
     assert bands.norms(checker.float() - checker.float().mean())[0].argmax() == 0

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from transflow.gaussians.learn import parse_learn
 from transflow.gaussians.mixture import Mixture
 from transflow.gaussians.novelty import Weights, bandwidth_of, novelty_of_bandwidth, weights_for
 from transflow.gaussians.parents import Parents
@@ -55,3 +57,11 @@ def test_a_bad_novelty_is_refused(bad):
     for rule in (bandwidth_of, lambda value: weights_for(value, 10)):
         with pytest.raises(ValueError, match="a novelty from 0"):
             rule(bad)
+
+
+@pytest.mark.parametrize("number", [0.5, np.float32(0.5), np.float64(0.5), torch.tensor(0.5)])
+def test_numbers_of_numpy_and_torch_are_taken(number):
+    assert bandwidth_of(number) == pytest.approx(bandwidth_of(0.5))
+    found = parse_learn("mixture", number)
+    assert (found.novelty, type(found.novelty)) == (0.5, float)
+    assert Weights(np.int64(3)) == Weights(torch.tensor(3)) == Weights(3)

@@ -136,19 +136,20 @@ def density_error(source: Any, largest: int = LARGEST) -> float | None:
     """Return the largest |log_det - log |det J|| of a source's `forward` on the test pictures, in nats.
 
     Args:
-        source: with `forward` (floats (B, C, H, W) -> (eps (B, D), log_det (B,))), `shape`, and `pixels` and `device`
+        source: with `forward` (floats (B, C, H, W) -> (eps (B, D), log_det (B,))), `shape`, `pixels` and `device`,
             where it has them.
         largest: D up to which a Jacobian is made.
 
     Returns:
-        None where it has no density, more numbers than that, or no gradient.
+        None where it has no density, no `forward` or shape of its own, more numbers than that, or no gradient.
     """
-    forward = getattr(source, "forward", None)
-    dim = math.prod(source.shape)
-    if forward is None or getattr(source, "encode_and_log_prob", None) is None or dim > largest:
+    forward, shape = getattr(source, "forward", None), getattr(source, "shape", None)
+    if forward is None or shape is None or getattr(source, "encode_and_log_prob", None) is None:
+        return None
+    if math.prod(shape) > largest:
         return None
     pixels, worst = getattr(source, "pixels", None) or UNIT, 0.0
-    for x in pixels.centre(pictures(source.shape)).to(getattr(source, "device", None) or "cpu"):
+    for x in pixels.centre(pictures(shape)).to(getattr(source, "device", None) or "cpu"):
         with torch.inference_mode(False), torch.enable_grad():
             floats = (
                 x[None].double().clone().requires_grad_()

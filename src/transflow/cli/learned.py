@@ -32,4 +32,5 @@ def as_asked(posterior: Posterior, options: argparse.Namespace) -> Posterior:
     way = options.learn
     if way is None and posterior.learn.keeps_latents:
         way = posterior.learn.spec if options.novelty is None else posterior.learn.way
-    return posterior.with_learn(way, options.novelty, long=options.long or posterior.learn.long)
+    novelty = posterior.learn.novelty if options.learn is None and options.novelty is None else options.novelty
+    return posterior.with_learn(way, novelty, long=options.long or posterior.learn.long)

@@ -33,6 +33,7 @@ from transflow.conditioning.gaussianity import Gaussianity, gaussianity
 from transflow.conditioning.tempered import tempered
 from transflow.gaussians.kept import Kept
 from transflow.gaussians.learn import choose, parse_learn
+from transflow.gaussians.parents import Parents
 from transflow.pictures.decode import OnBad, read
 from transflow.pictures.grids import to_uint8
 
@@ -170,7 +171,7 @@ def check(
     for kind, pixels in kinds.items():
         trip, z, took = _round_trip(model, kind, pixels)
         trips.append(trip)
-        if latents is None and z is not None:
+        if kind == word and z is not None:
             latents, seconds = z, took
     distances: dict[float, float] = {}
     if pictures is not None and len(photographs) >= FEWEST:
@@ -186,7 +187,9 @@ def check(
     renewed = None
     if pictures is not None and latents is not None and len(latents) >= FEWEST:
         new = choose(parse_learn(), Kept.of(latents), model.level_sizes, model.shape).drawn
-        renewed = None if new is None else quality.decode(model, new.sample(samples, seed=3), Kept.of(latents))[1]
+        if isinstance(new, Parents):
+            made = tempered(model, new.sample(samples, seed=3), new.mean, new.novelty)
+            renewed = quality.decode(model, made, Kept.of(latents))[1]
     evaluations: tuple[float, float] | None = None
     if model.can("evaluations"):
         to_encode, to_decode = model.source.evaluations(photographs[:8])

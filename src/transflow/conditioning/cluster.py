@@ -1,14 +1,16 @@
 """Evidence of very many pictures on a Ray cluster: the same as one process gives.
 
 The files are cut into blocks. Each worker of a pool holds the model, reads and encodes a block, and
-returns the block's evidence: two vectors of D numbers, whatever the block's size. Evidence adds, so
+returns the block's evidence: two vectors of D numbers, whatever the block's size, and, where they are learned from,
+latents of at most 256 pictures. Evidence adds, so
 
     evidence = sum over blocks b of evidence_b,   each b once.
 
 A worker that dies takes its blocks with it, and Ray gives them to another. So the sum is keyed by
 the number of the block: one that comes twice counts once, and the end tells if one never came.
 Blocks are added in their order, and latents do not depend on how a set was cut (see `latents.encoded`),
-so the result is that of one process up to rounding in double.
+so the result is that of one process up to rounding in double; but the directions by which "covariance" knows more
+pictures than latents are kept of depend on where blocks end, within what the sketch says that it misses.
 
 It needs Ray, the extra ``ray`` of this package.
 """
@@ -45,8 +47,8 @@ OBJECT_STORE = 256 * 2**20  # bytes, of a cluster that is started here
 
 
 def evidence(model: Model, pictures: PathLike | Sequence[PathLike], *, workers: int = 2, **more: Any) -> Evidence:
-    """Return the evidence of pictures, encoded by several workers (see `condition`)."""
-    return condition(model, pictures, workers=workers, **more).evidence
+    """Return the evidence of pictures, encoded by several workers (see `condition`): sums alone, of no latent."""
+    return condition(model, pictures, "1m", workers=workers, **more).evidence
 
 
 def condition(

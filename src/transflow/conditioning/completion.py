@@ -26,7 +26,7 @@ from torch import Tensor
 
 from transflow.base_model import BaseModel
 from transflow.conditioning.energy import Energy
-from transflow.conditioning.hmc import run_chains
+from transflow.conditioning.hmc import LEAPFROGS, run_chains
 from transflow.conditioning.minimise import minimise
 from transflow.conditioning.operators import Operator, apply, as_operator, observe
 from transflow.conditioning.whitened import Whitened
@@ -176,6 +176,7 @@ def draw(
         posterior = replace(energy, target=target, centre=torch.zeros_like(start))
         chains = run_chains(posterior, xi, posterior.widths(xi, generator), refine, generator)
         xi, accepted = chains.points, chains.accepted
+        more = more + refine * LEAPFROGS + 1
     with torch.no_grad():
         latents = prior.latents(xi)
         pictures = model.decode(latents)

@@ -27,7 +27,7 @@ from transflow.plain_values import whole
 from transflow.store.identity import digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gathered:
     """Of m pictures, as evidence.
 

@@ -29,7 +29,7 @@ RATE = 0.7  # of the fit of log h, a trajectory
 JITTER = 0.2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chains:
     """Where chains ended.
 
@@ -70,6 +70,7 @@ def run_chains(
     log_h = torch.full((len(xi),), -math.log(xi.shape[1]) / 4, dtype=torch.float64, device=xi.device)
     value, slope = _scaled(energy, u, rows, widths)
     fitting = -(-trajectories // 2)
+    counted = trajectories - fitting or trajectories  # a single one fits, and counts
     taken = torch.zeros_like(log_h)
     for k in range(trajectories):
         p = torch.randn(u.shape, generator=generator, dtype=torch.float32, device="cpu").to(u)
@@ -90,8 +91,8 @@ def run_chains(
         value, slope = torch.where(yes, there_value, value), torch.where(yes[:, None], there_slope, slope)
         if k < fitting:
             log_h = log_h + RATE * (chance - ACCEPTANCE)
-        else:
-            taken += yes / (trajectories - fitting)
+        if k >= trajectories - counted:
+            taken += yes / counted
         if each is not None:
             each(u * widths, value)
     return Chains(u * widths, taken, log_h.exp())

@@ -26,7 +26,7 @@ CALM = 2  # steps below the tolerance, one after the other, after which a row is
 Function = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Minimum:
     """Where the rows ended.
 

@@ -189,8 +189,8 @@ class Model(BaseModel):
             parse_noise(spec)
         ways = [parse_learn(learn, value) for value in novelty]
         seed = fresh_seed() if seed is None else seed
-        if noise:
-            first = self.condition(pictures, noise[0])
+        if len(noise):
+            first = self.condition(pictures, scalar(noise[0]))
             posteriors = [replace(first, spec=scalar(spec)) for spec in noise]
         else:
             first = self.condition(pictures, learn=learn)

@@ -222,8 +222,9 @@ class Posterior(Conditioned):
         Raises:
             ValueError: one of them is not part of the evidence, or was with another latent; or no kept one would stay.
         """
-        less = Gathered.all_of(self.model, pictures, keep=False, sketched=self.sketch is not None)
-        return self._with(self.gathered - less)
+        sketched = self.sketch is not None and self.learn.gathers["sketched"]  # else it is of no use, and left behind
+        less = Gathered.all_of(self.model, pictures, keep=False, sketched=sketched)
+        return self._with((self.gathered if sketched else replace(self.gathered, sketch=None)) - less)
 
     def save(self, path: PathLike) -> None:
         """Write the posterior as one safetensors file; `load_posterior` reads it back (see `posterior_file`)."""

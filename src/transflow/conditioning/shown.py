@@ -27,7 +27,7 @@ def png(posterior: Conditioned, seed: int = 0) -> bytes:
         known = known[torch.arange(COLUMNS, device=known.device) % len(known)]
         parts.append(to_uint8(model.decode(known.float())))
         rows.append("evidence")
-    samples = tempered(model, posterior.drawn.sample(COLUMNS, seed=seed), posterior.drawn.mean)
+    samples = tempered(model, posterior.drawn.sample(COLUMNS, seed=seed), posterior.drawn.mean, posterior.newness)
     parts.append(to_uint8(model.decode(samples)))
     rows.append("new")
     return encode_image(grid(torch.cat(parts), COLUMNS, rows=rows), ".png")

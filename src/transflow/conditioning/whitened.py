@@ -16,7 +16,7 @@ from torch import Tensor
 from transflow.gaussians.gaussian import Gaussian
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Whitened:
     """A Gaussian, whitened.
 

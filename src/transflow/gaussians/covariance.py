@@ -27,6 +27,7 @@ from torch.distributions import Distribution, Independent, LowRankMultivariateNo
 
 from transflow.gaussians.woodbury import Woodbury
 
+SYMMETRIC = 1e-8  # by how much a matrix may differ from its transpose, relative to its largest entry
 DENSE_LIMIT = 8192  # a dense matrix of this side takes 512 MB in double
 
 
@@ -119,6 +120,8 @@ class DiagonalPlusLowRank(Covariance):
             raise ValueError(f"Expected a factor of shape ({self.dim}, r); got {tuple(self.factor.shape)}.")
         if not (self.diagonal > 0).all() or not torch.isfinite(self.diagonal).all():
             raise ValueError("Expected a covariance with a positive, finite diagonal; got one that is not.")
+        if self.factor is not None and not self.factor.isfinite().all():
+            raise ValueError("Expected a covariance with a finite factor; got NaN or infinity.")
 
     @property
     def rank(self) -> int:
@@ -213,6 +216,9 @@ class FullCovariance(Covariance):
     def __post_init__(self) -> None:
         if self.matrix.ndim != 2 or self.matrix.shape[0] != self.matrix.shape[1]:
             raise ValueError(f"Expected a square covariance; got {tuple(self.matrix.shape)}.")
+        m = self.matrix
+        if not m.isfinite().all() or ((m - m.T).abs() > SYMMETRIC * m.abs().amax()).any():
+            raise ValueError("Expected a symmetric, finite covariance; got one that is not.")
         if torch.linalg.cholesky_ex(self.matrix).info != 0:
             raise ValueError("Expected a positive definite covariance; got one that is not.")
 

@@ -37,7 +37,7 @@ from transflow.gaussians.student import StudentT
 Number = TypeVar("Number", float, Tensor)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InverseWishart:
     """Normal-inverse-Wishart distribution of a mean and a covariance, in double.
 

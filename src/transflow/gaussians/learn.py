@@ -30,6 +30,7 @@ from transflow.gaussians.noise import NoiseSpec, parse_noise
 from transflow.gaussians.novelty import Weights, bandwidth_of, check_novelty, weights_for
 from transflow.gaussians.parents import Parents
 from transflow.gaussians.sketch import Sketch
+from transflow.plain_values import scalar
 
 DEFAULT_LEARN = "parents"
 PARENTS = 4  # of a sample, where neither their number nor a novelty is given; chosen on hats, eyeglasses and drawings
@@ -126,7 +127,7 @@ def parse_learn(learn: str | None = None, novelty: float | None = None, *, long:
         if not 0 <= float(number) <= 1:
             raise wrong
     if novelty is not None:
-        check_novelty(novelty)
+        check_novelty(novelty := scalar(novelty))
         if way in ("mean", "covariance") or found["parents"] is not None:
             raise ValueError(f'Expected no novelty with "{spec}"; got {novelty:g}. It is for "parents" and "mixture".')
     return Learn(spec.strip().lower(), way, novelty=novelty, long=long, **found)  # type: ignore[arg-type]
@@ -178,7 +179,7 @@ def choose(
     elif kept.left_out:
         notes.append(f"{len(kept)} of {kept.count} pictures are drawn from, chosen by their hash")
     repeated = sum(kept.counts) - len(kept)
-    if repeated:
+    if repeated and not (kept.left_out and learn.way == "covariance"):
         notes.append(f"{repeated} of the pictures are there already and count once")
     if not varied(rows):
         some = "one picture shows" if m < 2 else f"{m} pictures all alike show"

@@ -41,7 +41,7 @@ VARIETY = 0.9  # of 0.5 and 0.9 the one with more samples of the kind, on photog
 SMALLEST = 1e-3  # b at least: a covariance has no direction without variance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Learned:
     """``N(s zeta_bar, a C + b I)``.
 

@@ -26,6 +26,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from transflow.plain_values import scalar
+
 SPREAD = 0.4  # of log weights: the largest of three squares is 0.45 on average, and no two samples are equal
 DRAWS = 4096  # of quasi-random numbers, by which moments of weights are known to about 1e-3
 
@@ -48,7 +50,8 @@ class Weights:
     lead: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.count, int) and self.count >= 1):
+        object.__setattr__(self, "count", scalar(self.count))
+        if isinstance(self.count, bool) or not (isinstance(self.count, int) and self.count >= 1):
             raise ValueError(f"Expected 1 parent or more; got {self.count}.")
         if not (0 <= self.spread < math.inf and 0 <= self.lead < math.inf):
             raise ValueError(
@@ -140,6 +143,7 @@ def novelty_of_bandwidth(h: float) -> float:
 
 def check_novelty(novelty: float) -> None:
     """Raise `ValueError` where a novelty is no number from 0 to 1."""
+    novelty = scalar(novelty)
     if isinstance(novelty, bool) or not isinstance(novelty, (int, float)) or not 0 <= novelty <= 1:
         raise ValueError(f"Expected a novelty from 0 (the evidence itself) to 1 (its Gaussian); got {novelty!r}.")
 

@@ -147,8 +147,11 @@ class FullScatter(Scatter):
         return type(self)(self.tensor - other.tensor - weight * torch.outer(delta, delta))
 
     def clipped(self) -> Self:
-        """Return S as it is: what rounding made negative does not show in its entries."""
-        return self
+        """Return S; where rounding made an entry of its diagonal negative, its nearest of no negative eigenvalue."""
+        if (self.tensor.diagonal() >= 0).all():
+            return self
+        values, directions = torch.linalg.eigh((self.tensor + self.tensor.T) / 2)
+        return type(self)((directions * values.clamp(min=0)) @ directions.T)
 
     def solved_trace(self, covariance: Covariance) -> Tensor:
         """Return ``tr(Sigma^-1 S)``, shape ()."""

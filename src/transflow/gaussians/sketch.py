@@ -32,7 +32,7 @@ from transflow.gaussians.factor import limited, without
 ROWS = 256  # 403 MB of 196,608 numbers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sketch:
     """Count, mean and variances of latents exactly, and their scatter by at most so many rows.
 

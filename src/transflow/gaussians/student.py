@@ -22,7 +22,7 @@ from transflow.gaussians.draws import drawing
 from transflow.gaussians.gaussian import Gaussian
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudentT:
     """The multivariate t of location mu, shape V and nu degrees of freedom, in double.
 
