@@ -1,6 +1,7 @@
 """What is measured is the error that was put in."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -114,6 +115,7 @@ def test_density_error_is_the_error_of_the_log_determinant():
     assert measure.density_error(Affine()) == pytest.approx(0, abs=1e-4)
     assert measure.density_error(Affine(log_det_off=0.5)) == pytest.approx(0.5, abs=1e-4)
     assert measure.density_error(Affine(shape=(3, 5, 5))) is None
+    assert measure.density_error(SimpleNamespace(encode_and_log_prob=lambda x: x)) is None  # without a shape
     no_density = Affine()
     object.__setattr__(no_density, "encode_and_log_prob", None)
     assert measure.density_error(no_density) is None

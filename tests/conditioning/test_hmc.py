@@ -28,6 +28,18 @@ def test_chains_from_the_prior_reach_the_posterior(leapfrogs, trajectories):
     assert 0.4 < found.accepted.mean() < 0.95
 
 
+def test_a_single_trajectory_fits_its_steps_and_counts():
+    model, operator = linear(), Known(MASK)
+    y = torch.tensor([[[0.6, 0.4, 0.55]]])
+    generator = torch.Generator().manual_seed(0)
+    xi = torch.randn(200, DIM, generator=generator)
+    energy = Energy(model, operator, Whitened(model.prior), y.flatten(1).expand(200, -1), torch.zeros_like(xi), 0.05)
+    found = run_chains(energy, xi, torch.full((DIM,), 0.01), 1, generator)
+    moved = (found.points != xi).any(1)
+    assert torch.equal(found.accepted, moved.double())
+    assert moved.double().mean() > 0.5
+
+
 def test_a_trajectory_that_goes_wild_is_refused():
     model, operator = linear(), Known(MASK)
     y = torch.tensor([[[0.6, 0.4, 0.55]]])

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -160,6 +161,11 @@ def test_sweep_uses_the_same_draws_for_each_noise(model, pixels):
     rows = model.sweep(pixels, ["0.3m", "0.3m", "5m"], 2, seed=0)
     assert torch.equal(rows[0], rows[1])
     torch.testing.assert_close(rows[2], model.condition(pixels, "5m").pictures(2, seed=0))
+
+
+def test_a_sweep_takes_noises_of_numpy(model, pixels):
+    rows = model.sweep(pixels, np.array([0.5, 12.0]), 2, seed=0)
+    torch.testing.assert_close(rows, model.sweep(pixels, [0.5, 12.0], 2, seed=0))
 
 
 def test_a_sweep_without_a_seed_draws_anew(model, pixels):

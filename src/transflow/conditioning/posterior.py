@@ -75,8 +75,8 @@ class Posterior(Conditioned):
     def as_distribution(self, *, predictive: bool = False) -> PictureDistribution:
         """Return the posterior over pictures as one of `torch.distributions`: samples, gradients, densities.
 
-        Its latents are of the Gaussian that the posterior knows, `gaussian`: of parents and mixtures, that of their
-        mean and covariance. Nothing is shortened (see `conditioning.tempered`), so that samples are of the density.
+        Its latents are of the Gaussian that the posterior knows, `gaussian`: of parents and mixtures, the one that is
+        learned of the same evidence. Nothing is shortened (see `conditioning.tempered`): samples are of the density.
 
         Args:
             predictive: of one more picture of the evidence's kind, instead.
@@ -92,7 +92,7 @@ class Posterior(Conditioned):
             long: draw from pictures whose latents are far too long, too.
 
         Raises:
-            ValueError: the posterior holds no latents to draw from.
+            ValueError: the posterior holds no latents to draw from, or too few pictures for so many parents.
         """
         other = parse_learn(learn, novelty, long=long)
         if other.keeps_latents and self.kept is None:
@@ -100,7 +100,7 @@ class Posterior(Conditioned):
                 f'Expected a posterior that holds latents of pictures, for "{other}"; got one that holds their sums '
                 "alone, as those of earlier versions and of a noise do. Condition on the pictures anew, without noise."
             )
-        return replace(self, learn=other)
+        return replace(self, learn=other).checked()
 
     def sample(
         self,

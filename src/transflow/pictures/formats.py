@@ -36,6 +36,7 @@ def opened(file: IO[bytes] | PathLike) -> Image.Image:
     """
     picture = Image.open(file)
     if picture.format in PROGRAMS:
+        picture.close()
         raise UnidentifiedImageError(f"{picture.format} is not read: it is a program, and run by another one")
     return picture
 
