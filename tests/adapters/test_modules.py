@@ -63,6 +63,24 @@ def test_the_fingerprint_has_weights_and_options_and_no_state():
     assert print_of(nn.Sequential(nn.ReLU())) != print_of(nn.Sequential(nn.Tanh()))
 
 
+def test_heads_and_functions_count():
+    def attention(heads):
+        torch.manual_seed(0)
+        return nn.MultiheadAttention(8, heads)
+
+    assert print_of(attention(2)) == print_of(attention(2)) != print_of(attention(4))
+    assert print_of(Scale(function=torch.nn.functional.relu)) != print_of(Scale(function=torch.nn.functional.gelu))
+    assert print_of(Scale(function=first_of)) != print_of(Scale(function=second_of))
+
+
+def first_of(x):
+    return x
+
+
+def second_of(x):
+    return -x
+
+
 def test_contexts_count():
     one, two = (fingerprint("test", Scale(), {}, context=torch.full((2,), value)) for value in (1.0, 2.0))
     assert len({one, two, fingerprint("test", Scale(), {}, context=None)}) == 3

@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from transflow import Glow, GlowConfig
 from transflow.app.shelf import SAMPLES, Shelf
 from transflow.app.watched import watched
+from transflow.generative.model_file import save_model
+from transflow.generative.picture_model import PictureModel
 
 
 def test_a_file_is_called_by_its_name_alone(shelf, session, model_file, tiny):
@@ -56,3 +59,15 @@ def test_a_watched_model_is_the_same_model(tiny, pixels):
         tiny.can(name) for name in ("score", "features", "variance")
     ]
     assert counts == [12]
+
+
+def test_a_small_file_of_huge_pictures_is_not_built(shelf, session, tmp_path, monkeypatch):
+    monkeypatch.setattr("transflow.app.bounds.NUMBERS", 3 * 16 * 16 - 1)
+    monkeypatch.setattr("transflow.app.shelf.load", lambda *_: pytest.fail("it was loaded"))
+    flow = Glow(GlowConfig(size=16, steps=(1, 1), width=(4, 4))).eval()
+    upload = tmp_path / "huge.safetensors"
+    save_model(upload, PictureModel(flow.requires_grad_(False)), half=False)
+    with pytest.raises(ValueError, match=r"of at most 767 numbers; got 3 x 16 x 16: huge\.safetensors"):
+        shelf.add(session, str(upload))
+    assert not upload.exists()
+    assert "huge.safetensors" not in session.models

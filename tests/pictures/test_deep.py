@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from transflow.pictures.decode import read
@@ -19,9 +20,9 @@ LEVELS = RAMP[0] * 255
 SHORT, FLOAT = 3, 11  # of TIFF's types
 
 
-def tiff(data, bits, kind=1, stated=()):
-    """A grey TIFF of 16 x 16 of raw data; `stated` has tags, their types and values."""
-    entries = [(256, SHORT, 16), (257, SHORT, 16), (258, SHORT, bits), (259, SHORT, 1), (262, SHORT, 1)]
+def tiff(data, bits, kind=1, stated=(), black=1):
+    """A grey TIFF of 16 x 16 of raw data; `stated` has tags, their types and values; 0 is black, or white."""
+    entries = [(256, SHORT, 16), (257, SHORT, 16), (258, SHORT, bits), (259, SHORT, 1), (262, SHORT, black)]
     entries += [(273, 4, 8), (278, SHORT, 16), (279, 4, len(data)), (339, SHORT, kind), *stated]
     packed = [
         struct.pack("<HHI", tag, type_, 1) + struct.pack({SHORT: "<HH", 4: "<I", FLOAT: "<f"}[type_], *value(type_, v))
@@ -183,3 +184,16 @@ def test_a_command_notes_it_on_one_line(tmp_path, model_file, capsys):
     assert len(noted) == 1
     assert noted[0].startswith("transflow: note: A deep picture")
     assert "0.png" in noted[0]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_where_0_is_white_it_is_white_whatever_the_depth(bits, tmp_path):
+    values = np.random.default_rng(0).integers(0, 2**bits, (16, 16)).astype(f"<u{bits // 8}")
+    values[0, :2] = 0, 2**bits - 1
+    shown = []
+    for black in (1, 0):
+        path = tmp_path / f"{black}.tif"
+        path.write_bytes(tiff(values.tobytes(), bits, black=black))
+        shown.append(read([path], SHAPE).pixels[0, 0])
+    assert shown[0][0, :2].tolist() == [0, 255]
+    assert torch.equal(shown[1], 255 - shown[0])

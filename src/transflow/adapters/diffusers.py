@@ -74,7 +74,9 @@ def adapt(
     made = steps_of(net, scheduler, steps, method, power)
     try_once(made[0].net, inner, made[0].t)  # type: ignore[arg-type]
     grid = {"steps": steps, "method": method, "power": power}
-    settings = changed(scheduler) if power is None or type(scheduler).__name__ != FLOW else {}
+    settings = changed(scheduler)
+    if power is not None and type(scheduler).__name__ == FLOW:  # of it nothing is used but the scale of its time
+        settings = {name: value for name, value in settings.items() if name == "num_train_timesteps"}
     configuration: dict[str, Any] = {"class": type(net).__name__, "config": changed(net), "shape": inner, "grid": grid}
     configuration["scheduler"] = {"kind": "flow" if type(scheduler).__name__ == FLOW else "ddim", **settings}
     fingerprint = identity.fingerprint("diffusers", {**configuration, "pixels": pixels}, net.state_dict())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from functools import partial
+from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +23,7 @@ Model = TypeVar("Model")
 FLAGS = {"training", "first_training_batch_pass", "init_on_next_batch"}  # states, not options
 PASSING = ("last_n_samples", "last_firmom", "last_secmom", "device_buffer")  # buffers that say nothing of the map
 INNER = set(vars(nn.Module()))
+TORCH_OPTIONS = {"num_heads"}  # of torch's layers, beside those that they call constants
 
 
 def is_a(thing: Any, name: str) -> bool:
@@ -122,14 +124,14 @@ def _walk(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
 def _options(layer: nn.Module, path: str) -> Iterator[tuple[str, Any]]:
     """The options of one layer: of torch's own those that torch calls constants, of others all that are plain."""
     if type(layer).__module__.startswith("torch."):
-        names = set(getattr(layer, "__constants__", ()))
+        names = set(getattr(layer, "__constants__", ())) | TORCH_OPTIONS & vars(layer).keys()
     else:
         names = set(vars(layer)) - INNER - FLAGS
     for name in sorted(names):
         value = getattr(layer, name, None)
         if (plain := _plain(value)) is not None:
             yield f"{path}{name}", plain[0]
-        elif isinstance(value, partial):
+        elif isinstance(value, (partial, FunctionType)):
             yield from _walk(value, f"{path}{name}", set())
 
 

@@ -17,6 +17,7 @@ UPLOADED_BYTES = 4_000 * MEGABYTE  # of all files on disk, of all sessions
 SESSIONS = 200  # at a time; the one that was idle the longest makes room
 SECONDS = 3600  # after which an idle session, and any file, is deleted
 LATENT_BYTES = 64 * MEGABYTE  # of encoded pictures that a session keeps
+NUMBERS = 3 * 512 * 512  # of a picture of an uploaded model
 MODELS = 4  # in memory at a time
 CLASSES = 5  # to tell apart
 NUMBER = 36  # new pictures drawn at a time: so many latents are drawn, and the first of them decoded

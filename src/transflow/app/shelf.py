@@ -7,6 +7,7 @@ into what is made with it.
 
 from __future__ import annotations
 
+import math
 import secrets
 import shutil
 import threading
@@ -19,10 +20,12 @@ from torch import Tensor
 from transflow.app import bounds
 from transflow.app.sessions import Session
 from transflow.conditioning.model import Model
+from transflow.generative import model_file
 from transflow.library.load import load
 from transflow.library.names import DEFAULT, bundled
 from transflow.pictures.drawn import KINDS, synthetic_pictures
 from transflow.pictures.grids import to_uint8
+from transflow.store import container
 
 SAMPLES = {  # the sample sets: their titles, and the kinds of `pictures.drawn`
     "drawn": "Faces drawn by code",
@@ -106,6 +109,7 @@ class Shelf:
                 raise ValueError(f"Expected a model file, .safetensors, as transflow train writes; got {name}.")
             if upload.stat().st_size > bounds.MODEL_BYTES:
                 raise ValueError(f"Expected a model file of at most {bounds.MODEL_BYTES / 1e6:.0f} MB; got {name}.")
+            check_size(upload, name)
             if name in self._offered:
                 raise ValueError(f"Expected a name that no bundled model has; got {name}. Rename the file.")
             kept = session.folder / f"{secrets.token_hex(8)}.safetensors"
@@ -173,3 +177,19 @@ def shown_name(name: str) -> str:
     """
     prefix, colon, rest = name.rpartition(":")
     return f"{prefix}{colon}{Path(rest).name}" if Path(rest).exists() else name
+
+
+def check_size(path: Path, name: str) -> None:
+    """Raise `ValueError` for a model file whose pictures have more numbers than the page draws at a time.
+
+    Args:
+        path: the file, of which the header alone is read: a small one may say that its pictures are huge.
+        name: what it is called.
+    """
+    try:
+        config, _ = model_file.read_config(path, container.header(path, model_file.SCHEMA))
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(str(error).replace(str(path), name)) from None
+    if math.prod(config.shape) > bounds.NUMBERS:
+        shape = " x ".join(map(str, config.shape))
+        raise ValueError(f"Expected a model of pictures of at most {bounds.NUMBERS:,} numbers; got {shape}: {name}")

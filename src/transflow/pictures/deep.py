@@ -32,7 +32,7 @@ from PIL import Image
 DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # of Pillow's modes, all of them grey
 PART = 4  # a picture that fills at most this part of its range is noted
 STRIP = 2**18  # values that are converted at a time
-BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339  # of TIFF
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # of TIFF
 LOWEST, HIGHEST = (340, 280), (341, 281)  # SMinSampleValue or MinSampleValue, and so on
 WAY_OUT = "State its range (SMaxSampleValue of a TIFF), or scale it to its type's."
 
@@ -51,6 +51,7 @@ class Deep:
         most: the largest of whole numbers with a sign, fewer than 32 bits of which are in the file; 0 of others.
         bits: that a PNG says are significant; 0 where it does not.
         colour: its channels have more than 8 bits, of which Pillow keeps the upper 8.
+        negative: 0 is white, and Pillow gives the values as they are, which it does not of 8 bits.
     """
 
     stated: tuple[float, float] | None = None
@@ -58,6 +59,7 @@ class Deep:
     most: int = 0
     bits: int = 0
     colour: bool = False
+    negative: bool = False
 
     @classmethod
     def of(cls, picture: Image.Image) -> Deep:
@@ -70,11 +72,11 @@ class Deep:
         bits, kind = int(_number(tags, (BITS_PER_SAMPLE,)) or 0), _number(tags, (SAMPLE_FORMAT,))
         unsigned = bool(bits) and kind in (None, 1) and picture.mode != "F"
         if high is not None and 0 < high - (low or 0.0) < math.inf:
-            return cls((low or 0.0, high), unsigned)
+            return cls((low or 0.0, high), unsigned, negative=unsigned and _number(tags, (PHOTOMETRIC,)) == 0)
         if picture.mode == "F":
             return cls()
         if unsigned and bits <= 16:
-            return cls((0.0, 2.0**bits - 1), unsigned)
+            return cls((0.0, 2.0**bits - 1), unsigned, negative=_number(tags, (PHOTOMETRIC,)) == 0)
         if picture.mode != "I" or picture.format in ("PNG", "PPM", "JPEG2000"):
             return cls((0.0, 65535.0), bits=_significant_bits(picture))
         return cls(unsigned=unsigned, most=2 ** (bits - 1) - 1 if 0 < bits < 32 else 0)
@@ -98,7 +100,7 @@ class Deep:
         if self.bits and not (values >> self.bits).any() and (values & (2 ** (16 - self.bits) - 1)).any():
             stated = (0.0, 2.0**self.bits - 1)
         found, noted = to_uint8(values, stated, self.most)
-        return Image.fromarray(found), noted
+        return Image.fromarray(255 - found if self.negative else found), noted
 
 
 def note_once(notes: Sequence[tuple[str, str]]) -> None:

@@ -24,6 +24,7 @@ from transflow.library.names import DEFAULT, SHOWN
 from transflow.pictures.drawn import KINDS, synthetic_pictures
 from transflow.pictures.grids import animation, encode_image, grid, layout, pairs, to_uint8
 from transflow.pictures.largest import check_fits
+from transflow.pictures.preprocess import greyscale
 from transflow.showcase.folder import Folder
 from transflow.store.files import PathLike
 
@@ -104,7 +105,7 @@ def demo(
     check_fits("GIF", *layout(old.shape, counts.followed, counts.followed).size, counts.frames)
     own = to_uint8(_samples(old, counts.evidence, seed))
     target.write("prior.png", _png(own[: 2 * columns], columns))
-    evidence = {kind: synthetic_pictures(kind, own, seed) for kind in KINDS}
+    evidence = {kind: _evidence(kind, own, seed) for kind in KINDS}
     posteriors = {kind: old.condition(pictures) for kind, pictures in evidence.items()}
     for kind, posterior in posteriors.items():
         new = to_uint8(posterior.pictures(2 * columns, seed=seed + 1))
@@ -158,6 +159,12 @@ def _section(kind: str, posterior: Posterior) -> str:
         f"<small>{posterior.evidence.count} pictures</small></p>\n"
         f'<img src="{kind}.png" alt="{title}: evidence above, new pictures below">'
     )
+
+
+def _evidence(kind: str, own: Tensor, seed: int) -> Tensor:
+    """Pictures of a kind, (B, C, H, W) as the model's own are."""
+    made = synthetic_pictures(kind, own.expand(-1, 3, -1, -1), seed)
+    return made if own.shape[1] == 3 else greyscale(made)[:, :1]
 
 
 def _cases(own: Tensor, seed: int) -> dict[str, Tensor]:
