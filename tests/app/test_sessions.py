@@ -96,3 +96,14 @@ def test_two_windows_of_one_session_leave_one_whole_set(session, tmp_path):
     for thread in threads:
         thread.join()
     assert session.set_of("evidence") in sets
+
+
+def test_a_stop_is_of_all_that_has_begun_and_not_undone_by_what_begins_later(sessions):
+    session = sessions.of("abc")
+    encoding, redraw = session.begin("new"), session.begin("new")
+    session.stop("new")
+    later, elsewhere = session.begin("new"), session.begin("way")
+    assert encoding.is_set()
+    assert redraw.is_set()
+    assert not later.is_set()
+    assert not elsewhere.is_set()

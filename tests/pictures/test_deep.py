@@ -13,6 +13,7 @@ from PIL import Image
 from transflow.pictures.decode import read
 from transflow.pictures.deep import DeepPictureWarning
 from transflow.pictures.preprocess import preprocess
+from transflow.pictures.reduced import reduced
 
 SHAPE = (1, 16, 16)
 RAMP = np.tile(np.linspace(0, 1, 16), (16, 1))
@@ -197,3 +198,13 @@ def test_where_0_is_white_it_is_white_whatever_the_depth(bits, tmp_path):
         shown.append(read([path], SHAPE).pixels[0, 0])
     assert shown[0][0, :2].tolist() == [0, 255]
     assert torch.equal(shown[1], 255 - shown[0])
+
+
+def test_a_reduced_picture_is_as_deep_as_the_file_states(tmp_path):
+    """12 significant bits, not scaled to 16, as `read` takes them, too."""
+    path = tmp_path / "twelve.png"
+    content = png(TWELVE, 12)
+    path.write_bytes(content)
+    found = reduced(path, path.name, most_bytes=10**6, most_pixels=10**6)
+    assert np.array_equal(np.asarray(found), read([path], SHAPE).pixels[0, 0].numpy())
+    assert np.asarray(found).max() == 255

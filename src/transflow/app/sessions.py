@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from torch import Tensor
 
@@ -71,7 +72,7 @@ class Session:
         folder: its files, which no address leads to.
         sets: pictures by the panel that they are for.
         models: own model files, by the name they came with.
-        stops: for each panel, whether its work is to stop.
+        stops: for each panel, what stops each piece of its work.
         results: for each panel, what it made last.
         encoding: whether its evidence is being encoded.
         used: when it was last asked for something, in seconds of `time.monotonic`.
@@ -80,7 +81,7 @@ class Session:
     folder: Path
     sets: dict[str, PictureSet] = field(default_factory=dict)
     models: dict[str, Path] = field(default_factory=dict)
-    stops: dict[str, threading.Event] = field(default_factory=dict)
+    stops: dict[str, WeakSet[threading.Event]] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict, repr=False)
     encoding: bool = False
     used: float = field(default_factory=time.monotonic)
@@ -121,14 +122,18 @@ class Session:
         return value
 
     def begin(self, panel: str) -> threading.Event:
-        """Return the event that stops a panel's work, not set."""
-        event = self.stops.setdefault(panel, threading.Event())
-        event.clear()
+        """Return the event that stops a new piece of a panel's work; those of others stay as they are."""
+        event = threading.Event()
+        with self.lock:
+            self.stops.setdefault(panel, WeakSet()).add(event)
         return event
 
     def stop(self, panel: str) -> None:
-        """Stop a panel's work before its next batch."""
-        self.stops.setdefault(panel, threading.Event()).set()
+        """Stop all of a panel's work that has begun, before its next batch."""
+        with self.lock:
+            events = list(self.stops.get(panel, ()))
+        for event in events:
+            event.set()
 
 
 class Sessions:
@@ -210,8 +215,8 @@ class Sessions:
 
     def _drop(self, name: str) -> None:
         session = self._sessions.pop(name)
-        for event in session.stops.values():
-            event.set()
+        for panel in list(session.stops):
+            session.stop(panel)
         shutil.rmtree(session.folder, ignore_errors=True)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from transflow.pictures.files import BadPicture
-from transflow.pictures.formats import opened
+from transflow.pictures.formats import decoded, none_of
 from transflow.pictures.preprocess import to_rgb_or_grey
 from transflow.store.files import PathLike
 
@@ -38,19 +38,23 @@ def reduced(path: PathLike, name: str, *, most_bytes: int, most_pixels: int, sid
         raise BadPicture(f"Expected a picture of at most {most_bytes / 1e6:.0f} MB; got {size / 1e6:.0f} MB: {name}")
     if not size:
         raise BadPicture(f"Expected a picture; got an empty file: {name}")
+    content = Path(path).read_bytes()
+
+    def small_enough(picture: Image.Image) -> Image.Image:
+        if picture.width * picture.height > most_pixels:
+            got = f"{picture.width} x {picture.height}"
+            raise BadPicture(
+                f"Expected a picture of at most {most_pixels / 1e6:.0f} megapixels; got one of {got}: {name}"
+            )
+        return to_rgb_or_grey(picture)
+
     try:
-        with warnings.catch_warnings(action="ignore"), opened(path) as picture:
-            if picture.width * picture.height > most_pixels:
-                got = f"{picture.width} x {picture.height}"
-                raise BadPicture(
-                    f"Expected a picture of at most {most_pixels / 1e6:.0f} megapixels; got one of {got}: {name}"
-                )
-            picture.load()
-            found = to_rgb_or_grey(picture)
+        with warnings.catch_warnings(action="ignore"):
+            found = decoded(content, small_enough)
     except BadPicture:
         raise
     except UnidentifiedImageError:
-        raise BadPicture(f"Expected a picture; got a file that is none: {name}") from None
+        raise BadPicture(none_of(content, name)) from None
     except Image.DecompressionBombError:
         raise BadPicture(
             f"Expected a picture of at most {most_pixels / 1e6:.0f} megapixels; got more: {name}"
