@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(unknown)
         if confusion:
             confusion.check_fits(grids.confusion_size(classes))
+        if reason and not options.skip_bad:  # else it may be among what is skipped
+            note(f"note: the accuracy is left out, since {reason}")
     model = load_model(options, options.model)
     found = classify(
         model,
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
     )
     if confusion and found.truth is None:  # of files of which some were skipped
         raise ValueError(unknown)
-    if reason and found.truth is None:
+    if reason and options.skip_bad and found.truth is None:
         note(f"note: the accuracy is left out, since {reason}")
     output.write(found.csv(options.reject))
     say(f"{found.choice}")
