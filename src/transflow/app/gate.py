@@ -112,9 +112,8 @@ class Gate:
             await send(message)
 
         try:
-            if scope["method"] == "POST" and not upload:
-                counted = await self._checked(counted)
-            await self.app(scope, counted, with_headers)
+            checked = scope["method"] == "POST" and not upload
+            await self.app(scope, await self._checked(counted) if checked else counted, with_headers)
         except Foreign:
             await refuse(send, 403, "Expected files that were given to the page; got another path or address.")
         except TooLarge:

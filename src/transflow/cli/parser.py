@@ -86,7 +86,9 @@ class Parser(argparse.ArgumentParser):
 
     commands: Mapping[str, Parser] = MappingProxyType({})
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(  # type: ignore[override]  # which has overloads
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         """Return what is parsed; what is not known is an error of the command that does not know it."""
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
