@@ -68,7 +68,7 @@ def write(path: PathLike, kind: str, tensors: dict[str, Tensor], header: dict[st
     try:
         read_json(text)
     except Damaged:
-        raise ValueError(f"Expected finite numbers of 64 bits at most in a {kind} file; got others: {path}") from None
+        raise ValueError(f"Expected whole numbers of 64 bits at most in a {kind} file; got others: {path}") from None
     try:
         content = save(ready, {"transflow": text})
     except SafetensorError as error:
