@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -190,9 +191,9 @@ def paths_of(content: Any) -> Iterator[Any]:
     >>> list(paths_of({"data": [{"path": "/a", "meta": {}}, {"value": {"path": None}}, "path"]}))
     ['/a', None]
     """
-    left = [content]
+    left = deque([content])
     while left:
-        part = left.pop(0)
+        part = left.popleft()
         if isinstance(part, dict):
             if "path" in part:
                 yield part["path"]
