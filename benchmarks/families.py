@@ -289,12 +289,12 @@ def main() -> None:
             check_held_out(path, kind)
             found.setdefault(family, {})[kind] = measured(bench, path, kind, a.parts.split(","))
     print(report(found))
-    if a.sheets:
-        photographed = {name: evidence for name, seed, evidence, _ in bench.judges if seed == 0 and name != "drawn"}
-        sheets(a.folder, photographed, list(found), a.folder)
     log = a.folder / "runs.jsonl"
     runs = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     write_json(a.output, setting(a.seed) | {"models": found, "runs": runs})
+    if a.sheets:
+        photographed = {name: evidence for name, seed, evidence, _ in bench.judges if seed == 0 and name != "drawn"}
+        sheets(a.folder, photographed, list(found), a.folder)
 
 
 if __name__ == "__main__":

@@ -133,9 +133,14 @@ def write(path: Path, models: dict[str, Model], evidence: dict[str, Tensor]) -> 
     """Write a sheet: the evidence above, a row a model."""
     shown = [torch.cat([torch.full_like(p[:SHOWN], 255) for p in list(evidence.values())[:1]])]
     rows = [torch.cat([*shown, *(p[:SHOWN] for p in evidence.values())])]
-    for model in models.values():
+    for name, model in models.items():
         made = [drawn_from(model, SHOWN, 0.8, seed=3)]
-        made += [as_shown(model, model.condition(pictures).sample(SHOWN, seed=3)) for pictures in evidence.values()]
+        for kind, pictures in evidence.items():
+            try:
+                made.append(as_shown(model, model.condition(pictures).sample(SHOWN, seed=3)))
+            except ValueError as error:  # pictures that a sampler cannot give, say: none are shown
+                print(f"{name}, {kind}: {error}")
+                made.append(torch.full_like(pictures[:SHOWN], 255))
         rows.append(torch.cat(made))
     heads = [""] * (SHOWN * (1 + len(evidence)))
     for i, name in enumerate(("the model", *evidence)):
