@@ -131,8 +131,9 @@ def handwritten(digit: str) -> Tensor:
 
 def write(path: Path, models: dict[str, Model], evidence: dict[str, Tensor]) -> None:
     """Write a sheet: the evidence above, a row a model."""
-    shown = [torch.cat([torch.full_like(p[:SHOWN], 255) for p in list(evidence.values())[:1]])]
-    rows = [torch.cat([*shown, *(p[:SHOWN] for p in evidence.values())])]
+    shown = [pictures[:SHOWN] for pictures in evidence.values()]
+    white = torch.full_like(shown[0], 255)
+    rows = [torch.cat([white, *shown])]
     for name, model in models.items():
         made = [drawn_from(model, SHOWN, 0.8, seed=3)]
         for kind, pictures in evidence.items():
@@ -140,7 +141,7 @@ def write(path: Path, models: dict[str, Model], evidence: dict[str, Tensor]) -> 
                 made.append(as_shown(model, model.condition(pictures).sample(SHOWN, seed=3)))
             except ValueError as error:  # pictures that a sampler cannot give, say: none are shown
                 print(f"{name}, {kind}: {error}")
-                made.append(torch.full_like(pictures[:SHOWN], 255))
+                made.append(white)
         rows.append(torch.cat(made))
     heads = [""] * (SHOWN * (1 + len(evidence)))
     for i, name in enumerate(("the model", *evidence)):
