@@ -33,7 +33,7 @@ def modules():
     for extra in ("sklearn", "scipy"):
         pytest.importorskip(extra)
     sys.path[:0] = PLACES
-    names = ("method", "work", "latent_constraints", "neural_style", "kinds", "cases")
+    names = ("method", "work", "latent_constraints", "neural_style", "kinds", "cases", "report")
     yield {name: import_module(name) for name in names}
     del sys.path[: len(PLACES)]
     for name in names:
@@ -121,6 +121,13 @@ def test_pictures_as_floats_and_back(method):
 def test_a_method_has_what_is_asked_of_methods(method):
     with pytest.raises(ValueError, match="got beauty"):
         method.Method("a", "b", lambda task: None, "c", frozenset({"beauty"}))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"), [(5, "tuned 10 min, 24 (here 5 min)"), (10, "tuned 10 min, 24"), (30, "tuned 10 min, 24")]
+)
+def test_a_method_that_had_less_than_its_name_says_is_said_to(modules, minutes, said):
+    assert modules["report"].cut_short("tuned 10 min, 24", minutes) == said
 
 
 def test_latents_that_stay_where_they_are_cost_nothing_but_the_critic(modules, monkeypatch):

@@ -200,7 +200,7 @@ class Run:
         for name in self.methods:
             path = self.place(kind, seed, name) / "result.pt"
             found = result_of(torch.load(path, weights_only=True)) if path.exists() else None
-            results |= {name: found} if found else {}
+            results |= {report.cut_short(name, self.options.minutes): found} if found else {}
         sheets = self.folder / "sheets"
         if results:
             report.sheet(sheets / f"{slug(kind)}.png", kind, given["evidence"], given["sources"], results)
