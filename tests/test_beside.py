@@ -33,7 +33,7 @@ def modules():
     for extra in ("sklearn", "scipy"):
         pytest.importorskip(extra)
     sys.path[:0] = PLACES
-    names = ("method", "work", "latent_constraints", "neural_style", "kinds", "cases", "report")
+    names = ("method", "work", "latent_constraints", "neural_style", "kinds", "cases", "report", "tables")
     yield {name: import_module(name) for name in names}
     del sys.path[: len(PLACES)]
     for name in names:
@@ -181,3 +181,52 @@ def test_what_is_kept_of_pictures(modules):
     assert cases.found(x, x.roll(1, 0)) == 0.0
     others = sum((x - x.roll(i, 0)).norm(dim=1).mean() for i in range(1, 6)) / 5  # every other picture once
     assert cases.kept(x, x.roll(1, 0)) == pytest.approx(float((x - x.roll(1, 0)).norm(dim=1).mean() / others))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("CycleGAN, all there are", "CycleGAN, all"),
+        ("latent constraints, gradient, up to 500 pictures", "latent constraints, gradient, all"),
+        ("fine-tuned 10 min, 24 pictures", "fine-tuned, 5 min"),
+        ("fine-tuned 1 min, 24 pictures", "fine-tuned, 1 min"),
+        ("the kind itself", "*the kind itself*"),
+    ],
+)
+def test_rows_of_the_page_are_named_shortly(modules, name, said):
+    assert modules["tables"].label(name, 5.0) == said
+
+
+def test_tables_of_the_page_have_what_was_measured_and_no_more(modules):
+    tables = modules["tables"]
+    own = {"kind": "hat", "seed": 0, "method": "the kind itself", "kernel": 4.4, "share": 0.9}
+    new = {"kind": "hat", "seed": 0, "method": "a, 24 pictures", "pictures": 24, "kernel": -0.4, "share": 0.5}
+    new |= {"copies, features": -0.004, "changes": False}
+    moved = new | {"method": "b, 24 pictures", "changes": True, "identity": 0.5, "kernel": 1234.5}
+    lost = {"kind": "hat", "seed": 0, "method": "c, 24 pictures", "diverged": "ten losses"}
+    look, copying, kept = tables.kind_tables([new, own, moved, lost], 5.0).split("\n\n")
+    assert look.split("\n") == [
+        "| | pictures | kernel | share |",
+        "|---|---|---|---|",
+        "| *the kind itself* | | 4 | 90 |",
+        "| a | 24 | 0 | 50 |",
+        "| b | 24 | 1,234 | 50 |",
+        "| c (diverged) | | | |",
+    ]
+    assert copying.split("\n")[2:4] == ["| *the kind itself* | |", "| a | 0 |"]
+    assert kept.split("\n")[2:] == ["| b | 1,234 | 0.50 |"]
+
+
+def test_what_several_draws_gave_is_a_mean_and_a_spread(modules):
+    lines = [{"kind": "hat", "seed": i, "method": "a, 24 pictures", "kernel": value} for i, value in enumerate((1, 5))]
+    lines += [{"kind": "coat", "seed": 0, "method": "a, 24 pictures", "kernel": 7}]
+    lines += [{"kind": "hat", "seed": 0, "method": "slow, 24 pictures", "kernel": 7}]
+    table = modules["tables"].draws(lines, 5.0, "kernel", 1, 1)
+    assert table.split("\n") == ["| | hat | coat |", "|---|---|---|", "| a | 3.0 ± 2.8 | |"]
+
+
+def test_costs_are_means_over_kinds(modules):
+    line = {"method": "a, 24 pictures", "first": 1.0, "each": 0.5, "evaluations": 1000, "gigabytes": 0.25}
+    methods = {"a, 24 pictures": {"tune": "little", "has": ["classes", "removal"]}}
+    table = modules["tables"].cost_table([line, line | {"first": 2.0}, {"method": "faces-32"}], methods, 5.0)
+    assert table.split("\n")[2:] == ["| a | 1.5 | 0.500 | 1,000 | 0.25 | little | classes, removal |"]
