@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from dataclasses import replace
@@ -221,8 +222,30 @@ def test_what_several_draws_gave_is_a_mean_and_a_spread(modules):
     lines = [{"kind": "hat", "seed": i, "method": "a, 24 pictures", "kernel": value} for i, value in enumerate((1, 5))]
     lines += [{"kind": "coat", "seed": 0, "method": "a, 24 pictures", "kernel": 7}]
     lines += [{"kind": "hat", "seed": 0, "method": "slow, 24 pictures", "kernel": 7}]
+    lines += [lines[0] | {"kind": "coat", "seed": 1}, {**lines[0], "kind": "coat", "seed": 2, "diverged": "torn"}]
+    del lines[-1]["kernel"]
     table = modules["tables"].draws(lines, 5.0, "kernel", 1, 1)
-    assert table.split("\n") == ["| | hat | coat |", "|---|---|---|", "| a | 3.0 ± 2.8 | |"]
+    assert table.split("\n") == [
+        "| | hat | coat |",
+        "|---|---|---|",
+        "| a | 3.0 ± 2.8 | 4.0 ± 4.2 (diverged: seed 2) |",
+    ]
+    assert modules["tables"].draws(lines[:1], 5.0, "kernel", 1, 1) == ""
+
+
+def test_files_of_other_minutes_and_lines_twice_are_refused(modules, tmp_path, monkeypatch, capsys):
+    line = {"kind": "hat", "seed": 0, "method": "a, 24 pictures", "kernel": 1.0}
+    content = {"minutes": 5, "count": 48, "methods": {}, "lines": [line]}
+    for name, more in {"one": {}, "again": {}, "long": {"minutes": 30, "lines": []}}.items():
+        (tmp_path / name).write_text(json.dumps(content | more))
+    for names, said in ((["one"], "| a | 1 |"), (["one", "again"], "twice"), (["one", "long"], "same minutes")):
+        monkeypatch.setattr(sys, "argv", ["tables.py", *(str(tmp_path / name) for name in names)])
+        if len(names) == 1:
+            assert modules["tables"].main() == 0
+        else:
+            with pytest.raises(SystemExit, match="2"):
+                modules["tables"].main()
+        assert said in "".join(capsys.readouterr())
 
 
 def test_costs_are_means_over_kinds(modules):

@@ -2,9 +2,9 @@
 
     python benchmarks/beside/tables.py beside.json [more.json ...]
 
-For each kind, of the first seed, what results look like, how near they are to what was given, and what is kept of the
+For each kind, of its first seed, what results look like, how near they are to what was given, and what is kept of the
 picture that is changed; then, of methods that several seeds were run of, means and spreads over the draws; then the
-costs, means over all lines of the first seed.
+costs, means over the kinds. Files are of the same minutes and pictures, and have no line twice.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ LOOK: Columns = {
 COPYING: Columns = {
     **{f"nearest: {space}" if i == 0 else space: (f"nearest, {space}", 1, 2) for i, space in enumerate(SPACES)},
     **{f"copies: {space}" if i == 0 else f"{space} ": (f"copies, {space}", 100, 0) for i, space in enumerate(SPACES)},
-    "known": ("known", 100, 0),
 }
 KEPT: Columns = {
     "kernel": ("kernel", 1, 0),
@@ -73,15 +72,15 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([first, "|" + "---|" * len(heads), *others])
 
 
-def rows_of(lines: Sequence[Line], columns: Columns, minutes: float) -> tuple[list[str], list[list[str]]]:
-    """Return heads and rows of lines, without columns that no line has."""
+def table_of(lines: Sequence[Line], columns: Columns, minutes: float) -> str:
+    """Return a table of lines, without columns that no line has; nothing if there is none."""
     used = {head: c for head, c in columns.items() if any(line.get(c[0]) is not None for line in lines)}
     rows = []
     for line in lines:
         name = label(line["method"], minutes) + (" (diverged)" if "diverged" in line else "")
         values = [(line.get(figure), factor, digits) for figure, factor, digits in used.values()]
         rows.append([name, *("" if v is None else number(f * v, d) for v, f, d in values)])
-    return ["", *used], rows
+    return markdown(["", *used], rows) if used else ""
 
 
 def ordered(lines: Sequence[Line]) -> list[Line]:
@@ -92,15 +91,21 @@ def ordered(lines: Sequence[Line]) -> list[Line]:
 def kind_tables(lines: Sequence[Line], minutes: float) -> str:
     """Return the three tables of a kind."""
     mine = ordered(lines)
+    seen_by_none = all(line.get("kernel, unseen") == line.get("kernel") for line in mine)
+    look = {head: column for head, column in LOOK.items() if not (head == "unseen" and seen_by_none)}
     changing = [line for line in mine if line.get("changes")]
-    found = [rows_of(mine, LOOK, minutes), rows_of(mine, COPYING, minutes), rows_of(changing, KEPT, minutes)]
-    return "\n\n".join(markdown(*one) for one in found)
+    found = [table_of(mine, look, minutes), table_of(mine, COPYING, minutes), table_of(changing, KEPT, minutes)]
+    return "\n\n".join(filter(None, found))
 
 
-def spread(values: Sequence[float], factor: float, digits: int) -> str:
-    """Return mean and standard deviation over draws."""
-    mean, deviation = factor * statistics.mean(values), factor * statistics.stdev(values)
-    return f"{number(mean, digits)} ± {number(deviation, digits)}"
+def spread(lines: Sequence[Line], figure: str, factor: float, digits: int) -> str:
+    """Return mean and standard deviation over draws, and which diverged; nothing of a single draw."""
+    values = [factor * line[figure] for line in lines if line.get(figure) is not None]
+    lost = ", ".join(str(line["seed"]) for line in lines if "diverged" in line)
+    note = f" (diverged: seed {lost})" if lost else ""
+    if len(values) < 2:
+        return note.strip() if len(lines) > 1 else ""
+    return f"{number(statistics.mean(values), digits)} ± {number(statistics.stdev(values), digits)}{note}"
 
 
 def draws(lines: Sequence[Line], minutes: float, figure: str, factor: float, digits: int) -> str:
@@ -108,14 +113,11 @@ def draws(lines: Sequence[Line], minutes: float, figure: str, factor: float, dig
     kinds, names = (list(dict.fromkeys(line[word] for line in ordered(lines))) for word in ("kind", "method"))
     rows = []
     for name in names:
-        values = [
-            [line[figure] for line in lines if (line["kind"], line["method"]) == (kind, name) and figure in line]
-            for kind in kinds
-        ]
-        if any(len(some) > 1 for some in values):
-            cells = [spread(some, factor, digits) if len(some) > 1 else "" for some in values]
+        mine = [[line for line in lines if (line["kind"], line["method"]) == (kind, name)] for kind in kinds]
+        cells = [spread(some, figure, factor, digits) for some in mine]
+        if any(cells):
             rows.append([label(name, minutes), *cells])
-    return markdown(["", *kinds], rows)
+    return markdown(["", *kinds], rows) if rows else ""
 
 
 def cost_table(lines: Sequence[Line], methods: dict[str, Any], minutes: float) -> str:
@@ -134,18 +136,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="+", help="that run.py wrote")
     contents = [json.loads(file.read_text()) for file in parser.parse_args().files]
-    minutes, methods = contents[0]["minutes"], {}
-    lines: list[Line] = []
-    for content in contents:
-        methods |= content["methods"]
-        lines += content["lines"]
-    first = [line for line in lines if line["seed"] == contents[0]["seed"]]
-    for kind in dict.fromkeys(line["kind"] for line in first):
-        print(f"### {kind}\n\n{kind_tables([one for one in first if one['kind'] == kind], minutes)}\n")
-    if len({line["seed"] for line in lines}) > 1:
-        for head, figure, factor, digits in (("Kernel", "kernel", 1, 0), ("Found", "found", 100, 0)):
-            print(f"### {head} from draw to draw\n\n{draws(lines, minutes, figure, factor, digits)}\n")
-    print(f"### Cost\n\n{cost_table(first, methods, minutes)}")
+    lines: list[Line] = [line for content in contents for line in content["lines"]]
+    methods = {name: said for content in contents for name, said in content["methods"].items()}
+    asked = {(content["minutes"], content["count"]) for content in contents}
+    if len(asked) > 1:
+        parser.error(f"Expected files of the same minutes and pictures; got {sorted(asked)}. Give them one by one.")
+    places = [(line["kind"], line["seed"], line["method"]) for line in lines]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice:
+        parser.error(f"Expected each kind, seed and method once; got {twice} twice. Leave a file out.")
+    minutes, shown = contents[0]["minutes"], []
+    for kind in dict.fromkeys(line["kind"] for line in lines):
+        mine = [line for line in lines if line["kind"] == kind]
+        first = [line for line in mine if line["seed"] == min(one["seed"] for one in mine)]
+        print(f"### {kind}\n\n{kind_tables(first, minutes)}\n")
+        shown += first
+    for head, column in {"Kernel": ("kernel", 1, 0), "Found": ("found", 100, 0)}.items():
+        if found := draws(lines, minutes, *column):
+            print(f"### {head} from draw to draw\n\n{found}\n")
+    print(f"### Cost\n\n{cost_table(shown, methods, minutes)}")
     return 0
 
 
