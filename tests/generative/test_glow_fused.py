@@ -97,7 +97,10 @@ def test_networks_in_bfloat16_are_close_and_as_invertible(name):
         assert z_fast.dtype == log_det_fast.dtype == torch.float32
         assert 0 < (z_fast - z).norm() < 0.05 * z.norm()
         assert (log_det_fast - log_det).abs().max() < 0.02 * x[0].numel()
-        torch.testing.assert_close(fast.inverse(z_fast), x, rtol=0, atol=1e-3)
+        error = (fast.inverse(z_fast) - x).abs().flatten()
+        assert error.quantile(0.9) < 1e-6
+        assert error.max() < 2**-8  # where what came back to 1e-7 is rounded to bfloat16's next number
+        assert (flow.inverse(z_fast) - x).abs().flatten().quantile(0.9) > 1e-5  # by other networks it would not be
 
 
 @pytest.mark.parametrize("channels", [4, 5, 7])
