@@ -219,18 +219,18 @@ def test_tables_of_the_page_have_what_was_measured_and_no_more(modules):
 
 
 def test_what_several_draws_gave_is_a_mean_and_a_spread(modules):
-    lines = [{"kind": "hat", "seed": i, "method": "a, 24 pictures", "kernel": value} for i, value in enumerate((1, 5))]
-    lines += [{"kind": "coat", "seed": 0, "method": "a, 24 pictures", "kernel": 7}]
-    lines += [{"kind": "hat", "seed": 0, "method": "slow, 24 pictures", "kernel": 7}]
+    lines = [{"kind": "hat", "seed": i, "method": "a, 24 pictures", "spread": value} for i, value in enumerate((1, 5))]
+    lines += [{"kind": "coat", "seed": 0, "method": "a, 24 pictures", "spread": 7}]
+    lines += [{"kind": "hat", "seed": 0, "method": "slow, 24 pictures", "spread": 7}]
     lines += [lines[0] | {"kind": "coat", "seed": 1}, {**lines[0], "kind": "coat", "seed": 2, "diverged": "torn"}]
-    del lines[-1]["kernel"]
-    table = modules["tables"].draws(lines, 5.0, "kernel", 1, 1)
+    del lines[-1]["spread"]
+    table = modules["tables"].draws(lines, 5.0, "spread")
     assert table.split("\n") == [
         "| | hat | coat |",
         "|---|---|---|",
-        "| a | 3.0 ± 2.8 | 4.0 ± 4.2 (diverged: seed 2) |",
+        "| a | 3.00 ± 2.83 | 4.00 ± 4.24 (diverged: seed 2) |",
     ]
-    assert modules["tables"].draws(lines[:1], 5.0, "kernel", 1, 1) == ""
+    assert modules["tables"].draws(lines[:1], 5.0, "spread") == ""
 
 
 def test_files_of_other_minutes_and_lines_twice_are_refused(modules, tmp_path, monkeypatch, capsys):

@@ -29,13 +29,13 @@ import kinds
 import report
 from common import setting, write_json
 from method import Method, Result
+from report import MODEL, SELF
 from work import DIVERGED, result_of, run_apart, run_method, whole
 
 FILES = ("transflow_ways", "fine_tune", "latent_constraints", "cyclegan", "funit", "neural_style")
 TABLES = ("colouring", "pairs")
 GIVEN = ("kind", "evidence", "more", "others", "sources", "seed", "groups", "group_names")
 FAST = 300.0  # seconds
-SELF, MODEL = "the kind itself", "faces-32 as it is"
 
 
 def slug(name: str) -> str:

@@ -25,6 +25,7 @@ from transflow.pictures import grids
 from transflow.store.files import write_bytes
 
 Line = dict[str, Any]
+SELF, MODEL = "the kind itself", "faces-32 as it is"  # rows that no method makes
 
 COLUMNS = {  # head: the figure, what it is multiplied by, digits
     "pictures": ("pictures", 1, 0),

@@ -18,36 +18,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-Line = dict[str, Any]
-Columns = dict[str, tuple[str, float, int]]  # head: the figure, what it is multiplied by, digits
+sys.path.append(str(Path(__file__).parent.parent))  # where what is shared with other benchmarks is
+from report import COLUMNS, MODEL, SELF, Line
 
-SELF, MODEL = "the kind itself", "faces-32 as it is"
+Columns = dict[str, str]  # head: the figure
+WAYS = {figure: (factor, digits) for figure, factor, digits in COLUMNS.values()}  # as run.py prints it
 SPACES = ("features", "pixels", "coarse")
-LOOK: Columns = {
-    "pictures": ("pictures", 1, 0),
-    "kernel": ("kernel", 1, 0),
-    "unseen": ("kernel, unseen", 1, 0),
-    "distance": ("distance", 1, 0),
-    "share": ("share", 100, 0),
-    "spread": ("spread", 1, 2),
-}
+WAYS |= {f"copies, {space}": (100, 0) for space in SPACES}
+
+LOOK: Columns = {word: word for word in ("pictures", "kernel", "unseen", "distance", "share", "spread")}
+LOOK |= {"unseen": "kernel, unseen"}
 COPYING: Columns = {
-    **{f"nearest: {space}" if i == 0 else space: (f"nearest, {space}", 1, 2) for i, space in enumerate(SPACES)},
-    **{f"copies: {space}" if i == 0 else f"{space} ": (f"copies, {space}", 100, 0) for i, space in enumerate(SPACES)},
+    **{f"nearest: {space}" if i == 0 else space: f"nearest, {space}" for i, space in enumerate(SPACES)},
+    **{f"copies: {space}" if i == 0 else f"{space} ": f"copies, {space}" for i, space in enumerate(SPACES)},
 }
-KEPT: Columns = {
-    "kernel": ("kernel", 1, 0),
-    "identity": ("identity", 1, 2),
-    "found": ("found", 100, 0),
-    "grey values": ("content, pixels", 1, 2),
-    "features": ("content, features", 1, 2),
-}
-COST: Columns = {
-    "first, s": ("first", 1, 1),
-    "each, s": ("each", 1, 3),
-    "passes": ("evaluations", 1, 0),
-    "memory, GB": ("gigabytes", 1, 2),
-}
+KEPT: Columns = {word: word for word in ("kernel", "identity", "found")}
+KEPT |= {"grey values": "content, pixels", "features": "content, features"}
+COST: Columns = {"first, s": "first", "each, s": "each", "passes": "evaluations", "memory, GB": "gigabytes"}
 
 
 def label(name: str, minutes: float) -> str:
@@ -59,9 +46,10 @@ def label(name: str, minutes: float) -> str:
     return base if given == "24 pictures" else f"{base}, all"
 
 
-def number(value: float, digits: int) -> str:
-    """Return a number as it is printed, without a negative zero."""
-    text = f"{value:,.{digits}f}"
+def number(figure: str, value: float) -> str:
+    """Return a figure as it is printed, without a negative zero."""
+    factor, digits = WAYS[figure]
+    text = f"{factor * value:,.{digits}f}"
     return text.lstrip("-") if not re.search("[1-9]", text) else text
 
 
@@ -74,12 +62,12 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def table_of(lines: Sequence[Line], columns: Columns, minutes: float) -> str:
     """Return a table of lines, without columns that no line has; nothing if there is none."""
-    used = {head: c for head, c in columns.items() if any(line.get(c[0]) is not None for line in lines)}
+    used = {head: c for head, c in columns.items() if any(line.get(c) is not None for line in lines)}
     rows = []
     for line in lines:
         name = label(line["method"], minutes) + (" (diverged)" if "diverged" in line else "")
-        values = [(line.get(figure), factor, digits) for figure, factor, digits in used.values()]
-        rows.append([name, *("" if v is None else number(f * v, d) for v, f, d in values)])
+        values = {figure: line.get(figure) for figure in used.values()}
+        rows.append([name, *("" if value is None else number(figure, value) for figure, value in values.items())])
     return markdown(["", *used], rows) if used else ""
 
 
@@ -91,30 +79,30 @@ def ordered(lines: Sequence[Line]) -> list[Line]:
 def kind_tables(lines: Sequence[Line], minutes: float) -> str:
     """Return the three tables of a kind."""
     mine = ordered(lines)
-    seen_by_none = all(line.get("kernel, unseen") == line.get("kernel") for line in mine)
-    look = {head: column for head, column in LOOK.items() if not (head == "unseen" and seen_by_none)}
+    all_unseen = all(line.get("kernel, unseen") == line.get("kernel") for line in mine)
+    look = {head: column for head, column in LOOK.items() if not (head == "unseen" and all_unseen)}
     changing = [line for line in mine if line.get("changes")]
     found = [table_of(mine, look, minutes), table_of(mine, COPYING, minutes), table_of(changing, KEPT, minutes)]
     return "\n\n".join(filter(None, found))
 
 
-def spread(lines: Sequence[Line], figure: str, factor: float, digits: int) -> str:
+def spread(lines: Sequence[Line], figure: str) -> str:
     """Return mean and standard deviation over draws, and which diverged; nothing of a single draw."""
-    values = [factor * line[figure] for line in lines if line.get(figure) is not None]
+    values = [line[figure] for line in lines if line.get(figure) is not None]
     lost = ", ".join(str(line["seed"]) for line in lines if "diverged" in line)
     note = f" (diverged: seed {lost})" if lost else ""
     if len(values) < 2:
         return note.strip() if len(lines) > 1 else ""
-    return f"{number(statistics.mean(values), digits)} ± {number(statistics.stdev(values), digits)}{note}"
+    return f"{number(figure, statistics.mean(values))} ± {number(figure, statistics.stdev(values))}{note}"
 
 
-def draws(lines: Sequence[Line], minutes: float, figure: str, factor: float, digits: int) -> str:
+def draws(lines: Sequence[Line], minutes: float, figure: str) -> str:
     """Return a table of a figure's mean and spread over seeds, a column for each kind."""
     kinds, names = (list(dict.fromkeys(line[word] for line in ordered(lines))) for word in ("kind", "method"))
     rows = []
     for name in names:
         mine = [[line for line in lines if (line["kind"], line["method"]) == (kind, name)] for kind in kinds]
-        cells = [spread(some, figure, factor, digits) for some in mine]
+        cells = [spread(some, figure) for some in mine]
         if any(cells):
             rows.append([label(name, minutes), *cells])
     return markdown(["", *kinds], rows) if rows else ""
@@ -126,8 +114,7 @@ def cost_table(lines: Sequence[Line], methods: dict[str, Any], minutes: float) -
     for name in methods:
         mine = [line for line in lines if line["method"] == name and "first" in line]
         if mine:
-            means = [statistics.mean(line[figure] for line in mine) for figure, _, _ in COST.values()]
-            cells = [number(mean, digits) for mean, (_, _, digits) in zip(means, COST.values(), strict=True)]
+            cells = [number(figure, statistics.mean(line[figure] for line in mine)) for figure in COST.values()]
             rows.append([label(name, minutes), *cells, methods[name]["tune"], ", ".join(methods[name]["has"])])
     return markdown(["", *COST, "to tune", "has"], rows)
 
@@ -151,9 +138,9 @@ def main() -> int:
         first = [line for line in mine if line["seed"] == min(one["seed"] for one in mine)]
         print(f"### {kind}\n\n{kind_tables(first, minutes)}\n")
         shown += first
-    for head, column in {"Kernel": ("kernel", 1, 0), "Found": ("found", 100, 0)}.items():
-        if found := draws(lines, minutes, *column):
-            print(f"### {head} from draw to draw\n\n{found}\n")
+    for figure in ("kernel", "found"):
+        if found := draws(lines, minutes, figure):
+            print(f"### {figure.capitalize()} from draw to draw\n\n{found}\n")
     print(f"### Cost\n\n{cost_table(shown, methods, minutes)}")
     return 0
 
