@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import sys
@@ -34,7 +35,7 @@ def modules():
     for extra in ("sklearn", "scipy"):
         pytest.importorskip(extra)
     sys.path[:0] = PLACES
-    names = ("method", "work", "latent_constraints", "neural_style", "kinds", "cases", "report", "tables")
+    names = ("method", "work", "latent_constraints", "neural_style", "kinds", "cases", "report", "tables", "flow")
     yield {name: import_module(name) for name in names}
     del sys.path[: len(PLACES)]
     for name in names:
@@ -203,19 +204,44 @@ def test_tables_of_the_page_have_what_was_measured_and_no_more(modules):
     own = {"kind": "hat", "seed": 0, "method": "the kind itself", "kernel": 4.4, "share": 0.9}
     new = {"kind": "hat", "seed": 0, "method": "a, 24 pictures", "pictures": 24, "kernel": -0.4, "share": 0.5}
     new |= {"copies, features": -0.004, "changes": False}
-    moved = new | {"method": "b, 24 pictures", "changes": True, "identity": 0.5, "kernel": 1234.5}
+    moved = new | {"method": "b, 24 pictures", "changes": True, "identity": 0.5, "kernel": 1234.5, "count": 40}
+    moved |= {"first": 9.0}
     lost = {"kind": "hat", "seed": 0, "method": "c, 24 pictures", "diverged": "ten losses"}
-    look, copying, kept = tables.kind_tables([new, own, moved, lost], 5.0).split("\n\n")
+    look, copying, kept = tables.kind_tables([new, own, moved, lost], 5.0, 100).split("\n\n")
     assert look.split("\n") == [
         "| | pictures | kernel | share |",
         "|---|---|---|---|",
         "| *the kind itself* | | 4 | 90 |",
         "| a | 24 | 0 | 50 |",
-        "| b | 24 | 1,234 | 50 |",
+        "| b (40 of 100 pictures) | 24 | 1,234 | 50 |",
         "| c (diverged) | | | |",
     ]
     assert copying.split("\n")[2:4] == ["| *the kind itself* | |", "| a | 0 |"]
-    assert kept.split("\n")[2:] == ["| b | 1,234 | 0.50 |"]
+    assert kept.split("\n")[2:] == ["| b (40 of 100 pictures) | 1,234 | 0.50 |"]
+
+
+def test_a_row_of_fewer_pictures_than_were_asked_for_says_so(modules):
+    line = {"kind": "hat", "method": "a", "first": 1.0}
+    lines = [line | {"seed": seed, "count": made} for seed, made in enumerate((100, 40, 8))]
+    printed = modules["report"].printed(lines, {}, 5.0, 100)
+    assert "hat: a (8 of 100 pictures)" in printed
+    compared = {"kind": "hat", "method": "the kind itself", "seed": 0, "count": 17}  # with as many judges
+    assert "pictures)" not in modules["report"].printed([lines[0], compared], {}, 5.0, 100)
+
+
+def test_a_sheet_has_what_was_made_before_of_other_methods(modules, tmp_path, monkeypatch):
+    flow, drawn = modules["flow"], []
+    options = argparse.Namespace(folder=tmp_path, minutes=5.0, count=2, only=["neural_style"], large=False)
+    run = flow.Run(options)
+    none = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    result = vars(modules["method"].Result(none, True, 1.0, 0.5, 3.0, 0.0))
+    modules["work"].whole(run.place("hat", 0) / "task.pt", {"evidence": none, "sources": none})
+    for name in ("transflow, 24 pictures", "neural style, 24 pictures"):
+        modules["work"].whole(run.place("hat", 0, name) / "result.pt", result)
+    monkeypatch.setattr(modules["report"], "sheet", lambda *arguments: drawn.extend(arguments[-1]))
+    run.sheet("hat", 0)
+    assert list(run.methods) == ["neural style, 24 pictures"]
+    assert drawn == ["transflow, 24 pictures", "neural style, 24 pictures"]
 
 
 def test_what_several_draws_gave_is_a_mean_and_a_spread(modules):

@@ -194,10 +194,10 @@ class Run:
         print(f"{kind}, {name}, seed {seed}: done", flush=True)
 
     def sheet(self, kind: str, seed: int) -> None:
-        """Draw what the first seed's results look like."""
+        """Draw what the first seed's results look like, of all methods that have one."""
         given = torch.load(self.place(kind, seed) / "task.pt", weights_only=True)
         results: dict[str, Result] = {}
-        for name in self.methods:
+        for name in methods([]):
             path = self.place(kind, seed, name) / "result.pt"
             found = result_of(torch.load(path, weights_only=True)) if path.exists() else None
             results |= {report.cut_short(name, self.options.minutes): found} if found else {}
@@ -243,7 +243,7 @@ def run(options: argparse.Namespace) -> int:
     lines = [one for one in course.lines if one["kind"] in options.kinds]
     lines = [one for one in lines if one["method"] in (*known, SELF, MODEL)]
     if lines:
-        print("\n" + report.printed(lines, known, options.minutes))
+        print("\n" + report.printed(lines, known, options.minutes, options.count))
     for name, content in own.items():
         print(report.own_table(name, content))
     for text in [*course.notes, *(f"FAILED {text}" for text in course.failures)]:

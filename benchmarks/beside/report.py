@@ -64,10 +64,16 @@ def figures(lines: Sequence[Line]) -> dict[str, float]:
     return found
 
 
-def row(name: str, lines: Sequence[Line], method: Method | None) -> list[str]:
+def fewer(lines: Sequence[Line], count: int) -> str:
+    """Return a note where a method made fewer pictures than were asked for, as one does whose minutes are over."""
+    least = min((line["count"] for line in lines if "first" in line), default=count)
+    return f" ({least} of {count} pictures)" if least < count else ""
+
+
+def row(name: str, lines: Sequence[Line], method: Method | None, count: int) -> list[str]:
     """Return a row of the table."""
     lost = [str(line["seed"]) for line in lines if "diverged" in line]
-    note = f" (diverged: seed {', '.join(lost)})" if lost else ""
+    note = (f" (diverged: seed {', '.join(lost)})" if lost else "") + fewer(lines, count)
     known = figures(lines)
     cells = [
         f"{factor * known[figure]:,.{digits}f}" if figure in known else "-"
@@ -83,13 +89,14 @@ def cut_short(name: str, minutes: float) -> str:
     return f"{name} (here {minutes:g} min)" if asked and int(asked[1]) > minutes else name
 
 
-def printed(lines: Sequence[Line], methods: dict[str, Method], minutes: float) -> str:
+def printed(lines: Sequence[Line], methods: dict[str, Method], minutes: float, count: int) -> str:
     """Return the table of all kinds, and below it what is left to tune of each method.
 
     Args:
         lines: of the run.
         methods: by name.
         minutes: of training, at most.
+        count: pictures that each was asked for.
     """
     rows = []
     for kind in dict.fromkeys(line["kind"] for line in lines):
@@ -100,6 +107,7 @@ def printed(lines: Sequence[Line], methods: dict[str, Method], minutes: float) -
                     f"{kind}: {cut_short(name, minutes)}",
                     [one for one in mine if one["method"] == name],
                     methods.get(name),
+                    count,
                 )
             )
     tuned = [f"{name}: {method.tune} ({method.reference})" for name, method in methods.items()]

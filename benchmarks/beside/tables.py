@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parent.parent))  # where what is shared with other benchmarks is
-from report import COLUMNS, MODEL, SELF, Line
+from report import COLUMNS, MODEL, SELF, Line, fewer
 
 Columns = dict[str, str]  # head: the figure
 WAYS = {figure: (factor, digits) for figure, factor, digits in COLUMNS.values()}  # as run.py prints it
@@ -60,12 +60,12 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([first, "|" + "---|" * len(heads), *others])
 
 
-def table_of(lines: Sequence[Line], columns: Columns, minutes: float) -> str:
+def table_of(lines: Sequence[Line], columns: Columns, minutes: float, count: int) -> str:
     """Return a table of lines, without columns that no line has; nothing if there is none."""
     used = {head: c for head, c in columns.items() if any(line.get(c) is not None for line in lines)}
     rows = []
     for line in lines:
-        name = label(line["method"], minutes) + (" (diverged)" if "diverged" in line else "")
+        name = label(line["method"], minutes) + (" (diverged)" if "diverged" in line else "") + fewer([line], count)
         values = {figure: line.get(figure) for figure in used.values()}
         rows.append([name, *("" if value is None else number(figure, value) for figure, value in values.items())])
     return markdown(["", *used], rows) if used else ""
@@ -76,14 +76,14 @@ def ordered(lines: Sequence[Line]) -> list[Line]:
     return sorted(lines, key=lambda line: [MODEL, SELF, line["method"]].index(line["method"]))
 
 
-def kind_tables(lines: Sequence[Line], minutes: float) -> str:
+def kind_tables(lines: Sequence[Line], minutes: float, count: int) -> str:
     """Return the three tables of a kind."""
     mine = ordered(lines)
     all_unseen = all(line.get("kernel, unseen") == line.get("kernel") for line in mine)
     look = {head: column for head, column in LOOK.items() if not (head == "unseen" and all_unseen)}
     changing = [line for line in mine if line.get("changes")]
-    found = [table_of(mine, look, minutes), table_of(mine, COPYING, minutes), table_of(changing, KEPT, minutes)]
-    return "\n\n".join(filter(None, found))
+    parts = ((mine, look), (mine, COPYING), (changing, KEPT))
+    return "\n\n".join(filter(None, (table_of(some, columns, minutes, count) for some, columns in parts)))
 
 
 def spread(lines: Sequence[Line], figure: str) -> str:
@@ -132,11 +132,11 @@ def main() -> int:
     twice = next((place for place in places if places.count(place) > 1), None)
     if twice:
         parser.error(f"Expected each kind, seed and method once; got {twice} twice. Leave a file out.")
-    minutes, shown = contents[0]["minutes"], []
+    (minutes, count), shown = asked.pop(), []
     for kind in dict.fromkeys(line["kind"] for line in lines):
         mine = [line for line in lines if line["kind"] == kind]
         first = [line for line in mine if line["seed"] == min(one["seed"] for one in mine)]
-        print(f"### {kind}\n\n{kind_tables(first, minutes)}\n")
+        print(f"### {kind}\n\n{kind_tables(first, minutes, count)}\n")
         shown += first
     for figure in ("kernel", "found"):
         if found := draws(lines, minutes, figure):
