@@ -64,6 +64,12 @@ def figures(lines: Sequence[Line]) -> dict[str, float]:
     return found
 
 
+def diverged(lines: Sequence[Line]) -> str:
+    """Return a note of the seeds that diverged."""
+    lost = ", ".join(str(line["seed"]) for line in lines if "diverged" in line)
+    return f" (diverged: seed {lost})" if lost else ""
+
+
 def fewer(lines: Sequence[Line], count: int) -> str:
     """Return a note where a method made fewer pictures than were asked for, as one does whose minutes are over."""
     least = min((line["count"] for line in lines if "first" in line), default=count)
@@ -72,8 +78,7 @@ def fewer(lines: Sequence[Line], count: int) -> str:
 
 def row(name: str, lines: Sequence[Line], method: Method | None, count: int) -> list[str]:
     """Return a row of the table."""
-    lost = [str(line["seed"]) for line in lines if "diverged" in line]
-    note = (f" (diverged: seed {', '.join(lost)})" if lost else "") + fewer(lines, count)
+    note = diverged(lines) + fewer(lines, count)
     known = figures(lines)
     cells = [
         f"{factor * known[figure]:,.{digits}f}" if figure in known else "-"

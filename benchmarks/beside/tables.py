@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parent.parent))  # where what is shared with other benchmarks is
-from report import COLUMNS, MODEL, SELF, Line, fewer
+from report import COLUMNS, MODEL, SELF, Line, diverged, fewer
 
 Columns = dict[str, str]  # head: the figure
 WAYS = {figure: (factor, digits) for figure, factor, digits in COLUMNS.values()}  # as run.py prints it
@@ -89,8 +89,7 @@ def kind_tables(lines: Sequence[Line], minutes: float, count: int) -> str:
 def spread(lines: Sequence[Line], figure: str) -> str:
     """Return mean and standard deviation over draws, and which diverged; nothing of a single draw."""
     values = [line[figure] for line in lines if line.get(figure) is not None]
-    lost = ", ".join(str(line["seed"]) for line in lines if "diverged" in line)
-    note = f" (diverged: seed {lost})" if lost else ""
+    note = diverged(lines)
     if len(values) < 2:
         return note.strip() if len(lines) > 1 else ""
     return f"{number(figure, statistics.mean(values))} ± {number(figure, statistics.stdev(values))}{note}"
